@@ -1,0 +1,325 @@
+"""The five networks of the article's "Training our Neural Networks", layer by layer.
+
+    python models.py                    # what each network is made of, and what it costs
+    python models.py --kernel_size=5    # the same with one of the experiments below
+
+For every network the command prints its layers, their output shapes, their weights, and how many
+multiply-adds one picture costs. It is the article's argument in numbers: "each neuron's value in
+B won't depend on N*M weights, but only on C*C (much less) of them".
+
+A layer is a `tf.Module`: it makes its `tf.Variable`s from the shape of its input, and computes
+its output when called. A network is the list of its layers. Nothing here knows of training.
+"""
+
+import os
+import sys
+from dataclasses import dataclass
+
+# TensorFlow reads these when it is imported: the first hides its log; the second asks for the
+# oneDNN kernels, twice as fast here, which it takes by itself on some processors only.
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")
+# A few start-up lines no setting hides: while TensorFlow is imported, stderr leads nowhere.
+_stderr = os.dup(2)
+with open(os.devnull, "w") as _nowhere:
+    os.dup2(_nowhere.fileno(), 2)
+try:
+    import tensorflow as tf
+finally:
+    os.dup2(_stderr, 2)
+    os.close(_stderr)
+
+from absl import app, flags
+from rich.console import Console
+from rich.table import Table
+
+POOLINGS = ("max", "average", "none")
+SCALINGS = ("none", "unit", "standard")
+
+
+@dataclass(frozen=True)
+class Architecture:
+    """What tells the article's networks apart: filters per convolution, units per hidden layer."""
+
+    filters: tuple[int, ...]
+    hidden: tuple[int, ...]
+
+
+ARCHITECTURES = {
+    "mlp":         Architecture(filters=(),         hidden=(512,)),
+    "conv1":       Architecture(filters=(24,),      hidden=(128, 128)),
+    "conv2_48":    Architecture(filters=(48, 48),   hidden=(256, 256)),
+    "conv2_128":   Architecture(filters=(128, 128), hidden=(256, 256)),
+    "conv2_fc512": Architecture(filters=(64, 128),  hidden=(512, 512)),
+}
+
+INPUT_SIZE = (94, 125)  # height, width: a quarter of the photographs' most common shape
+
+# The article closes by proposing "different pooling layers, filter sizes, striding and a different
+# preprocessing". These flags make each of them a run.
+KERNEL_SIZE = flags.DEFINE_integer(
+    "kernel_size", 3, "height and width of the convolutions' kernels", lower_bound=1)
+STRIDE = flags.DEFINE_integer(
+    "stride", 1, "how far a kernel slides from one output to the next", lower_bound=1)
+POOLING = flags.DEFINE_enum(
+    "pooling", "max", POOLINGS, "what a 2x2 block becomes after each convolution: its largest "
+    "value, its mean, or no pooling at all")
+SCALING = flags.DEFINE_enum(
+    "scaling", "none", SCALINGS, "what the first layer is given: raw 0..255 as in the article, "
+    "0..1, or each colour with mean 0 and standard deviation 1 over the training pictures")
+INPUT_SIZE_FLAG = flags.DEFINE_string(
+    "input_size", "94x125", "HEIGHTxWIDTH that every picture is resized to")
+
+
+def parse_size(text: str) -> tuple[int, int]:
+    """'94x125' -> (94, 125), height first. Raises ValueError on anything else."""
+    height, x, width = text.lower().partition("x")
+    if not (x and height.isdecimal() and width.isdecimal() and int(height) and int(width)):
+        raise ValueError(f"--input_size={text} is not HEIGHTxWIDTH: write it like 94x125")
+    return int(height), int(width)
+
+
+# ---------------------------------------------------------------------------------------------
+# Layers
+# ---------------------------------------------------------------------------------------------
+
+def glorot_uniform(shape: tuple[int, ...], fan_in: int, fan_out: int, seed: int, index: int):
+    """Random first weights, uniform in [-limit, limit], limit = sqrt(6 / (fan_in + fan_out)).
+
+    fan_in is how many inputs one output sums, fan_out how many outputs one input reaches. A sum
+    of fan_in terms has fan_in times the variance of one: with this limit a signal keeps about the
+    same size through every layer, forward and backward, so none starts out dead or exploding.
+    Source: Glorot and Bengio, "Understanding the difficulty of training deep feedforward neural
+    networks", 2010, equation 16. It is also what Keras does unless told otherwise.
+
+    The numbers are a function of `seed` and the layer's `index`, on any device.
+    """
+    limit = (6 / (fan_in + fan_out)) ** 0.5
+    return tf.random.stateless_uniform(shape, [seed, index], -limit, limit, alg="philox")
+
+
+class Layer(tf.Module):
+    """What every layer tells of itself; shapes leave out the batch dimension.
+
+    output_shape: the shape of what it returns for one picture.
+    multiply_adds: how many a forward pass of one picture takes.
+    """
+
+    output_shape: tuple[int, ...]
+    multiply_adds: int = 0
+
+    @property
+    def weights(self) -> int:
+        """How many numbers the layer learns."""
+        return sum(variable.shape.num_elements() for variable in self.trainable_variables)
+
+
+class Scale(Layer):
+    """uint8 pixels to the float32 numbers the network computes with: (pixel - mean) / deviation.
+
+    Both are one number per colour. `none` leaves the pixels at 0..255 as the article does, `unit`
+    divides them by 255, `standard` takes the values that `measure` finds.
+    """
+
+    def __init__(self, input_shape: tuple[int, int, int], scaling: str):
+        super().__init__(name="scale")
+        self.scaling = scaling
+        self.output_shape = input_shape
+        self.mean = tf.Variable(tf.zeros(3), trainable=False)
+        self.deviation = tf.Variable(tf.fill([3], 255.0 if scaling == "unit" else 1.0),
+                                     trainable=False)
+
+    def measure(self, images) -> None:
+        """Take mean and deviation from training pictures, uint8 (n, height, width, 3)."""
+        if self.scaling == "standard":
+            self.mean.assign(images.mean(axis=(0, 1, 2)))
+            self.deviation.assign(images.std(axis=(0, 1, 2)).clip(min=1))  # all-black pictures
+
+    def __call__(self, images):
+        return (tf.cast(images, tf.float32) - self.mean) / self.deviation
+
+
+class Conv2D(Layer):
+    """A convolution, a bias and ReLU: slide every kernel over the input, one output per place.
+
+    Padding is 'valid', the article's "start with our kernel centered" so that it never leaves the
+    input: a 3x3 kernel makes the output two rows and two columns smaller.
+    """
+
+    def __init__(self, input_shape: tuple[int, int, int], filters: int, kernel_size: int,
+                 stride: int, seed: int, index: int):
+        super().__init__(name="conv")
+        height, width, channels = input_shape
+        self.stride = stride
+        self.output_shape = ((height - kernel_size) // stride + 1,
+                             (width - kernel_size) // stride + 1, filters)
+        window = kernel_size * kernel_size
+        self.kernel = tf.Variable(glorot_uniform(
+            (kernel_size, kernel_size, channels, filters),
+            window * channels, window * filters, seed, index), name="kernel")
+        self.bias = tf.Variable(tf.zeros(filters), name="bias")
+        rows, columns, _ = self.output_shape
+        self.multiply_adds = rows * columns * window * channels * filters
+
+    def __call__(self, x):
+        x = tf.nn.conv2d(x, self.kernel, strides=self.stride, padding="VALID")
+        return tf.nn.relu(x + self.bias)
+
+
+class Pool(Layer):
+    """Halve height and width: each 2x2 block becomes its largest value (or its mean).
+
+    An odd last row or column belongs to no block and is dropped.
+    """
+
+    def __init__(self, input_shape: tuple[int, int, int], pooling: str):
+        super().__init__(name=f"{pooling}_pool")
+        height, width, channels = input_shape
+        self.output_shape = (height // 2, width // 2, channels)
+        self.pool = tf.nn.max_pool2d if pooling == "max" else tf.nn.avg_pool2d
+
+    def __call__(self, x):
+        return self.pool(x, ksize=2, strides=2, padding="VALID")
+
+
+class Flatten(Layer):
+    """Lay the stack of matrices out as one vector, which is what a fully connected layer takes."""
+
+    def __init__(self, input_shape: tuple[int, int, int]):
+        super().__init__(name="flatten")
+        height, width, channels = input_shape
+        self.output_shape = (height * width * channels,)
+
+    def __call__(self, x):
+        return tf.reshape(x, [-1, *self.output_shape])
+
+
+class Dense(Layer):
+    """A fully connected layer: every output is a weighted sum of all inputs, plus a bias."""
+
+    def __init__(self, input_shape: tuple[int], units: int, relu: bool, seed: int, index: int):
+        super().__init__(name="dense")
+        self.relu = relu
+        self.output_shape = (units,)
+        inputs, = input_shape
+        self.kernel = tf.Variable(
+            glorot_uniform((inputs, units), inputs, units, seed, index), name="kernel")
+        self.bias = tf.Variable(tf.zeros(units), name="bias")
+        self.multiply_adds = inputs * units
+
+    def __call__(self, x):
+        x = x @ self.kernel + self.bias
+        return tf.nn.relu(x) if self.relu else x
+
+
+# ---------------------------------------------------------------------------------------------
+# Networks
+# ---------------------------------------------------------------------------------------------
+
+class Network(tf.Module):
+    """One of the article's networks: uint8 pictures in, one number a picture out.
+
+    (convolution, ReLU, pooling) for each of `filters`, flatten, (fully connected, ReLU) for each
+    of `hidden`, one output. The output is the logit: its sigmoid is the probability of a cat. It
+    stops short of the sigmoid because the loss is more exact when computed from the logit.
+
+    Raises ValueError, with the reason, for options that cannot work together.
+    """
+
+    def __init__(self, arch: str, input_size: tuple[int, int] = INPUT_SIZE, kernel_size: int = 3,
+                 stride: int = 1, pooling: str = "max", scaling: str = "none", seed: int = 0):
+        super().__init__(name=arch)
+        if arch not in ARCHITECTURES:
+            raise ValueError(f"--arch={arch} is none of the networks: {', '.join(ARCHITECTURES)}")
+        filters, hidden = ARCHITECTURES[arch].filters, ARCHITECTURES[arch].hidden
+        if not filters and (kernel_size, stride, pooling) != (3, 1, "max"):
+            raise ValueError(f"--arch={arch} has no convolution: --kernel_size, --stride and "
+                             "--pooling have nothing to change in it; leave them out")
+
+        self.input_size = input_size
+        self.scale = Scale((*input_size, 3), scaling)
+        self.layers = [self.scale]
+        for channels in filters:
+            height, width, _ = self.layers[-1].output_shape
+            if min(height, width) < kernel_size:
+                raise ValueError(
+                    f"--input_size={input_size[0]}x{input_size[1]} is too small for {arch}: its "
+                    f"{kernel_size}x{kernel_size} kernels do not fit into the {height}x{width} "
+                    "that is left; use a larger --input_size, or a smaller --kernel_size or "
+                    "--stride")
+            self.add(Conv2D, channels, kernel_size, stride, seed, len(self.layers))
+            if pooling != "none":
+                self.add(Pool, pooling)
+        if 0 in self.layers[-1].output_shape:
+            raise ValueError(f"--input_size={input_size[0]}x{input_size[1]} is too small for "
+                             f"{arch}: nothing is left after its last pooling; use a larger one")
+        self.add(Flatten)
+        for units in hidden:
+            self.add(Dense, units, True, seed, len(self.layers))
+        self.add(Dense, 1, False, seed, len(self.layers))
+
+    def add(self, layer_type, *options) -> None:
+        self.layers.append(layer_type(self.layers[-1].output_shape, *options))
+
+    def __call__(self, images):
+        """uint8 (batch, height, width, 3) -> float32 (batch,), the logits."""
+        x = images
+        for layer in self.layers:
+            x = layer(x)  # conv2_fc512: (batch, 46, 61, 64), (batch, 22, 29, 128), … (batch, 1)
+        return tf.squeeze(x, axis=1)
+
+    @property
+    def weights(self) -> int:
+        return sum(layer.weights for layer in self.layers)
+
+    @property
+    def multiply_adds(self) -> int:
+        """Of one picture, forward."""
+        return sum(layer.multiply_adds for layer in self.layers)
+
+    @property
+    def training_multiply_adds(self) -> int:
+        """Of one picture, forward and backward.
+
+        The backward pass multiplies as often as the forward pass for the gradient of the weights,
+        and once more for the gradient of the layer's input, which the first layer does not need.
+        """
+        first = next(layer for layer in self.layers if layer.multiply_adds)
+        return 3 * self.multiply_adds - first.multiply_adds
+
+
+# ---------------------------------------------------------------------------------------------
+# The table
+# ---------------------------------------------------------------------------------------------
+
+def layer_table(network: Network) -> Table:
+    table = Table(title=network.name, title_justify="left")
+    for column in ("layer", "output shape", "weights", "MB", "multiply-adds"):
+        table.add_column(column, justify="left" if column == "layer" else "right")
+    for layer in network.layers:
+        table.add_row(layer.name, " x ".join(map(str, layer.output_shape)), f"{layer.weights:,}",
+                      f"{layer.weights * 4 / 1e6:.1f}", f"{layer.multiply_adds:,}")
+    table.add_section()
+    table.add_row("forward", "", f"{network.weights:,}", f"{network.weights * 4 / 1e6:.1f}",
+                  f"{network.multiply_adds:,}")
+    table.add_row("training", "", "", "", f"{network.training_multiply_adds:,}")
+    return table
+
+
+def main(argv: list[str]) -> None:
+    if argv[1:]:
+        sys.exit(f"models.py takes flags only, not {argv[1]!r}: see python models.py --help")
+    console = Console()
+    try:
+        for arch, architecture in ARCHITECTURES.items():
+            options = dict(kernel_size=KERNEL_SIZE.value, stride=STRIDE.value,
+                           pooling=POOLING.value) if architecture.filters else {}
+            network = Network(arch, parse_size(INPUT_SIZE_FLAG.value), scaling=SCALING.value,
+                              **options)
+            console.print(layer_table(network))
+    except ValueError as error:
+        sys.exit(str(error))
+
+
+if __name__ == "__main__":
+    app.run(main)

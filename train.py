@@ -1,0 +1,428 @@
+"""The article's "Training our Neural Networks": one loop, from photographs to metrics.
+
+    python train.py --arch=conv2_fc512 --lr=1e-5    # the article's best network
+    python train.py --arch=mlp                      # its baseline, which learns nothing
+    python train.py --arch=conv1 --data_dir=PHOTOS --epochs=3 --scaling=unit
+
+Without photographs in data/ it trains on the drawn pictures in sample/. Each epoch prints a line:
+the loss trained on, and on the validation pictures the mean squared error, the Pearson
+correlation, and the best accuracy of ten thresholds. A run leaves its folder runs/NAME:
+config.json, metrics.jsonl (an epoch a line) and the weights of its best epoch.
+"""
+
+import contextlib
+import dataclasses
+import json
+import math
+import os
+import platform
+import shutil
+import signal
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import data
+import metrics
+import models  # before tensorflow: it keeps the start-up chatter off the screen
+import numpy as np
+import PIL
+import tensorflow as tf
+from absl import app, flags
+
+
+@dataclasses.dataclass(frozen=True)
+class Settings:
+    """How a network is trained unless a flag says otherwise."""
+
+    lr: float
+    batch_size: int
+    epochs: int
+    loss: str
+
+
+# The article's settings, as its notebook has them: it trains the MLP on mean squared error and
+# the others on binary cross-entropy.
+SETTINGS = {
+    "mlp":         Settings(lr=1e-5, batch_size=32, epochs=10, loss="mse"),
+    "conv1":       Settings(lr=1e-6, batch_size=32, epochs=5, loss="bce"),
+    "conv2_48":    Settings(lr=1e-6, batch_size=64, epochs=15, loss="bce"),
+    "conv2_128":   Settings(lr=1e-6, batch_size=64, epochs=19, loss="bce"),
+    "conv2_fc512": Settings(lr=1e-5, batch_size=64, epochs=15, loss="bce"),
+}
+
+ARCH = flags.DEFINE_enum("arch", "conv2_fc512", list(models.ARCHITECTURES), "the network")
+LR = flags.DEFINE_float("lr", None, "Adam's learning rate [the article's for the network]")
+EPOCHS = flags.DEFINE_integer(
+    "epochs", None, "how often every picture is seen [the article's for the network]",
+    lower_bound=1)
+BATCH_SIZE = flags.DEFINE_integer(
+    "batch_size", None, "pictures per step [the article's for the network]", lower_bound=1)
+LOSS = flags.DEFINE_enum(
+    "loss", None, ["mse", "bce"], "what is minimised: mean squared error or binary cross-entropy "
+    "[the article's for the network]")
+SEED = flags.DEFINE_integer(
+    "seed", 0, "what the split, the first weights and the order of the pictures follow from",
+    lower_bound=0, upper_bound=2**31 - 1)
+TRAIN_SIZE = flags.DEFINE_integer(
+    "train_size", None, "pictures to train on, half of each class [4096, or what there is]")
+VALID_SIZE = flags.DEFINE_integer(
+    "valid_size", None, "pictures to validate on, half of each class [1024, or what there is]")
+NAME = flags.DEFINE_string("name", None, "the run's folder in --runs_dir [ARCH-1, ARCH-2 …]")
+RUNS_DIR = flags.DEFINE_string("runs_dir", "runs", "where the folders of runs go")
+
+
+@dataclasses.dataclass(frozen=True)
+class Config:
+    """Everything that a run's numbers follow from, besides the pictures."""
+
+    arch: str
+    lr: float
+    epochs: int
+    batch_size: int
+    loss: str
+    seed: int
+    input_size: tuple[int, int]
+    kernel_size: int
+    stride: int
+    pooling: str
+    scaling: str
+
+    def make_network(self) -> models.Network:
+        return models.Network(self.arch, self.input_size, self.kernel_size, self.stride,
+                              self.pooling, self.scaling, self.seed)
+
+
+def config_from_flags() -> Config:
+    """The flags, completed by the article's settings. Raises ValueError for one that is wrong."""
+    settings = SETTINGS[ARCH.value]
+    lr = settings.lr if LR.value is None else LR.value
+    if not (math.isfinite(lr) and lr > 0):
+        raise ValueError(f"--lr={lr} must be a number above 0; the article's are 1e-5 and 1e-6")
+    return Config(
+        arch=ARCH.value, lr=lr, epochs=EPOCHS.value or settings.epochs,
+        batch_size=BATCH_SIZE.value or settings.batch_size, loss=LOSS.value or settings.loss,
+        seed=SEED.value, input_size=models.parse_size(models.INPUT_SIZE_FLAG.value),
+        kernel_size=models.KERNEL_SIZE.value, stride=models.STRIDE.value,
+        pooling=models.POOLING.value, scaling=models.SCALING.value)
+
+
+# ---------------------------------------------------------------------------------------------
+# Loss, optimizer, step
+# ---------------------------------------------------------------------------------------------
+
+def mean_squared_error(labels, logits):
+    """mean (sigmoid(logit) - label)^2 over a batch: float32 (batch,), (batch,) -> scalar."""
+    return tf.reduce_mean((tf.sigmoid(logits) - labels) ** 2)
+
+
+def binary_cross_entropy(labels, logits):
+    """mean -[y log p + (1 - y) log(1 - p)], p = sigmoid(logit), over a batch -> scalar.
+
+    Computed from the logit x as max(x, 0) - x y + log(1 + exp(-|x|)): the same value, without the
+    logarithm of a p that has been rounded to 0 or 1.
+    """
+    return tf.reduce_mean(tf.maximum(logits, 0.0) - logits * labels
+                          + tf.math.log1p(tf.exp(-tf.abs(logits))))
+
+
+LOSSES = {"mse": mean_squared_error, "bce": binary_cross_entropy}
+
+
+class Adam(tf.Module):
+    """Adam: each weight's step is its mean gradient over the root of its mean squared gradient.
+
+    Kingma and Ba, "Adam: A Method for Stochastic Optimization", 2015: algorithm 1, in the order
+    of operations that the end of section 2 gives.
+    """
+
+    def __init__(self, variables, lr: float, beta1=0.9, beta2=0.999, epsilon=1e-7):
+        super().__init__(name="adam")
+        self.weights = variables
+        self.lr, self.beta1, self.beta2, self.epsilon = lr, beta1, beta2, epsilon
+        self.steps = tf.Variable(0.0)
+        self.means = [tf.Variable(tf.zeros_like(variable)) for variable in variables]
+        self.squares = [tf.Variable(tf.zeros_like(variable)) for variable in variables]
+
+    def apply(self, gradients) -> None:
+        self.steps.assign_add(1.0)
+        # The running means start at zero; this makes up for it in the first steps.
+        lr = (self.lr * tf.sqrt(1 - self.beta2 ** self.steps) / (1 - self.beta1 ** self.steps))
+        for variable, mean, square, gradient in zip(
+                self.weights, self.means, self.squares, gradients):
+            mean.assign(self.beta1 * mean + (1 - self.beta1) * gradient)
+            square.assign(self.beta2 * square + (1 - self.beta2) * gradient ** 2)
+            variable.assign_sub(lr * mean / (tf.sqrt(square) + self.epsilon))
+
+
+def compile_steps(network: models.Network, optimizer: Adam, loss: Callable):
+    """The training step and the evaluation step, each compiled into one graph.
+
+    The batch dimension is left open (None), so that the last, smaller batch needs no other graph.
+    """
+    images_spec = tf.TensorSpec((None, *network.input_size, 3), tf.uint8)
+    labels_spec = tf.TensorSpec((None,), tf.float32)
+
+    @tf.function(input_signature=[images_spec, labels_spec])
+    def train_step(images, labels):
+        """Move every weight a little way down the loss; return the loss before the move."""
+        with tf.GradientTape() as tape:
+            logits = network(images)  # (batch,)
+            value = loss(labels, logits)
+        variables = network.trainable_variables
+        optimizer.apply(tape.gradient(value, variables))
+        return value
+
+    @tf.function(input_signature=[images_spec])
+    def eval_step(images):
+        """The probability of a cat, float32 (batch,)."""
+        return tf.sigmoid(network(images))
+
+    return train_step, eval_step
+
+
+# ---------------------------------------------------------------------------------------------
+# The loop
+# ---------------------------------------------------------------------------------------------
+
+def batches(count: int, batch_size: int, seed: int, epoch: int) -> Iterator[np.ndarray]:
+    """Indices of an epoch's batches, shuffled by (seed, epoch); the last may be smaller.
+
+    The article: "I made sure to shuffle the training data, since I loaded it in order and that
+    could've biased the model."
+    """
+    order = np.random.default_rng([seed, epoch]).permutation(count)
+    for start in range(0, count, batch_size):
+        yield order[start:start + batch_size]
+
+
+def predict(eval_step: Callable, images: np.ndarray, batch_size: int) -> np.ndarray:
+    """The probability of a cat for each picture, float32 (n,)."""
+    return np.concatenate([eval_step(images[start:start + batch_size])
+                           for start in range(0, len(images), batch_size)])
+
+
+class TrainingError(ArithmeticError):
+    """The numbers ran away; as one sentence that says where, and what to try."""
+
+
+def train_and_evaluate(config: Config, dataset: data.Dataset, run: Path) -> tuple[bool, dict]:
+    """Train for config.epochs, validating after each; return the record of the best one,
+    after whether Ctrl-C ended it.
+
+    Writes into the folder `run`: a line an epoch to metrics.jsonl, and the weights whenever an
+    epoch is the best so far. Ctrl-C ends the epoch at the next step; what was reached by then is
+    validated and kept like any epoch. Raises TrainingError when the loss is not finite.
+    """
+    network = config.make_network()
+    network.scale.measure(dataset.train_images)
+    optimizer = Adam(network.trainable_variables, config.lr)
+    train_step, eval_step = compile_steps(network, optimizer, LOSSES[config.loss])
+    checkpoint = tf.train.Checkpoint(network=network)
+    count = len(dataset.train_images)
+    best = None
+
+    with stop_on_ctrl_c() as stop, open(run / "metrics.jsonl", "w") as history:
+        for epoch in range(1, config.epochs + 1):
+            started = time.perf_counter()
+            seen, loss_sum = 0, 0.0
+            with data.progress_bar(f"epoch {epoch}/{config.epochs}", count) as advance:
+                for step, batch in enumerate(
+                        batches(count, config.batch_size, config.seed, epoch), start=1):
+                    loss = float(train_step(dataset.train_images[batch],
+                                            dataset.train_labels[batch]))
+                    if not math.isfinite(loss):
+                        raise TrainingError(f"the loss is {loss} at epoch {epoch}, step {step}: "
+                                            f"try a smaller --lr than {config.lr:g}, or "
+                                            "--scaling=standard")
+                    loss_sum += loss * len(batch)
+                    seen += len(batch)
+                    advance(len(batch))
+                    if stop.is_set():
+                        break
+            trained = time.perf_counter()
+
+            predictions = predict(eval_step, dataset.valid_images, config.batch_size)
+            if not np.isfinite(predictions).all():
+                raise TrainingError(f"the predictions after epoch {epoch} are not finite: try a "
+                                    f"smaller --lr than {config.lr:g}, or --scaling=standard")
+            record = {
+                "epoch": epoch, "steps": step, "train_loss": loss_sum / seen,
+                **metrics.measure(predictions, dataset.valid_labels),
+                "seconds": round(time.perf_counter() - started, 2),
+                "pictures_per_second": round(seen / (trained - started), 1),
+            }
+            history.write(json.dumps(record) + "\n")
+            history.flush()
+            print(epoch_line(record, config.epochs), flush=True)
+            if best is None or metrics.rank(record) > metrics.rank(best):
+                best = record
+                write_weights(checkpoint, run)
+            if stop.is_set():
+                break
+    return stop.is_set(), best
+
+
+@contextlib.contextmanager
+def stop_on_ctrl_c() -> Iterator[threading.Event]:
+    """Yields an event that the first Ctrl-C sets; a second one stops the program at once."""
+    stop = threading.Event()
+
+    def handle(signum, frame):
+        stop.set()
+        signal.signal(signal.SIGINT, before)
+        print("\nCtrl-C: finishing with what was reached (once more to stop at once)", flush=True)
+
+    before = signal.signal(signal.SIGINT, handle)
+    try:
+        yield stop
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+
+def write_weights(checkpoint: tf.train.Checkpoint, run: Path) -> None:
+    """The network's variables to run/weights.*; the old ones stay until the new are written."""
+    for file in Path(checkpoint.write(str(run / "new-weights"))).parent.glob("new-weights.*"):
+        file.replace(run / file.name.removeprefix("new-"))
+
+
+# ---------------------------------------------------------------------------------------------
+# The run: its folder, what is printed
+# ---------------------------------------------------------------------------------------------
+
+def make_run_folder(runs_dir: Path, name: str | None, arch: str) -> Path:
+    """A new folder for a run; never one that is there already. Raises ValueError, OSError."""
+    runs_dir.mkdir(parents=True, exist_ok=True)
+    if name is None:
+        number = 1
+        while True:  # mkdir fails where the folder exists: two runs cannot take one name
+            try:
+                (runs_dir / f"{arch}-{number}").mkdir()
+                return runs_dir / f"{arch}-{number}"
+            except FileExistsError:
+                number += 1
+    if name in ("", ".", "..") or Path(name).name != name:
+        raise ValueError(f"--name={name!r} must be the name of one folder, without slashes")
+    try:
+        (runs_dir / name).mkdir()
+    except FileExistsError:
+        raise ValueError(f"--name={name}: {runs_dir / name} exists, and a run is never "
+                         "overwritten; choose another name or remove it") from None
+    return runs_dir / name
+
+
+def write_config(run: Path, config: Config, folder: Path, dataset: data.Dataset) -> None:
+    """config.json: what the run's numbers follow from."""
+    record = {
+        "config": dataclasses.asdict(config),
+        "data": {
+            "folder": str(folder.resolve()),
+            "bundled_sample": folder == data.SAMPLE,
+            "train_size": len(dataset.train_files), "valid_size": len(dataset.valid_files),
+            "skipped": [{"file": str(file), "reason": reason} for file, reason in dataset.skipped],
+        },
+        "command": sys.argv,
+        "versions": {"python": platform.python_version(), "tensorflow": tf.__version__,
+                     "numpy": np.__version__, "pillow": PIL.__version__},
+        "machine": {"processor": platform.machine(), "cores": os.cpu_count()},
+    }
+    (run / "config.json").write_text(json.dumps(record, indent=2) + "\n")
+
+
+def check_memory(network: models.Network, config: Config) -> None:
+    """Refuse a network that this machine cannot hold, before it tries. Raises ValueError.
+
+    Training keeps four numbers per weight (the weight, its gradient, Adam's two means) and, per
+    picture of a batch, every layer's output and its gradient.
+    """
+    outputs = sum(math.prod(layer.output_shape) for layer in network.layers)
+    needed = 4 * (4 * network.weights + 2 * config.batch_size * outputs)
+    memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    if needed > memory:
+        raise ValueError(
+            f"training this {config.arch} takes about {needed / 1e9:.0f} GB and the machine has "
+            f"{memory / 1e9:.0f} GB: use a smaller --input_size or --batch_size, a larger "
+            "--stride, or pooling")
+
+
+def print_start(config: Config, network: models.Network, folder: Path, dataset: data.Dataset,
+                run: Path) -> None:
+    """What is about to be trained, on what."""
+    if folder == data.SAMPLE:
+        print("=" * 88)
+        print(f"NO PHOTOGRAPHS in {data.DATA_DIR.value}/: training on the drawn pictures of sample/."
+              "\nGet the 25,000 photographs:  python data.py --download")
+        print("=" * 88)
+    train, valid = len(dataset.train_files), len(dataset.valid_files)
+    print(f"{config.arch}: {network.weights:,} weights ({network.weights * 4 / 1e6:.0f} MB), "
+          f"{network.multiply_adds:,} multiply-adds a picture")
+    print(f"{folder}: {train} pictures to train on, {valid} to validate on, half of them cats")
+    if (train, valid) != (TRAIN_SIZE.value or data.TRAIN_SIZE, VALID_SIZE.value or data.VALID_SIZE):
+        print(f"  (fewer than {data.TRAIN_SIZE} + {data.VALID_SIZE}: it is all there is, in the "
+              "same proportion)")
+    for file, reason in dataset.skipped[:10]:
+        print(f"  skipped {file}: {reason}")
+    if len(dataset.skipped) > 10:
+        print(f"  … {len(dataset.skipped)} skipped in all: config.json lists them")
+    print(f"Adam, lr {config.lr:g}, {config.loss}, batch {config.batch_size}, {config.epochs} "
+          f"epochs, seed {config.seed}; the run is {run}/", flush=True)
+
+
+def epoch_line(record: dict, epochs: int) -> str:
+    return (f"epoch {record['epoch']:>{len(str(epochs))}}/{epochs}  "
+            f"loss {record['train_loss']:.4f}  validation: MSE {record['mse']:.4f}  "
+            f"Pearson {metrics.pearson_text(record['pearson'])}  "
+            f"accuracy {record['best_accuracy']:.1%} at t = {record['threshold']:.1f}  "
+            f"({record['seconds']:.1f} s, {record['pictures_per_second']:.0f} pictures/s)")
+
+
+def print_end(best: dict, run: Path) -> None:
+    """The best epoch's metrics, and where everything is."""
+    print(f"\nbest epoch: {best['epoch']}, validation MSE {best['mse']:.4f}, "
+          f"Pearson {metrics.pearson_text(best['pearson'])}")
+    print("cat if above  " + "".join(f"{threshold:7.1f}" for threshold in metrics.THRESHOLDS))
+    print("accuracy      " + "".join(f"{accuracy:7.1%}" for accuracy in best["accuracies"]))
+    print(f"best accuracy {best['best_accuracy']:.1%} at t = {best['threshold']:.1f}")
+    print(f"{run}/: config.json, metrics.jsonl, weights (of the best epoch)")
+
+
+def run_from_flags() -> None:
+    """From the flags to a finished run; every flag is checked before anything slow starts."""
+    config = config_from_flags()
+    with tf.Graph().as_default():  # shapes only: nothing is computed, no memory is taken
+        sketch = config.make_network()
+    check_memory(sketch, config)
+    typed = not flags.FLAGS["data_dir"].using_default_value
+    folder, pictures = data.choose_pictures(data.DATA_DIR.value, typed)
+    data.check_sizes(pictures, TRAIN_SIZE.value, VALID_SIZE.value)
+    run = make_run_folder(Path(RUNS_DIR.value), NAME.value, config.arch)
+    try:
+        dataset = data.load_dataset(pictures, TRAIN_SIZE.value, VALID_SIZE.value, config.seed,
+                                    config.input_size)
+        write_config(run, config, folder, dataset)
+    except BaseException:
+        shutil.rmtree(run)  # a run that never began leaves no folder behind
+        raise
+
+    print_start(config, sketch, folder, dataset, run)
+    interrupted, best = train_and_evaluate(config, dataset, run)
+    print_end(best, run)
+    if interrupted:
+        sys.exit(130)
+
+
+def main(argv: list[str]) -> None:
+    if argv[1:]:
+        sys.exit(f"train.py takes flags only, not {argv[1]!r}: see python train.py --help")
+    try:
+        run_from_flags()
+    except (ValueError, OSError, TrainingError) as error:
+        sys.exit(str(error))
+    except KeyboardInterrupt:
+        sys.exit(130)
+
+
+if __name__ == "__main__":
+    app.run(main)
