@@ -13,8 +13,10 @@ from pathlib import Path
 
 import numpy as np
 from absl import app
+from rich import box
 from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
 THRESHOLDS = np.arange(10) / 10  # 0.0, 0.1 … 0.9
 
@@ -98,3 +100,65 @@ def rank(record: dict) -> tuple[float, float]:
 
 def pearson_text(pearson: float | None) -> str:
     return "undefined (all predictions are equal)" if pearson is None else f"{pearson:.3f}"
+
+
+# ---------------------------------------------------------------------------------------------
+# The table of runs
+# ---------------------------------------------------------------------------------------------
+
+def read_run(run: Path) -> tuple[dict, list[dict]]:
+    """A run's config.json, and its epochs' records. Raises ValueError if either is not whole."""
+    try:
+        settings = json.loads((run / "config.json").read_text())
+        lines = (run / "metrics.jsonl").read_text().splitlines()
+        records = [json.loads(line) for line in lines]
+        settings["config"]["arch"], [rank(record) for record in records]
+    except OSError as error:
+        raise ValueError(f"{run} is not the folder of a run: {error.filename}: "
+                         f"{error.strerror}") from error
+    except (ValueError, KeyError, TypeError) as error:
+        raise ValueError(f"{run} is damaged: its config.json or metrics.jsonl is not what "
+                         f"train.py writes ({error})") from error
+    if not records:
+        raise ValueError(f"{run} has no finished epoch yet")
+    return settings, records
+
+
+def runs_table(runs: list[Path]) -> Table:
+    """One row a run, its best epoch beside the article's figures for the network."""
+    table = Table(box=box.SIMPLE_HEAD)
+    for column in ("run", "network", "lr", "epoch", "MSE", "article", "Pearson", "article",
+                   "accuracy", "article", "time"):
+        table.add_column(column, justify="left" if column in ("run", "network") else "right",
+                         style="dim" if column == "article" else None, no_wrap=True)
+    for run in runs:
+        settings, records = read_run(run)
+        config, best = settings["config"], max(records, key=rank)
+        mse, correlation, accuracy = ARTICLE[config["arch"]]
+        drawn = " (drawn sample)" if settings["data"]["bundled_sample"] else ""
+        table.add_row(
+            Text(run.name + drawn), config["arch"], f"{config['lr']:g}",
+            f"{best['epoch']}/{len(records)}", f"{best['mse']:.3f}", either(mse, "{:.3f}"),
+            either(best["pearson"], "{:.3f}"), either(correlation, "{:.3f}"),
+            f"{best['best_accuracy']:.1%}", either(accuracy, "{:.0%}"),
+            f"{sum(record['seconds'] for record in records):.0f} s")
+    return table
+
+
+def either(value: float | None, form: str) -> str:
+    return "–" if value is None else form.format(value)
+
+
+def main(argv: list[str]) -> None:
+    if not argv[1:]:
+        sys.exit("name the folders of runs: python metrics.py runs/*")
+    try:
+        table = runs_table([Path(run) for run in argv[1:]])
+    except ValueError as error:
+        sys.exit(str(error))
+    # Off a terminal, rich would take 80 columns and cut the figures.
+    Console(width=None if sys.stdout.isatty() else 160).print(table)
+
+
+if __name__ == "__main__":
+    app.run(main)

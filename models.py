@@ -15,10 +15,11 @@ import os
 import sys
 from dataclasses import dataclass
 
-# TensorFlow reads these when it is imported: the first hides its log; the second asks for the
-# oneDNN kernels, twice as fast here, which it takes by itself on some processors only.
-os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
-os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")
+# TensorFlow reads these when it is imported.
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # no log on the screen
+os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")  # its default on some processors only
+os.environ.setdefault("TF_CPU_ALLOCATOR_USE_BFC", "1")  # keep memory between steps, do not give
+#                                                         it back and fetch it anew each time
 # A few start-up lines no setting hides: while TensorFlow is imported, stderr leads nowhere.
 _stderr = os.dup(2)
 with open(os.devnull, "w") as _nowhere:

@@ -30,7 +30,7 @@ import models  # before tensorflow: it keeps the start-up chatter off the screen
 import numpy as np
 import PIL
 import tensorflow as tf
-from absl import app, flags
+from absl import app, flags, logging
 
 
 @dataclasses.dataclass(frozen=True)
@@ -414,6 +414,7 @@ def run_from_flags() -> None:
 
 
 def main(argv: list[str]) -> None:
+    logging.set_verbosity(logging.WARNING)  # TensorFlow reports each checkpoint's timing
     if argv[1:]:
         sys.exit(f"train.py takes flags only, not {argv[1]!r}: see python train.py --help")
     try:
