@@ -8,6 +8,7 @@ Pictures are found in every layout people have, split into training and validati
 loaded by several threads into one uint8 array (n, height, width, 3). Label 1 is cat, 0 is dog.
 """
 
+import functools
 import hashlib
 import http.client
 import math
@@ -25,7 +26,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from absl import app, flags
@@ -267,11 +268,12 @@ def load_dataset(pictures: list[Picture], train_size: int | None, valid_size: in
     files: list[Path | None] = [None] * count
     skipped = []
     empty = range(count)
+    load = functools.partial(load_picture, size=size)
     with progress_bar("loading pictures", count) as advance:
         while empty := [place for place in empty if waiting[labels[place]]]:
             paths = [waiting[labels[place]].pop() for place in empty]
             refused = []
-            for place, path, picture in zip(empty, paths, load_pictures(paths, size)):
+            for place, path, picture in zip(empty, paths, in_threads(load, paths)):
                 if isinstance(picture, Skipped):
                     skipped.append(picture)
                     refused.append(place)
@@ -292,12 +294,14 @@ def load_dataset(pictures: list[Picture], train_size: int | None, valid_size: in
     return Dataset(images[v:], labels[v:], files[v:], images[:v], labels[:v], files[:v], skipped)
 
 
-def load_pictures(paths: list[Path], size: tuple[int, int]) -> Iterable[np.ndarray | Skipped]:
-    """Load by as many threads as there are processors (Pillow decodes outside Python's lock)."""
+def in_threads(decode: Callable[[Path], Any], paths: list[Path]) -> Iterable[Any]:
+    """decode(path) of every path, in order; a Skipped for each path where it raises.
 
-    def load(path: Path) -> np.ndarray | Skipped:
+    As many threads as there are processors: Pillow decodes outside Python's lock.
+    """
+    def attempt(path: Path) -> Any:
         try:
-            return load_picture(path, size)
+            return decode(path)
         except Exception as error:  # a broken file can make a decoder raise nearly anything
             return Skipped(path, why_unreadable(path, error))
 
@@ -305,7 +309,7 @@ def load_pictures(paths: list[Path], size: tuple[int, int]) -> Iterable[np.ndarr
     try:
         with warnings.catch_warnings():  # decoders warn of oddities that do no harm
             warnings.simplefilter("ignore")
-            yield from pool.map(load, paths)
+            yield from pool.map(attempt, paths)
     finally:
         pool.shutdown(cancel_futures=True)  # Ctrl-C waits for the pictures at hand, not for all
 
@@ -316,7 +320,7 @@ def why_unreadable(path: Path, error: Exception) -> str:
         return error.strerror.lower()
     if isinstance(error, Image.DecompressionBombError):
         return "an image bomb: more than 179 million pixels"
-    if path.stat().st_size == 0:
+    if path.exists() and path.stat().st_size == 0:
         return "empty file"
     if isinstance(error, Image.UnidentifiedImageError):
         return "not an image"
@@ -351,16 +355,18 @@ def census(pictures: list[Picture]) -> tuple[Counter, list[Skipped]]:
     unreadable = []
     paths = [picture.path for picture in pictures]
     with progress_bar("reading pictures", len(paths)) as advance:
-        for path, picture in zip(paths, load_pictures(paths, size=(94, 125))):
-            if isinstance(picture, Skipped):
-                unreadable.append(picture)
+        for shape in in_threads(upright_shape, paths):
+            if isinstance(shape, Skipped):
+                unreadable.append(shape)
             else:
-                shapes[upright_shape(path)] += 1
+                shapes[shape] += 1
             advance()
     return shapes, unreadable
 
 
 def upright_shape(path: Path) -> tuple[int, int]:
+    """(height, width) as it is looked at. Decodes all of it: raises what read_picture does."""
+    read_picture(path, at_least=(125, 94))
     with Image.open(path) as image:
         width, height = image.size if exif_orientation(image) < 5 else image.size[::-1]
     return height, width
@@ -377,10 +383,12 @@ def print_census(folder: Path, pictures: list[Picture], sample: int) -> None:
     print(f"unreadable: {len(unreadable)}")
     for path, reason in unreadable:
         print(f"  {path}: {reason}")
-    if shapes:
-        (height, width), _ = shapes.most_common(1)[0]
-        print(f"a quarter of {height} x {width}, the article's choice, is "
-              f"--input_size={math.ceil(height / 4)}x{math.ceil(width / 4)}")
+    quarters: Counter = Counter()
+    for (height, width), count in shapes.items():
+        quarters[math.ceil(height / 4), math.ceil(width / 4)] += count
+    for (height, width), count in quarters.most_common(1):
+        print(f"the article's input size, a quarter of the most common: --input_size={height}x{width} "
+              f"({count} of the {read}, within a few pixels)")
 
 
 # ---------------------------------------------------------------------------------------------

@@ -315,8 +315,8 @@ def main(argv: list[str]) -> None:
         for arch, architecture in ARCHITECTURES.items():
             options = dict(kernel_size=KERNEL_SIZE.value, stride=STRIDE.value,
                            pooling=POOLING.value) if architecture.filters else {}
-            network = Network(arch, parse_size(INPUT_SIZE_FLAG.value), scaling=SCALING.value,
-                              **options)
+            with tf.Graph().as_default():  # shapes only: nothing is computed, no memory is taken
+                network = Network(arch, parse_size(INPUT_SIZE_FLAG.value), **options)
             console.print(layer_table(network))
     except ValueError as error:
         sys.exit(str(error))

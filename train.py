@@ -425,5 +425,14 @@ def main(argv: list[str]) -> None:
         sys.exit(130)
 
 
+def parse_flags(argv: list[str]) -> list[str]:
+    """absl's parser; --help shows the flags of the pictures and the network as well as ours."""
+    if "--help" in argv:
+        print(__doc__, *(flags.FLAGS.module_help(module) for module in (argv[0], "data", "models")),
+              sep="\n")
+        sys.exit(0)
+    return app.parse_flags_with_usage(argv)
+
+
 if __name__ == "__main__":
-    app.run(main)
+    app.run(main, flags_parser=parse_flags)

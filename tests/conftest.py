@@ -1,0 +1,56 @@
+"""What the tests share: the scripts on the path, small made pictures, and running a script."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+ROOT = Path(__file__).parent.parent
+sys.path.insert(0, str(ROOT))
+import models  # noqa: E402, F401  before any test imports tensorflow: it keeps the log quiet
+
+
+@pytest.fixture
+def run_script(tmp_path):
+    """run_script("train.py", "--arch=mlp", …) in an empty folder, as a user would."""
+
+    def run(script: str, *arguments: str) -> subprocess.CompletedProcess:
+        return subprocess.run([sys.executable, str(ROOT / script), *arguments], cwd=tmp_path,
+                              env={**os.environ, "COLUMNS": "100"}, capture_output=True,
+                              text=True, timeout=240)
+
+    return run
+
+
+@pytest.fixture
+def refuses(run_script):
+    """refuses("train.py", "--lr=-1") -> the one sentence that it answered, with exit code 1."""
+
+    def check(script: str, *arguments: str) -> str:
+        result = run_script(script, *arguments)
+        assert result.returncode == 1
+        assert "Traceback" not in result.stderr
+        sentence = result.stderr.strip()
+        # absl adds a second line, with where to find help, to what it refuses itself.
+        assert len(sentence.splitlines()) == (2 if "Flags parsing error" in sentence else 1)
+        return sentence
+
+    return check
+
+
+@pytest.fixture
+def photos(tmp_path) -> Path:
+    """24 pictures of 32x24: cats brighter at the left, dogs brighter at the right, noisy."""
+    folder = tmp_path / "photos"
+    folder.mkdir()
+    ramp = np.linspace(200, 40, 32)[None, :, None]
+    for number in range(12):
+        for name, light in (("cat", ramp), ("dog", ramp[:, ::-1])):
+            noise = np.random.default_rng([number, len(light[0, 0])]).normal(0, 20, (24, 32, 3))
+            pixels = (light + noise).clip(0, 255).astype(np.uint8)
+            Image.fromarray(pixels).save(folder / f"{name}.{number}.png")
+    return folder

@@ -1,0 +1,107 @@
+"""The convolution against its plain NumPy form and by hand; the pictures that filters.py writes."""
+
+import filters
+import numpy as np
+import pytest
+from PIL import Image
+
+GENERATOR = np.random.default_rng(0)
+
+
+@pytest.mark.parametrize("size", [1, 3, 5])
+@pytest.mark.parametrize("padding", ["same", "valid"])
+def test_tensorflows_convolution_equals_the_articles_words(size, padding):
+    picture = GENERATOR.random((12, 15)).astype(np.float32) * 255
+    kernel = GENERATOR.normal(size=(size, size)).astype(np.float32)
+    np.testing.assert_allclose(filters.convolve(picture, kernel, padding),
+                               filters.convolve_by_hand(picture, kernel, padding),
+                               rtol=1e-4, atol=1e-3)
+
+
+def test_convolution_by_hand_equals_pen_and_paper():
+    A = np.array([[1, 2, 3], [4, 5, 6], [7, 8, 9]], np.float32)
+    K = np.array([[0, 1, 0], [2, 0, 0], [0, 0, 3]], np.float32)
+    # In the middle: 1 * 2 (above) + 2 * 4 (left) + 3 * 9 (below right).
+    np.testing.assert_array_equal(filters.convolve_by_hand(A, K, "valid"), [[37]])
+    same = filters.convolve_by_hand(A, K, "same")
+    assert same.shape == (3, 3) and same[1, 1] == 37
+    assert same[0, 0] == 3 * 5          # only the element below right is inside
+    assert same[2, 2] == 6 + 2 * 8      # above and left
+
+
+def test_padding_same_keeps_the_size_and_valid_loses_the_rim():
+    picture = np.zeros((10, 14), np.float32)
+    assert filters.convolve(picture, filters.V, "same").shape == (10, 14)
+    assert filters.convolve(picture, filters.V, "valid").shape == (8, 12)
+
+
+def test_v_answers_to_above_against_below_and_h_to_left_against_right():
+    above = np.zeros((9, 9), np.float32)
+    above[:5] = 255
+    np.testing.assert_array_equal(filters.V, filters.H.T)
+    assert np.abs(filters.convolve(above, filters.V, "valid")).max() == 3 * 255
+    assert np.abs(filters.convolve(above, filters.H, "valid")).max() == 0
+    assert np.abs(filters.convolve(above.T, filters.H, "valid")).max() == 3 * 255
+    assert np.abs(filters.convolve(above.T, filters.V, "valid")).max() == 0
+
+
+def test_a_flat_picture_gets_no_answer():
+    flat = np.full((8, 8), 77, np.float32)
+    assert not filters.convolve(flat, filters.V, "valid").any()
+
+
+def test_positive_negative_and_no_answer_are_told_apart():
+    shown = np.asarray(filters.show(np.array([[0, 5, -5, 10, -99]], np.float32), limit=10))[0]
+    assert tuple(shown[0]) == (0, 0, 0)
+    assert tuple(shown[3]) == filters.ORANGE and tuple(shown[4]) == filters.BLUE
+    np.testing.assert_array_equal(shown[1], np.round(np.array(filters.ORANGE) / 2))
+    np.testing.assert_array_equal(shown[2], np.round(np.array(filters.BLUE) / 2))
+
+
+def test_brightness_of_grey_is_grey():
+    np.testing.assert_array_equal(filters.brightness(Image.new("RGB", (3, 2), (90, 90, 90))),
+                                  np.full((2, 3), 90))
+
+
+@pytest.mark.parametrize("text", ["-1 0 1; -2 0 2; -1 0 1", "-1,0,1;-2,0,2;-1,0,1;"])
+def test_a_kernel_is_read_row_by_row(text):
+    np.testing.assert_array_equal(filters.parse_kernel(text), [[-1, 0, 1], [-2, 0, 2], [-1, 0, 1]])
+
+
+@pytest.mark.parametrize("text", ["1 2; 3 4", "1 2 3", "1 2; 3", "a b c; d e f; g h i", "",
+                                  "1 0 0; 0 nan 0; 0 0 1", ";;;"])
+def test_a_kernel_that_is_no_odd_square_of_numbers_is_refused(text):
+    with pytest.raises(ValueError, match="is not an odd square of numbers"):
+        filters.parse_kernel(text)
+
+
+def test_filters_writes_both_pictures_and_the_sheet(run_script, tmp_path):
+    result = run_script("filters.py", "--image", str(filters.models.__file__).replace(
+        "models.py", "kittens.jpg"))
+    assert result.returncode == 0 and result.stderr == ""
+    assert result.stdout.split() == ["filtered/kittens-V.png", "filtered/kittens-H.png",
+                                     "filtered/kittens-V-H-sheet.png"]
+    with Image.open(tmp_path / "filtered/kittens-V.png") as picture, \
+            Image.open(tmp_path / "filtered/kittens-V-H-sheet.png") as page:
+        assert picture.width == 800
+        assert page.width == 1200
+
+
+def test_a_kernel_of_ones_own_and_valid_padding(run_script, tmp_path, photos):
+    result = run_script("filters.py", f"--image={photos}/cat.0.png", "--padding=valid",
+                        "--kernel=-1 0 1; -2 0 2; -1 0 1")
+    assert result.stdout.split() == ["filtered/cat.0-kernel.png", "filtered/cat.0-kernel-sheet.png"]
+    with Image.open(tmp_path / "filtered/cat.0-kernel.png") as picture:
+        assert picture.size == (30, 22)
+
+
+def test_filters_refuses_in_one_sentence(refuses, photos, tmp_path):
+    (tmp_path / "text.jpg").write_text("not a picture")
+    assert "--image=none.jpg: no such file" in refuses("filters.py", "--image=none.jpg")
+    assert "--image=text.jpg: not an image" in refuses("filters.py", "--image=text.jpg")
+    assert "--image" in refuses("filters.py")
+    assert "is not an odd square" in refuses("filters.py", "--image=text.jpg", "--kernel=1 2")
+    assert "takes flags only, not 'text.jpg'" in refuses("filters.py", "--image=x", "text.jpg")
+    Image.new("RGB", (2, 2)).save(tmp_path / "tiny.png")
+    assert "is 2x2, smaller than the kernel" in refuses("filters.py", "--image=tiny.png",
+                                                       "--padding=valid")

@@ -1,0 +1,130 @@
+"""The metrics against NumPy and by hand, the refusals, and the table of runs."""
+
+import json
+import warnings
+
+import metrics
+import numpy as np
+import pytest
+
+
+@pytest.fixture(params=range(5))
+def pair(request):
+    generator = np.random.default_rng(request.param)
+    return generator.random(200, np.float32), generator.integers(0, 2, 200).astype(np.float32)
+
+
+def test_mean_squared_error_by_hand():
+    assert metrics.mean_squared_error([1.0, 0.5, 0.0, 0.25], [1, 1, 1, 0]) == pytest.approx(
+        (0 + 0.25 + 1 + 0.0625) / 4)
+
+
+@pytest.mark.parametrize("constant, mse", [(0, 0.5), (1, 0.5), (0.5, 0.25)])
+def test_the_mse_of_a_constant_on_balanced_classes(constant, mse):
+    assert metrics.mean_squared_error(np.full(8, constant), [0, 1] * 4) == mse
+
+
+def test_pearson_equals_numpys(pair):
+    assert metrics.pearson(*pair) == pytest.approx(np.corrcoef(*pair)[0, 1], rel=1e-5)
+
+
+def test_pearson_is_one_for_any_rising_line_and_minus_one_for_a_falling_one():
+    labels = np.array([0, 1, 1, 0, 1])
+    assert metrics.pearson(0.2 + 0.1 * labels, labels) == pytest.approx(1)
+    assert metrics.pearson(0.9 - 0.3 * labels, labels) == pytest.approx(-1)
+
+
+@pytest.mark.parametrize("constant", [0.0, 1.0, 0.1, np.float32(1e-30)])
+def test_constant_predictions_have_no_pearson_and_cause_no_warning(constant):
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        measured = metrics.measure(np.full(10, constant), [0, 1] * 5)
+    assert np.isnan(metrics.pearson(np.full(10, constant), [0, 1] * 5))
+    assert measured["pearson"] is None
+    assert metrics.pearson_text(None) == "undefined (all predictions are equal)"
+    assert measured["accuracies"] == [0.5] * 10
+
+
+def test_accuracy_counts_as_cat_what_exceeds_the_threshold():
+    predictions, labels = [0.0, 0.35, 0.65, 0.95], [0, 1, 0, 1]
+    #   t = 0.0: all but the first are cats -> right, right, wrong, right …
+    by_hand = [3, 3, 3, 3, 2, 2, 2, 3, 3, 3]
+    np.testing.assert_allclose(metrics.accuracies(predictions, labels), np.array(by_hand) / 4)
+    assert metrics.best_accuracy(predictions, labels) == (0.75, 0.0)
+
+
+def test_a_prediction_on_the_threshold_is_a_dog():
+    assert metrics.accuracies([0.5], [0])[5] == 1
+    assert metrics.accuracies([0.5], [0])[4] == 0
+    for step, threshold in enumerate(np.arange(10, dtype=np.float32) / 10):
+        assert metrics.accuracies(np.array([threshold], np.float32), [0])[step] == 1
+
+
+def test_accuracy_equals_a_loop(pair):
+    predictions, labels = pair
+    for step, accuracy in enumerate(metrics.accuracies(predictions, labels)):
+        right = sum((p > np.float32(step / 10)) == (y == 1) for p, y in zip(predictions, labels))
+        assert accuracy == pytest.approx(right / 200)
+
+
+def test_metrics_do_not_depend_on_the_order(pair):
+    order = np.random.default_rng(9).permutation(200)
+    shuffled = metrics.measure(pair[0][order], pair[1][order])
+    for name, value in metrics.measure(*pair).items():
+        assert shuffled[name] == pytest.approx(value)
+
+
+@pytest.mark.parametrize("predictions, labels, reason", [
+    ([0.1, 0.2], [1], "two vectors of one length"),
+    ([[0.1, 0.2]], [[1, 0]], "two vectors of one length"),
+    ([], [], "no predictions to measure"),
+    ([0.1, np.nan, np.inf], [1, 0, 1], "2 predictions are not finite"),
+    ([0.1, 0.2], [1, 2], "a label is 2"),
+    ([0.1, 0.2], [np.nan, 0], "a label is nan"),
+])
+def test_what_no_metric_could_mean_is_refused(predictions, labels, reason):
+    for metric in (metrics.mean_squared_error, metrics.pearson, metrics.accuracies,
+                   metrics.best_accuracy, metrics.measure):
+        with pytest.raises(ValueError, match=reason):
+            metric(np.array(predictions), np.array(labels))
+
+
+def test_rank_prefers_accuracy_then_the_lower_error():
+    good, better, best = ({"best_accuracy": 0.6, "mse": 0.2}, {"best_accuracy": 0.7, "mse": 0.3},
+                          {"best_accuracy": 0.7, "mse": 0.25})
+    assert sorted([best, good, better], key=metrics.rank) == [good, better, best]
+
+
+def make_run(folder, arch, epochs, sample=False):
+    folder.mkdir(parents=True)
+    (folder / "config.json").write_text(json.dumps(
+        {"config": {"arch": arch, "lr": 1e-5}, "data": {"bundled_sample": sample}}))
+    (folder / "metrics.jsonl").write_text("".join(
+        json.dumps({"epoch": number, "mse": mse, "pearson": pearson, "best_accuracy": accuracy,
+                    "seconds": 10.0}) + "\n"
+        for number, (mse, pearson, accuracy) in enumerate(epochs, start=1)))
+    return folder
+
+
+def test_the_table_shows_each_runs_best_epoch_beside_the_article(run_script, tmp_path):
+    make_run(tmp_path / "runs" / "a", "conv2_128", [(0.3, 0.2, 0.61), (0.2, 0.5, 0.731),
+                                                    (0.21, 0.45, 0.729)])
+    make_run(tmp_path / "runs" / "b", "mlp", [(0.5, None, 0.5)], sample=True)
+    result = run_script("metrics.py", "runs/a", "runs/b")
+    assert result.returncode == 0
+    a, b = [line.split() for line in result.stdout.splitlines() if "conv2" in line or "mlp" in line]
+    assert a == ["a", "conv2_128", "1e-05", "2/3", "0.200", "0.247", "0.500", "0.300", "73.1%",
+                 "67%", "30", "s"]
+    assert b == ["b", "(drawn", "sample)", "mlp", "1e-05", "1/1", "0.500", "0.500", "–", "–",
+                 "50.0%", "50%", "10", "s"]
+
+
+def test_folders_that_are_no_whole_runs_are_refused(refuses, tmp_path):
+    (tmp_path / "empty").mkdir()
+    assert "empty is not the folder of a run" in refuses("metrics.py", "empty")
+    assert "none is not the folder of a run" in refuses("metrics.py", "none")
+    make_run(tmp_path / "young", "mlp", [])
+    assert "young has no finished epoch yet" in refuses("metrics.py", "young")
+    (make_run(tmp_path / "torn", "mlp", [(0.5, None, 0.5)]) / "metrics.jsonl").write_text('{"mse')
+    assert "torn is damaged" in refuses("metrics.py", "torn")
+    assert "name the folders of runs" in refuses("metrics.py")

@@ -1,0 +1,215 @@
+"""Layers and networks against Keras with the same weights, NumPy, and arithmetic by hand."""
+
+import models
+import numpy as np
+import pytest
+import tensorflow as tf
+
+PICTURES = np.random.default_rng(0).integers(0, 256, (3, 94, 125, 3), dtype=np.uint8)
+
+# Of the article's networks (94x125x3 in), by hand: the stack before "flatten", weights, and
+# multiply-adds. 3x3 valid: -2; 2x2 pooling: //2. So 94x125 -> 92x123 -> 46x61 -> 44x59 -> 22x29.
+BY_HAND = {
+    "mlp": (94 * 125 * 3 * 512 + 512 + 512 + 1,
+            94 * 125 * 3 * 512 + 512),
+    "conv1": ((27 + 1) * 24 + (46 * 61 * 24 + 1) * 128 + 129 * 128 + 129,
+              92 * 123 * 27 * 24 + 46 * 61 * 24 * 128 + 128 * 128 + 128),
+    "conv2_48": ((27 + 1) * 48 + (432 + 1) * 48 + (22 * 29 * 48 + 1) * 256 + 257 * 256 + 257,
+                 92 * 123 * 27 * 48 + 44 * 59 * 432 * 48 + 22 * 29 * 48 * 256 + 256 * 256 + 256),
+    "conv2_128": (28 * 128 + (1152 + 1) * 128 + (22 * 29 * 128 + 1) * 256 + 257 * 256 + 257,
+                  92 * 123 * 27 * 128 + 44 * 59 * 1152 * 128 + 22 * 29 * 128 * 256
+                  + 256 * 256 + 256),
+    "conv2_fc512": (28 * 64 + (576 + 1) * 128 + (22 * 29 * 128 + 1) * 512 + 513 * 512 + 513,
+                    92 * 123 * 27 * 64 + 44 * 59 * 576 * 128 + 22 * 29 * 128 * 512
+                    + 512 * 512 + 512),
+}
+
+
+def keras_twin(network: models.Network, pooling="max") -> tf.keras.Model:
+    """The same network built of Keras layers, with the same weights."""
+    architecture = models.ARCHITECTURES[network.name]
+    first = [layer for layer in network.layers if isinstance(layer, models.Conv2D)]
+    stack = [tf.keras.Input((*network.input_size, 3))]
+    for filters, layer in zip(architecture.filters, first):
+        stack.append(tf.keras.layers.Conv2D(filters, layer.kernel.shape[0], layer.stride,
+                                            activation="relu"))
+        if pooling != "none":
+            stack.append({"max": tf.keras.layers.MaxPooling2D,
+                          "average": tf.keras.layers.AveragePooling2D}[pooling](pool_size=2))
+    stack.append(tf.keras.layers.Flatten())
+    stack += [tf.keras.layers.Dense(units, activation="relu") for units in architecture.hidden]
+    stack.append(tf.keras.layers.Dense(1))
+    twin = tf.keras.Sequential(stack)
+    twin.set_weights([part.numpy() for layer in network.layers if layer.weights
+                      for part in (layer.kernel, layer.bias)])
+    return twin
+
+
+@pytest.mark.parametrize("arch", models.ARCHITECTURES)
+def test_network_equals_its_keras_twin(arch):
+    network = models.Network(arch)
+    expected = keras_twin(network)(PICTURES.astype(np.float32))[:, 0]
+    # Raw pixels make the logits large: the comparison is relative to their size.
+    np.testing.assert_allclose(network(PICTURES), expected, rtol=1e-4,
+                               atol=1e-5 * np.abs(expected).max())
+
+
+@pytest.mark.parametrize("options", [
+    {"kernel_size": 5}, {"stride": 2}, {"pooling": "average"}, {"pooling": "none"},
+    {"kernel_size": 4, "stride": 3, "pooling": "none"}, {"kernel_size": 1}])
+def test_experiments_equal_their_keras_twins(options):
+    network = models.Network("conv2_48", (40, 51), **options)
+    pictures = PICTURES[:, :40, :51]
+    expected = keras_twin(network, options.get("pooling", "max"))(pictures.astype(np.float32))
+    np.testing.assert_allclose(network(pictures), expected[:, 0], rtol=1e-4,
+                               atol=1e-5 * np.abs(expected).max())
+
+
+def test_gradients_equal_kerass():
+    network = models.Network("conv2_48", (20, 30))
+    twin = keras_twin(network)
+    pictures = PICTURES[:, :20, :30]
+    with tf.GradientTape() as tape:
+        ours = tf.reduce_sum(network(pictures) ** 2)
+    gradients = {variable.ref(): gradient for variable, gradient in zip(
+        network.trainable_variables, tape.gradient(ours, network.trainable_variables))}
+    with tf.GradientTape() as tape:
+        theirs = tf.reduce_sum(twin(pictures.astype(np.float32)) ** 2)
+    expected = tape.gradient(theirs, twin.trainable_variables)
+    in_order = [gradients[part.ref()] for layer in network.layers if layer.weights
+                for part in (layer.kernel, layer.bias)]
+    assert len(in_order) == len(expected) == 10
+    for gradient, other in zip(in_order, expected):
+        np.testing.assert_allclose(gradient, other, rtol=1e-3,
+                                   atol=1e-5 * np.abs(other).max())
+
+
+@pytest.mark.parametrize("arch", models.ARCHITECTURES)
+def test_weights_and_multiply_adds_equal_arithmetic_by_hand(arch):
+    network = models.Network(arch)
+    weights, multiply_adds = BY_HAND[arch]
+    assert network.weights == weights
+    assert network.multiply_adds == multiply_adds
+
+
+def test_training_multiplies_three_times_but_for_the_first_layers_input():
+    network = models.Network("conv1")
+    assert network.training_multiply_adds == 3 * BY_HAND["conv1"][1] - 92 * 123 * 27 * 24
+
+
+def test_the_articles_stacks_have_these_shapes():
+    shapes = [layer.output_shape for layer in models.Network("conv2_fc512").layers]
+    assert shapes == [(94, 125, 3), (92, 123, 64), (46, 61, 64), (44, 59, 128), (22, 29, 128),
+                      (81664,), (512,), (512,), (1,)]
+
+
+def test_convolution_equals_numpy():
+    layer = models.Conv2D((7, 9, 2), filters=4, kernel_size=3, stride=2, seed=1, index=0)
+    layer.bias.assign([0.1, -0.2, 0.3, -0.4])
+    x = np.random.default_rng(1).normal(size=(2, 7, 9, 2)).astype(np.float32)
+    expected = np.zeros((2, 3, 4, 4))
+    for row in range(3):
+        for column in range(4):
+            window = x[:, 2 * row:2 * row + 3, 2 * column:2 * column + 3]
+            expected[:, row, column] = np.einsum("nijc,ijcf->nf", window, layer.kernel.numpy())
+    expected = np.maximum(expected + [0.1, -0.2, 0.3, -0.4], 0)
+    np.testing.assert_allclose(layer(x), expected, rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize("pooling, of_block", [("max", np.max), ("average", np.mean)])
+def test_pooling_equals_numpy_and_drops_an_odd_last_row(pooling, of_block):
+    x = np.random.default_rng(2).normal(size=(2, 5, 6, 3)).astype(np.float32)
+    blocks = x[:, :4].reshape(2, 2, 2, 3, 2, 3)  # (n, rows, 2, columns, 2, channels)
+    np.testing.assert_allclose(models.Pool((5, 6, 3), pooling)(x), of_block(blocks, axis=(2, 4)),
+                               rtol=1e-6)
+
+
+def test_dense_equals_a_matrix_product():
+    layer = models.Dense((5,), 3, relu=True, seed=0, index=0)
+    layer.bias.assign([-0.1, 0.0, 0.1])
+    x = np.random.default_rng(3).normal(size=(4, 5)).astype(np.float32)
+    expected = np.maximum(x @ layer.kernel.numpy() + [-0.1, 0.0, 0.1], 0)
+    np.testing.assert_allclose(layer(x), expected, rtol=1e-5, atol=1e-6)
+    linear = models.Dense((5,), 3, relu=False, seed=0, index=0)
+    np.testing.assert_allclose(linear(x), x @ layer.kernel.numpy(), rtol=1e-5, atol=1e-6)
+
+
+def test_flatten_lays_pictures_out_row_by_row():
+    x = np.arange(24, dtype=np.float32).reshape(2, 2, 3, 2)
+    np.testing.assert_array_equal(models.Flatten((2, 3, 2))(x), [range(12), range(12, 24)])
+
+
+def test_scaling_none_unit_and_standard():
+    def scaled(scaling):
+        layer = models.Scale((94, 125, 3), scaling)
+        layer.measure(PICTURES)
+        return layer(PICTURES).numpy()
+
+    np.testing.assert_array_equal(scaled("none"), PICTURES.astype(np.float32))
+    np.testing.assert_allclose(scaled("unit"), PICTURES / 255, rtol=1e-6)
+    np.testing.assert_allclose(scaled("standard").mean((0, 1, 2)), [0, 0, 0], atol=1e-4)
+    np.testing.assert_allclose(scaled("standard").std((0, 1, 2)), [1, 1, 1], rtol=1e-4)
+
+
+def test_all_black_pictures_can_be_standardised():
+    layer = models.Scale((2, 2, 3), "standard")
+    layer.measure(np.zeros((3, 2, 2, 3), np.uint8))
+    np.testing.assert_array_equal(layer(np.zeros((1, 2, 2, 3), np.uint8)), np.zeros((1, 2, 2, 3)))
+
+
+def test_first_weights_are_glorot_uniform():
+    weights = models.glorot_uniform((300, 200), 300, 200, seed=0, index=1).numpy()
+    limit = np.sqrt(6 / 500)
+    assert np.abs(weights).max() <= limit
+    # A uniform distribution's deviation is its half width over sqrt(3).
+    np.testing.assert_allclose(weights.std(), limit / np.sqrt(3), rtol=0.01)
+    np.testing.assert_allclose(weights.mean(), 0, atol=0.001)
+
+
+def test_first_weights_follow_from_seed_and_layer():
+    def draw(seed, index):
+        return models.glorot_uniform((4, 4), 4, 4, seed, index).numpy()
+
+    np.testing.assert_array_equal(draw(0, 1), draw(0, 1))
+    assert (draw(0, 1) != draw(1, 1)).any() and (draw(0, 1) != draw(0, 2)).any()
+
+
+@pytest.mark.parametrize("options, reason", [
+    (dict(arch="vgg16"), "--arch=vgg16 is none of the networks: mlp, conv1, conv2_48, conv2_128, "
+                         "conv2_fc512"),
+    (dict(arch="mlp", kernel_size=5), "mlp has no convolution"),
+    (dict(arch="mlp", pooling="none"), "mlp has no convolution"),
+    (dict(arch="conv2_48", input_size=(7, 40)), "3x3 kernels do not fit into the 2x19 that is left"),
+    (dict(arch="conv1", kernel_size=95), "95x95 kernels do not fit into the 94x125"),
+    (dict(arch="conv1", input_size=(3, 3)), "nothing is left after its last pooling"),
+])
+def test_impossible_networks_are_refused_with_the_reason(options, reason):
+    with pytest.raises(ValueError, match=reason):
+        models.Network(**options)
+
+
+@pytest.mark.parametrize("size", ["94", "94x", "x125", "94x125x3", "0x5", "-4x5", "axb", ""])
+def test_a_size_that_is_none_is_refused(size):
+    with pytest.raises(ValueError, match="is not HEIGHTxWIDTH"):
+        models.parse_size(size)
+
+
+def test_a_size_is_height_first():
+    assert models.parse_size("94x125") == (94, 125)
+    assert models.parse_size("64X48") == (64, 48)
+
+
+def test_models_prints_every_network(run_script):
+    result = run_script("models.py")
+    assert result.returncode == 0 and result.stderr == ""
+    for arch, (weights, multiply_adds) in BY_HAND.items():
+        assert arch in result.stdout
+        assert f"{weights:,}" in result.stdout and f"{multiply_adds:,}" in result.stdout
+    assert "…" not in result.stdout  # no column is cut off
+
+
+def test_models_refuses_in_one_sentence(refuses):
+    assert "--input_size=big is not HEIGHTxWIDTH" in refuses("models.py", "--input_size=big")
+    assert "do not fit" in refuses("models.py", "--kernel_size=90")
+    assert "takes flags only, not 'conv1'" in refuses("models.py", "conv1")
+    assert "should be one of <max|average|none>" in refuses("models.py", "--pooling=min")

@@ -1,0 +1,71 @@
+"""Every file, function, flag and command that the README names exists."""
+
+import importlib
+import re
+import shlex
+
+import pytest
+from conftest import ROOT
+
+README = (ROOT / "README.md").read_text()
+SCRIPTS = ("train.py", "models.py", "data.py", "metrics.py", "filters.py", "tools/draw_sample.py")
+COMMANDS = [line.split("#")[0].strip() for block in re.findall(r"```(?:bash)?\n(.*?)```", README,
+                                                               re.DOTALL)
+            for line in block.splitlines() if line.startswith(("python ", "python3 ", "pytest "))]
+
+
+def flags_of(script: str, run_script) -> set[str]:
+    help_text = run_script(script, "--help").stdout
+    return {name.replace("[no]", "") for name in re.findall(r"^  --(\S+?):", help_text, re.M)}
+
+
+@pytest.fixture(scope="module")
+def known_flags(tmp_path_factory):
+    import subprocess
+    import sys
+
+    def run(script, *arguments):
+        return subprocess.run([sys.executable, str(ROOT / script), *arguments],
+                              capture_output=True, text=True, timeout=120)
+
+    return {script: flags_of(script, run) for script in SCRIPTS}
+
+
+def test_every_file_named_exists():
+    named = set(re.findall(r"`((?:[a-z_]+/)?[a-z_]+\.(?:py|txt|jpg|md))`", README))
+    assert {"train.py", "models.py", "data.py", "metrics.py", "filters.py"} <= named
+    for name in named:
+        assert (ROOT / name).exists(), name
+
+
+def test_every_picture_shown_exists_and_is_small():
+    shown = re.findall(r"!\[[^]]+\]\(([^)]+)\)", README)
+    assert shown
+    for name in shown:
+        assert (ROOT / name).stat().st_size < 1_000_000
+
+
+def test_every_function_named_exists():
+    named = re.findall(r"`(train|models|data|metrics|filters)\.([A-Za-z_]+)`", README)
+    named = [(module, name) for module, name in named if name != "py"]
+    assert len(named) > 15
+    for module, name in named:
+        assert hasattr(importlib.import_module(module), name), f"{module}.{name}"
+
+
+def test_every_flag_named_exists(known_flags):
+    everywhere = set().union(*known_flags.values())
+    for name in re.findall(r"`--([a-z_]+)", README):
+        assert name in everywhere, name
+
+
+def test_every_command_names_a_script_and_its_own_flags(known_flags):
+    assert len(COMMANDS) > 10
+    for command in COMMANDS:
+        for part in command.split("&&"):
+            words = shlex.split(part)
+            if words[0] != "python" or not words[1].endswith(".py"):
+                continue
+            assert words[1] in SCRIPTS, command
+            for flag in re.findall(r" --([a-z_]+)", part):
+                assert flag in known_flags[words[1]], command
