@@ -16,6 +16,7 @@ import os
 import re
 import shutil
 import sys
+import time
 import urllib.error
 import urllib.request
 import warnings
@@ -168,6 +169,8 @@ UPRIGHT = {
 
 def exif_orientation(image: Image.Image) -> int:
     """1 (upright) to 8; a damaged EXIF block counts as upright, it must not cost the picture."""
+    if image.format == "TIFF":  # Pillow turns these itself
+        return 1
     try:
         orientation = image.getexif().get(0x0112, 1)
     except Exception:
@@ -178,7 +181,10 @@ def exif_orientation(image: Image.Image) -> int:
 def to_rgb(image: Image.Image) -> Image.Image:
     """Any Pillow image as RGB: 16 bits scaled down to 8, transparency shown on white."""
     if image.mode.startswith("I"):  # convert() would clip 16-bit values at 255
-        return Image.fromarray((np.asarray(image) // 257).astype(np.uint8)).convert("RGB")
+        levels, clear = np.asarray(image), image.info.get("transparency")
+        image = Image.fromarray((levels // 257).astype(np.uint8))
+        if clear is not None:
+            image.putalpha(Image.fromarray(levels != clear).convert("L"))
     if image.has_transparency_data:
         image = image.convert("RGBA")
         image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image)
@@ -267,20 +273,21 @@ def load_dataset(pictures: list[Picture], train_size: int | None, valid_size: in
     images = np.empty((count, *size, 3), np.uint8)
     files: list[Path | None] = [None] * count
     skipped = []
-    empty = range(count)
+    tries = [(place, waiting[labels[place]].pop()) for place in range(count)]
     load = functools.partial(load_picture, size=size)
     with progress_bar("loading pictures", count) as advance:
-        while empty := [place for place in empty if waiting[labels[place]]]:
-            paths = [waiting[labels[place]].pop() for place in empty]
+        while tries:
             refused = []
-            for place, path, picture in zip(empty, paths, in_threads(load, paths)):
+            for (place, path), picture in zip(tries, in_threads(load, [path for _, path in tries])):
                 if isinstance(picture, Skipped):
                     skipped.append(picture)
                     refused.append(place)
                 else:
                     images[place], files[place] = picture, path
                     advance()
-            empty = refused
+            # Validation is replaced from the far end, which no training size but the largest uses.
+            tries = [(place, waiting[labels[place]].pop(0 if place < 2 * valid else -1))
+                     for place in refused if waiting[labels[place]]]
 
     if None in files:  # too many could not be decoded: make do with the rest, or say so
         loaded = [[place for place in range(count) if labels[place] == label and files[place]]
@@ -387,8 +394,8 @@ def print_census(folder: Path, pictures: list[Picture], sample: int) -> None:
     for (height, width), count in shapes.items():
         quarters[math.ceil(height / 4), math.ceil(width / 4)] += count
     for (height, width), count in quarters.most_common(1):
-        print(f"the article's input size, a quarter of the most common: --input_size={height}x{width} "
-              f"({count} of the {read}, within a few pixels)")
+        print("the article's input size, a quarter of the most common: "
+              f"--input_size={height}x{width} ({count} of the {read}, within a few pixels)")
 
 
 # ---------------------------------------------------------------------------------------------
@@ -427,6 +434,7 @@ def download(archive: Archive, data_dir: Path) -> Path:
     zip_path = work / "archive.zip"
     try:
         work.mkdir(parents=True, exist_ok=True)
+        shutil.rmtree(work / "unpacked", ignore_errors=True)  # a half-unpacked one
         have = zip_path.stat().st_size if zip_path.exists() else 0
         needed = 2 * archive.size - have  # the archive, and its pictures, which hardly compress
         if shutil.disk_usage(work).free < needed:
@@ -465,6 +473,7 @@ def fetch(archive: Archive, zip_path: Path) -> None:
                 problem = str(getattr(error, "reason", error)) or type(error).__name__
             came = (zip_path.stat().st_size if zip_path.exists() else 0) - have
             failures = 0 if came > 0 else failures + 1
+            time.sleep(failures)
             if failures == 3:
                 raise DataError(f"{archive.url} cannot be downloaded: {problem}; start it again "
                                 "to go on from where it stopped")
@@ -480,11 +489,11 @@ def fetch_once(archive: Archive, zip_path: Path, have: int, report: Callable[[in
         done = have if goes_on else 0
         with open(zip_path, "ab" if goes_on else "wb") as file:
             while block := response.read(1 << 20):
+                file.write(block)
                 done += len(block)
+                report(done)
                 if done > archive.size:
                     break  # not the file that was asked for: the check says so
-                file.write(block)
-                report(done)
 
 
 def check_archive(archive: Archive, zip_path: Path) -> None:
@@ -504,7 +513,6 @@ def check_archive(archive: Archive, zip_path: Path) -> None:
 
 def unpack(zip_path: Path, folder: Path) -> None:
     """Unpack all of the archive into a new `folder`; refuse one with paths that lead out of it."""
-    shutil.rmtree(folder, ignore_errors=True)  # a half-unpacked one
     folder.mkdir()
     with zipfile.ZipFile(zip_path) as archive:
         members = archive.infolist()
@@ -521,12 +529,13 @@ def unpack(zip_path: Path, folder: Path) -> None:
 def main(argv: list[str]) -> None:
     if argv[1:]:
         sys.exit(f"data.py takes flags only, not {argv[1]!r}: see python data.py --help")
+    sys.stdout.reconfigure(errors="backslashreplace")  # a file's name need not be Unicode
     try:
         if DOWNLOAD.value:
             print(f"the photographs are in {download(PHOTOGRAPHS, Path(DATA_DIR.value))}")
         typed = not flags.FLAGS["data_dir"].using_default_value
         folder, pictures = choose_pictures(DATA_DIR.value, typed)
-        if folder == SAMPLE:
+        if folder != Path(DATA_DIR.value):
             print(f"no photographs in {DATA_DIR.value}/: this is the bundled sample")
         print_census(folder, pictures, SAMPLE_COUNT.value)
     except DataError as error:

@@ -36,6 +36,7 @@ from rich.table import Table
 
 POOLINGS = ("max", "average", "none")
 SCALINGS = ("none", "unit", "standard")
+INITS = ("glorot", "he")
 
 
 @dataclass(frozen=True)
@@ -68,6 +69,9 @@ POOLING = flags.DEFINE_enum(
 SCALING = flags.DEFINE_enum(
     "scaling", "none", SCALINGS, "what the first layer is given: raw 0..255 as in the article, "
     "0..1, or each colour with mean 0 and standard deviation 1 over the training pictures")
+INIT = flags.DEFINE_enum(
+    "init", None, INITS, "the first weights: Glorot's, as in the article, or He's, for ReLU and "
+    "for pixels as large as they are [see SETTINGS in train.py]")
 INPUT_SIZE_FLAG = flags.DEFINE_string(
     "input_size", "94x125", "HEIGHTxWIDTH that every picture is resized to")
 
@@ -84,19 +88,36 @@ def parse_size(text: str) -> tuple[int, int]:
 # Layers
 # ---------------------------------------------------------------------------------------------
 
-def glorot_uniform(shape: tuple[int, ...], fan_in: int, fan_out: int, seed: int, index: int):
-    """Random first weights, uniform in [-limit, limit], limit = sqrt(6 / (fan_in + fan_out)).
+def uniform(shape: tuple[int, ...], limit: float, seed: tuple[int, int]):
+    """Random first weights, uniform in [-limit, limit]; a function of the seed on any device."""
+    return tf.random.stateless_uniform(shape, seed, -limit, limit, alg="philox")
+
+
+def glorot(fan_in: int, fan_out: int) -> float:
+    """The limit sqrt(6 / (fan_in + fan_out)): the article's, and Keras's unless told otherwise.
 
     fan_in is how many inputs one output sums, fan_out how many outputs one input reaches. A sum
-    of fan_in terms has fan_in times the variance of one: with this limit a signal keeps about the
-    same size through every layer, forward and backward, so none starts out dead or exploding.
+    of fan_in terms has fan_in times the variance of one: this limit strikes the balance between
+    keeping a signal's size forward (1 / fan_in) and a gradient's backward (1 / fan_out).
     Source: Glorot and Bengio, "Understanding the difficulty of training deep feedforward neural
-    networks", 2010, equation 16. It is also what Keras does unless told otherwise.
-
-    The numbers are a function of `seed` and the layer's `index`, on any device.
+    networks", 2010, equation 16.
     """
-    limit = (6 / (fan_in + fan_out)) ** 0.5
-    return tf.random.stateless_uniform(shape, [seed, index], -limit, limit, alg="philox")
+    return (6 / (fan_in + fan_out)) ** 0.5
+
+
+def he(fan_in: int, fan_out: int) -> float:
+    """The limit sqrt(6 / fan_in), which keeps a signal's size forward through layers with ReLU.
+
+    ReLU throws half of the signal away: it takes twice the variance of 1 / fan_in to make up for
+    it. Source: He et al., "Delving Deep into Rectifiers", 2015, equation 10.
+    """
+    return (6 / fan_in) ** 0.5
+
+
+LIMITS = {"glorot": glorot, "he": he}
+
+# Both take a layer's inputs to be about 1. The first layer's are about this, by --scaling:
+PIXEL_MAGNITUDE = {"none": 128.0, "unit": 0.5, "standard": 1.0}
 
 
 class Layer(tf.Module):
@@ -148,16 +169,16 @@ class Conv2D(Layer):
     """
 
     def __init__(self, input_shape: tuple[int, int, int], filters: int, kernel_size: int,
-                 stride: int, seed: int, index: int):
+                 stride: int, init: str, seed: tuple[int, int]):
         super().__init__(name="conv")
         height, width, channels = input_shape
         self.stride = stride
         self.output_shape = ((height - kernel_size) // stride + 1,
                              (width - kernel_size) // stride + 1, filters)
         window = kernel_size * kernel_size
-        self.kernel = tf.Variable(glorot_uniform(
+        self.kernel = tf.Variable(uniform(
             (kernel_size, kernel_size, channels, filters),
-            window * channels, window * filters, seed, index), name="kernel")
+            LIMITS[init](window * channels, window * filters), seed), name="kernel")
         self.bias = tf.Variable(tf.zeros(filters), name="bias")
         rows, columns, _ = self.output_shape
         self.multiply_adds = rows * columns * window * channels * filters
@@ -198,13 +219,14 @@ class Flatten(Layer):
 class Dense(Layer):
     """A fully connected layer: every output is a weighted sum of all inputs, plus a bias."""
 
-    def __init__(self, input_shape: tuple[int], units: int, relu: bool, seed: int, index: int):
+    def __init__(self, input_shape: tuple[int], units: int, relu: bool, init: str,
+                 seed: tuple[int, int]):
         super().__init__(name="dense")
         self.relu = relu
         self.output_shape = (units,)
         inputs, = input_shape
         self.kernel = tf.Variable(
-            glorot_uniform((inputs, units), inputs, units, seed, index), name="kernel")
+            uniform((inputs, units), LIMITS[init](inputs, units), seed), name="kernel")
         self.bias = tf.Variable(tf.zeros(units), name="bias")
         self.multiply_adds = inputs * units
 
@@ -228,7 +250,8 @@ class Network(tf.Module):
     """
 
     def __init__(self, arch: str, input_size: tuple[int, int] = INPUT_SIZE, kernel_size: int = 3,
-                 stride: int = 1, pooling: str = "max", scaling: str = "none", seed: int = 0):
+                 stride: int = 1, pooling: str = "max", scaling: str = "none", init: str = "glorot",
+                 seed: int = 0):
         super().__init__(name=arch)
         if arch not in ARCHITECTURES:
             raise ValueError(f"--arch={arch} is none of the networks: {', '.join(ARCHITECTURES)}")
@@ -248,7 +271,8 @@ class Network(tf.Module):
                     f"{kernel_size}x{kernel_size} kernels do not fit into the {height}x{width} "
                     "that is left; use a larger --input_size, or a smaller --kernel_size or "
                     "--stride")
-            self.add(Conv2D, channels, kernel_size, stride, seed, len(self.layers))
+            self.add(Conv2D, channels, kernel_size, stride, init,
+                     (seed, len(self.layers)))
             if pooling != "none":
                 self.add(Pool, pooling)
         if 0 in self.layers[-1].output_shape:
@@ -256,8 +280,14 @@ class Network(tf.Module):
                              f"{arch}: nothing is left after its last pooling; use a larger one")
         self.add(Flatten)
         for units in hidden:
-            self.add(Dense, units, True, seed, len(self.layers))
-        self.add(Dense, 1, False, seed, len(self.layers))
+            self.add(Dense, units, True, init, (seed, len(self.layers)))
+        self.add(Dense, 1, False, init, (seed, len(self.layers)))
+
+        if init == "he":
+            # Without this every output, and the step that a learning rate makes in it, would start
+            # out a hundred times too large: what the article's raw pixels do with its glorot.
+            first = self.first_with_weights
+            first.kernel.assign(first.kernel / PIXEL_MAGNITUDE[scaling])
 
     def add(self, layer_type, *options) -> None:
         self.layers.append(layer_type(self.layers[-1].output_shape, *options))
@@ -268,6 +298,10 @@ class Network(tf.Module):
         for layer in self.layers:
             x = layer(x)  # conv2_fc512: (batch, 46, 61, 64), (batch, 22, 29, 128), … (batch, 1)
         return tf.squeeze(x, axis=1)
+
+    @property
+    def first_with_weights(self) -> Layer:
+        return next(layer for layer in self.layers if layer.weights)
 
     @property
     def weights(self) -> int:
@@ -285,8 +319,7 @@ class Network(tf.Module):
         The backward pass multiplies as often as the forward pass for the gradient of the weights,
         and once more for the gradient of the layer's input, which the first layer does not need.
         """
-        first = next(layer for layer in self.layers if layer.multiply_adds)
-        return 3 * self.multiply_adds - first.multiply_adds
+        return 3 * self.multiply_adds - self.first_with_weights.multiply_adds
 
 
 # ---------------------------------------------------------------------------------------------

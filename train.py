@@ -41,16 +41,17 @@ class Settings:
     batch_size: int
     epochs: int
     loss: str
+    init: str
 
 
 # The article's settings, as its notebook has them: it trains the MLP on mean squared error and
 # the others on binary cross-entropy.
 SETTINGS = {
-    "mlp":         Settings(lr=1e-5, batch_size=32, epochs=10, loss="mse"),
-    "conv1":       Settings(lr=1e-6, batch_size=32, epochs=5, loss="bce"),
-    "conv2_48":    Settings(lr=1e-6, batch_size=64, epochs=15, loss="bce"),
-    "conv2_128":   Settings(lr=1e-6, batch_size=64, epochs=19, loss="bce"),
-    "conv2_fc512": Settings(lr=1e-5, batch_size=64, epochs=15, loss="bce"),
+    "mlp":         Settings(lr=1e-5, batch_size=32, epochs=10, loss="mse", init="glorot"),
+    "conv1":       Settings(lr=1e-5, batch_size=32, epochs=5, loss="bce", init="he"),
+    "conv2_48":    Settings(lr=1e-5, batch_size=64, epochs=15, loss="bce", init="he"),
+    "conv2_128":   Settings(lr=1e-5, batch_size=64, epochs=19, loss="bce", init="he"),
+    "conv2_fc512": Settings(lr=1e-5, batch_size=64, epochs=15, loss="bce", init="he"),
 }
 
 ARCH = flags.DEFINE_enum("arch", "conv2_fc512", list(models.ARCHITECTURES), "the network")
@@ -89,10 +90,11 @@ class Config:
     stride: int
     pooling: str
     scaling: str
+    init: str
 
     def make_network(self) -> models.Network:
         return models.Network(self.arch, self.input_size, self.kernel_size, self.stride,
-                              self.pooling, self.scaling, self.seed)
+                              self.pooling, self.scaling, self.init, self.seed)
 
 
 def config_from_flags() -> Config:
@@ -106,7 +108,8 @@ def config_from_flags() -> Config:
         batch_size=BATCH_SIZE.value or settings.batch_size, loss=LOSS.value or settings.loss,
         seed=SEED.value, input_size=models.parse_size(models.INPUT_SIZE_FLAG.value),
         kernel_size=models.KERNEL_SIZE.value, stride=models.STRIDE.value,
-        pooling=models.POOLING.value, scaling=models.SCALING.value)
+        pooling=models.POOLING.value, scaling=models.SCALING.value,
+        init=models.INIT.value or settings.init)
 
 
 # ---------------------------------------------------------------------------------------------
@@ -350,9 +353,9 @@ def check_memory(network: models.Network, config: Config) -> None:
 def print_start(config: Config, network: models.Network, folder: Path, dataset: data.Dataset,
                 run: Path) -> None:
     """What is about to be trained, on what."""
-    if folder == data.SAMPLE:
+    if folder != Path(data.DATA_DIR.value):
         print("=" * 88)
-        print(f"NO PHOTOGRAPHS in {data.DATA_DIR.value}/: training on the drawn pictures of sample/."
+        print(f"NO PHOTOGRAPHS in {data.DATA_DIR.value}/: training on the drawn pictures of sample/"
               "\nGet the 25,000 photographs:  python data.py --download")
         print("=" * 88)
     train, valid = len(dataset.train_files), len(dataset.valid_files)
@@ -417,6 +420,7 @@ def main(argv: list[str]) -> None:
     logging.set_verbosity(logging.WARNING)  # TensorFlow reports each checkpoint's timing
     if argv[1:]:
         sys.exit(f"train.py takes flags only, not {argv[1]!r}: see python train.py --help")
+    sys.stdout.reconfigure(errors="backslashreplace")  # a file's name need not be Unicode
     try:
         run_from_flags()
     except (ValueError, OSError, TrainingError) as error:

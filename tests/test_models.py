@@ -104,7 +104,7 @@ def test_the_articles_stacks_have_these_shapes():
 
 
 def test_convolution_equals_numpy():
-    layer = models.Conv2D((7, 9, 2), filters=4, kernel_size=3, stride=2, seed=1, index=0)
+    layer = models.Conv2D((7, 9, 2), filters=4, kernel_size=3, stride=2, init="glorot", seed=(1, 0))
     layer.bias.assign([0.1, -0.2, 0.3, -0.4])
     x = np.random.default_rng(1).normal(size=(2, 7, 9, 2)).astype(np.float32)
     expected = np.zeros((2, 3, 4, 4))
@@ -125,12 +125,12 @@ def test_pooling_equals_numpy_and_drops_an_odd_last_row(pooling, of_block):
 
 
 def test_dense_equals_a_matrix_product():
-    layer = models.Dense((5,), 3, relu=True, seed=0, index=0)
+    layer = models.Dense((5,), 3, relu=True, init="he", seed=(0, 0))
     layer.bias.assign([-0.1, 0.0, 0.1])
     x = np.random.default_rng(3).normal(size=(4, 5)).astype(np.float32)
     expected = np.maximum(x @ layer.kernel.numpy() + [-0.1, 0.0, 0.1], 0)
     np.testing.assert_allclose(layer(x), expected, rtol=1e-5, atol=1e-6)
-    linear = models.Dense((5,), 3, relu=False, seed=0, index=0)
+    linear = models.Dense((5,), 3, relu=False, init="he", seed=(0, 0))
     np.testing.assert_allclose(linear(x), x @ layer.kernel.numpy(), rtol=1e-5, atol=1e-6)
 
 
@@ -157,18 +157,35 @@ def test_all_black_pictures_can_be_standardised():
     np.testing.assert_array_equal(layer(np.zeros((1, 2, 2, 3), np.uint8)), np.zeros((1, 2, 2, 3)))
 
 
-def test_first_weights_are_glorot_uniform():
-    weights = models.glorot_uniform((300, 200), 300, 200, seed=0, index=1).numpy()
-    limit = np.sqrt(6 / 500)
-    assert np.abs(weights).max() <= limit
-    # A uniform distribution's deviation is its half width over sqrt(3).
-    np.testing.assert_allclose(weights.std(), limit / np.sqrt(3), rtol=0.01)
+@pytest.mark.parametrize("init, variance", [
+    ("glorot", 2 / (300 + 200)),  # the mean of 1 / fan_in and 1 / fan_out, as a harmonic one
+    ("he", 2 / 300)])
+def test_first_weights_are_uniform_and_have_their_papers_variance(init, variance):
+    weights = models.Dense((300,), 200, relu=True, init=init, seed=(0, 1)).kernel.numpy()
+    # A uniform distribution's half width is its deviation times sqrt(3).
+    assert np.abs(weights).max() <= np.sqrt(3 * variance)
+    np.testing.assert_allclose(weights.var(), variance, rtol=0.02)
     np.testing.assert_allclose(weights.mean(), 0, atol=0.001)
 
 
+@pytest.mark.parametrize("init, initializer", [
+    ("glorot", tf.keras.initializers.GlorotUniform), ("he", tf.keras.initializers.HeUniform)])
+def test_first_weights_of_a_convolution_are_distributed_as_kerass(init, initializer):
+    ours = models.Conv2D((9, 9, 16), 64, 3, 1, init, seed=(0, 1)).kernel.numpy()
+    theirs = initializer(seed=0)((3, 3, 16, 64)).numpy()
+    np.testing.assert_allclose(ours.std(), theirs.std(), rtol=0.02)
+    np.testing.assert_allclose(np.abs(ours).max(), np.abs(theirs).max(), rtol=0.01)
+
+
+def test_with_he_a_signal_keeps_its_size_from_raw_pixels_to_the_answer():
+    answers = models.Network("conv2_48", init="he")(PICTURES).numpy()
+    assert 0.05 < np.abs(answers).mean() < 5
+    assert np.abs(models.Network("conv2_48", init="glorot")(PICTURES)).mean() > 5
+
+
 def test_first_weights_follow_from_seed_and_layer():
-    def draw(seed, index):
-        return models.glorot_uniform((4, 4), 4, 4, seed, index).numpy()
+    def draw(*seed):
+        return models.uniform((4, 4), 1.0, seed).numpy()
 
     np.testing.assert_array_equal(draw(0, 1), draw(0, 1))
     assert (draw(0, 1) != draw(1, 1)).any() and (draw(0, 1) != draw(0, 2)).any()

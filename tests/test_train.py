@@ -84,7 +84,8 @@ def test_adams_first_step_is_the_learning_rate_against_the_gradients_sign():
 def tiny_config(**changes) -> train.Config:
     return train.Config(**{**dict(arch="conv1", lr=1e-3, epochs=2, batch_size=4, loss="bce",
                                   seed=0, input_size=(12, 14), kernel_size=3, stride=1,
-                                  pooling="max", scaling="unit"), **changes})
+                                  pooling="max", scaling="unit", init="glorot"),
+                           **changes})
 
 
 def tiny_dataset(count=10) -> data.Dataset:
@@ -212,7 +213,7 @@ def test_a_run_prints_its_story_and_leaves_its_record(run_script, photos, tmp_pa
     assert record["config"] == {
         "arch": "conv1", "lr": 1e-3, "epochs": 3, "batch_size": 5, "loss": "bce", "seed": 0,
         "input_size": [24, 32], "kernel_size": 3, "stride": 1, "pooling": "max",
-        "scaling": "unit"}
+        "scaling": "unit", "init": "he"}
     assert record["data"] == {"folder": str(photos), "bundled_sample": False, "train_size": 18,
                               "valid_size": 6, "skipped": []}
     assert record["versions"]["tensorflow"] == tf.__version__
