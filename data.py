@@ -31,7 +31,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 from absl import app, flags
-from PIL import Image, ImageOps
+from PIL import Image
 from rich import progress
 from rich.text import Text
 
@@ -247,10 +247,10 @@ def choose_sizes(available: int, train_size: int | None, valid_size: int | None
     return train, valid
 
 
-def check_sizes(pictures: list[Picture], train_size: int | None, valid_size: int | None) -> None:
-    """Raise DataError at once for sizes that not even the number of files can meet."""
+def check_sizes(pictures: list[Picture], train_size: int | None, valid_size: int | None) -> int:
+    """How many pictures there will be in all, before any is read. Raises as choose_sizes does."""
     cats = sum(picture.label == CAT for picture in pictures)
-    choose_sizes(min(cats, len(pictures) - cats), train_size, valid_size)
+    return 2 * sum(choose_sizes(min(cats, len(pictures) - cats), train_size, valid_size))
 
 
 def load_dataset(pictures: list[Picture], train_size: int | None, valid_size: int | None,
@@ -430,6 +430,9 @@ def download(archive: Archive, data_dir: Path) -> Path:
     target = data_dir / archive.folder
     if target.exists():
         raise DataError(f"{target} exists: nothing to download; remove it to get it anew")
+    if data_dir.is_dir() and find_pictures(data_dir):
+        raise DataError(f"{data_dir} holds other pictures, which would be taken instead of the "
+                        "photographs: use another --data_dir")
     work = data_dir / ".download"
     zip_path = work / "archive.zip"
     try:

@@ -4,10 +4,12 @@
     python filters.py --image kittens.jpg --kernel="-1 0 1; -2 0 2; -1 0 1"  # by a kernel of yours
 
 Writes each filtered picture and a sheet with all of them side by side to filtered/, and prints
-their paths. Black is no answer, orange a positive one, blue a negative one.
+their paths; the same command writes the same files again. Black is no answer, orange a positive
+one, blue a negative one.
 """
 
 import sys
+import zlib
 from pathlib import Path
 
 import data
@@ -81,6 +83,14 @@ def parse_kernel(text: str) -> np.ndarray:
     return kernel
 
 
+def name_of(kernel: np.ndarray) -> str:
+    """'-1_0_1_-2_0_2_-1_0_1': a file name that tells kernels apart; shortened for large ones."""
+    name = "_".join(f"{number:g}" for number in kernel.flat)
+    if len(name) <= 60:
+        return name
+    return f"{len(kernel)}x{len(kernel)}-{zlib.crc32(name.encode()):08x}"
+
+
 def brightness(picture: Image.Image) -> np.ndarray:
     """float32 (height, width), 0 to 255: the picture's grey values."""
     return np.asarray(picture.convert("L"), np.float32)
@@ -131,12 +141,13 @@ def filter_picture(path: Path, kernels: dict[str, np.ndarray], padding: str) -> 
     limit = max(np.percentile(np.abs(response), 98) for response in responses.values()) or 1.0
     shown = {name: show(response, limit) for name, response in responses.items()}
 
+    suffix = "" if padding == "same" else "-valid"
     OUTPUT.mkdir(exist_ok=True)
     panels = [("the picture", picture)]
     panels += [(LABELS.get(name, name), image) for name, image in shown.items()]
     written = []
     for name, image in [*shown.items(), ("-".join(shown) + "-sheet", sheet(panels))]:
-        written.append(OUTPUT / f"{path.stem}-{name}.png")
+        written.append(OUTPUT / f"{path.stem}-{name}{suffix}.png")
         image.save(written[-1])
     return written
 
@@ -149,8 +160,15 @@ LABELS = {"V": "V: vertical edges, above against below",
 def main(argv: list[str]) -> None:
     if argv[1:]:
         sys.exit(f"filters.py takes flags only, not {argv[1]!r}: see python filters.py --help")
+    for module in ("data", "models"):  # their flags are known here, but change nothing
+        for flag in flags.FLAGS.flags_by_module_dict()[module]:
+            if flag.present:
+                sys.exit(f"filters.py has no --{flag.name}: see python filters.py --help")
     try:
-        kernels = {"kernel": parse_kernel(KERNEL.value)} if KERNEL.value else {"V": V, "H": H}
+        kernels = {"V": V, "H": H}
+        if KERNEL.value is not None:
+            kernel = parse_kernel(KERNEL.value)
+            kernels = {name_of(kernel): kernel}
         for file in filter_picture(Path(IMAGE.value), kernels, PADDING.value):
             print(file)
     except (ValueError, OSError) as error:

@@ -107,58 +107,55 @@ def pearson_text(pearson: float | None) -> str:
 # The table of runs
 # ---------------------------------------------------------------------------------------------
 
-def read_run(run: Path) -> tuple[dict, list[dict]]:
-    """A run's config.json, and its epochs' records. Raises ValueError if either is not whole."""
+COLUMNS = ("run", "network", "lr", "epoch", "MSE", "article", "Pearson", "article", "accuracy",
+           "article", "time", "pictures")
+
+
+def row(run: Path) -> list[str]:
+    """A run's best epoch beside the article's figures. Raises ValueError unless it is whole."""
     try:
-        settings = json.loads((run / "config.json").read_text())
-        lines = (run / "metrics.jsonl").read_text().splitlines()
-        records = [json.loads(line) for line in lines]
-        settings["config"]["arch"], [rank(record) for record in records]
+        record = json.loads((run / "config.json").read_text())
+        epochs = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
+        if not epochs:
+            raise ValueError(f"{run} has no finished epoch yet")
+        best = max(epochs, key=rank)
+        mse, correlation, accuracy = ARTICLE[record["config"]["arch"]]
+        return [
+            run.name, record["config"]["arch"], f"{record['config']['lr']:g}",
+            f"{best['epoch']}/{len(epochs)}", f"{best['mse']:.3f}", either(mse, ".3f"),
+            "undefined" if best["pearson"] is None else f"{best['pearson']:.3f}",
+            either(correlation, ".3f"), f"{best['best_accuracy']:.1%}", either(accuracy, ".0%"),
+            f"{sum(epoch['seconds'] for epoch in epochs):.0f} s",
+            "drawn" if record["data"]["bundled_sample"] else "photographs"]
     except OSError as error:
         raise ValueError(f"{run} is not the folder of a run: {error.filename}: "
                          f"{error.strerror}") from error
-    except (ValueError, KeyError, TypeError) as error:
+    except (json.JSONDecodeError, KeyError, TypeError) as error:
         raise ValueError(f"{run} is damaged: its config.json or metrics.jsonl is not what "
-                         f"train.py writes ({error})") from error
-    if not records:
-        raise ValueError(f"{run} has no finished epoch yet")
-    return settings, records
-
-
-def runs_table(runs: list[Path]) -> Table:
-    """One row a run, its best epoch beside the article's figures for the network."""
-    table = Table(box=box.SIMPLE_HEAD)
-    for column in ("run", "network", "lr", "epoch", "MSE", "article", "Pearson", "article",
-                   "accuracy", "article", "time"):
-        table.add_column(column, justify="left" if column in ("run", "network") else "right",
-                         style="dim" if column == "article" else None, no_wrap=True)
-    for run in runs:
-        settings, records = read_run(run)
-        config, best = settings["config"], max(records, key=rank)
-        mse, correlation, accuracy = ARTICLE[config["arch"]]
-        drawn = " (drawn sample)" if settings["data"]["bundled_sample"] else ""
-        table.add_row(
-            Text(run.name + drawn), config["arch"], f"{config['lr']:g}",
-            f"{best['epoch']}/{len(records)}", f"{best['mse']:.3f}", either(mse, "{:.3f}"),
-            either(best["pearson"], "{:.3f}"), either(correlation, "{:.3f}"),
-            f"{best['best_accuracy']:.1%}", either(accuracy, "{:.0%}"),
-            f"{sum(record['seconds'] for record in records):.0f} s")
-    return table
+                         f"train.py writes ({type(error).__name__}: {error})") from error
 
 
 def either(value: float | None, form: str) -> str:
-    return "–" if value is None else form.format(value)
+    return "–" if value is None else format(value, form)
 
 
 def main(argv: list[str]) -> None:
     if not argv[1:]:
         sys.exit("name the folders of runs: python metrics.py runs/*")
-    try:
-        table = runs_table([Path(run) for run in argv[1:]])
-    except ValueError as error:
-        sys.exit(str(error))
-    # Off a terminal, rich would take 80 columns and cut the figures.
-    Console(width=None if sys.stdout.isatty() else 160).print(table)
+    table = Table(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0))
+    for column in COLUMNS:
+        table.add_column(column, style="dim" if column == "article" else None, no_wrap=True,
+                         justify="left" if column in ("run", "network", "pictures") else "right")
+    unfit = False
+    for run in argv[1:]:
+        try:
+            table.add_row(*map(Text, row(Path(run))))
+        except ValueError as error:  # the other runs are still worth their rows
+            print(error, file=sys.stderr)
+            unfit = True
+    if table.rows:  # at its full width: a narrow terminal may wrap a line, never cut a figure
+        Console(width=200).print(table)
+    sys.exit(int(unfit))
 
 
 if __name__ == "__main__":

@@ -30,6 +30,7 @@ finally:
     os.dup2(_stderr, 2)
     os.close(_stderr)
 
+import numpy as np
 from absl import app, flags
 from rich.console import Console
 from rich.table import Table
@@ -70,8 +71,8 @@ SCALING = flags.DEFINE_enum(
     "scaling", "none", SCALINGS, "what the first layer is given: raw 0..255 as in the article, "
     "0..1, or each colour with mean 0 and standard deviation 1 over the training pictures")
 INIT = flags.DEFINE_enum(
-    "init", None, INITS, "the first weights: Glorot's, as in the article, or He's, for ReLU and "
-    "for pixels as large as they are [see SETTINGS in train.py]")
+    "init", None, INITS, "the first weights: Glorot's, as in the article, or He's, which are "
+    "made for ReLU, adapted to raw pixels [see SETTINGS in train.py]")
 INPUT_SIZE_FLAG = flags.DEFINE_string(
     "input_size", "94x125", "HEIGHTxWIDTH that every picture is resized to")
 
@@ -116,8 +117,8 @@ def he(fan_in: int, fan_out: int) -> float:
 
 LIMITS = {"glorot": glorot, "he": he}
 
-# Both take a layer's inputs to be about 1. The first layer's are about this, by --scaling:
-PIXEL_MAGNITUDE = {"none": 128.0, "unit": 0.5, "standard": 1.0}
+# Both take a layer's inputs to be about 1, around 0. The pixels are this far from their mean:
+PIXEL_DEVIATION = {"none": 50.0, "unit": 0.2, "standard": 1.0}
 
 
 class Layer(tf.Module):
@@ -152,10 +153,17 @@ class Scale(Layer):
                                      trainable=False)
 
     def measure(self, images) -> None:
-        """Take mean and deviation from training pictures, uint8 (n, height, width, 3)."""
+        """Take mean and deviation from training pictures, uint8 (n, height, width, 3).
+
+        Picture by picture, to need no float copy of them all: the variance over everything is
+        the mean of the pictures' variances plus the variance of their means.
+        """
         if self.scaling == "standard":
-            self.mean.assign(images.mean(axis=(0, 1, 2)))
-            self.deviation.assign(images.std(axis=(0, 1, 2)).clip(min=1))  # all-black pictures
+            means = np.array([image.mean(axis=(0, 1)) for image in images])      # (n, 3)
+            variances = np.array([image.var(axis=(0, 1)) for image in images])   # (n, 3)
+            deviation = np.sqrt(variances.mean(axis=0) + means.var(axis=0))
+            self.mean.assign(means.mean(axis=0))
+            self.deviation.assign(deviation.clip(min=1))  # pictures of one colour have none
 
     def __call__(self, images):
         return (tf.cast(images, tf.float32) - self.mean) / self.deviation
@@ -284,10 +292,13 @@ class Network(tf.Module):
         self.add(Dense, 1, False, init, (seed, len(self.layers)))
 
         if init == "he":
-            # Without this every output, and the step that a learning rate makes in it, would start
-            # out a hundred times too large: what the article's raw pixels do with its glorot.
-            first = self.first_with_weights
-            first.kernel.assign(first.kernel / PIXEL_MAGNITUDE[scaling])
+            # Make the first kernels sum to zero, as V and H do, so that an even area gets no
+            # answer however bright it is, and divide them by the pixels' deviation: they answer
+            # to raw pixels as they would to standardised ones. With the article's Glorot, raw
+            # pixels make every output start out far too large.
+            kernel = self.first_with_weights.kernel
+            inputs = tuple(range(len(kernel.shape) - 1))  # every axis but the outputs'
+            kernel.assign((kernel - tf.reduce_mean(kernel, inputs)) / PIXEL_DEVIATION[scaling])
 
     def add(self, layer_type, *options) -> None:
         self.layers.append(layer_type(self.layers[-1].output_shape, *options))

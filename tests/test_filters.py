@@ -90,9 +90,17 @@ def test_filters_writes_both_pictures_and_the_sheet(run_script, tmp_path):
 def test_a_kernel_of_ones_own_and_valid_padding(run_script, tmp_path, photos):
     result = run_script("filters.py", f"--image={photos}/cat.0.png", "--padding=valid",
                         "--kernel=-1 0 1; -2 0 2; -1 0 1")
-    assert result.stdout.split() == ["filtered/cat.0-kernel.png", "filtered/cat.0-kernel-sheet.png"]
-    with Image.open(tmp_path / "filtered/cat.0-kernel.png") as picture:
+    assert result.stdout.split() == [
+        "filtered/cat.0--1_0_1_-2_0_2_-1_0_1-valid.png",
+        "filtered/cat.0--1_0_1_-2_0_2_-1_0_1-sheet-valid.png"]
+    with Image.open(tmp_path / result.stdout.split()[0]) as picture:
         assert picture.size == (30, 22)
+
+
+def test_names_tell_kernels_apart():
+    assert filters.name_of(filters.V) == "-1_-1_-1_0_0_0_1_1_1"
+    large = filters.name_of(np.ones((31, 31)))
+    assert len(large) < 60 and large != filters.name_of(np.zeros((31, 31)))
 
 
 def test_filters_refuses_in_one_sentence(refuses, photos, tmp_path):
@@ -102,6 +110,8 @@ def test_filters_refuses_in_one_sentence(refuses, photos, tmp_path):
     assert "--image" in refuses("filters.py")
     assert "is not an odd square" in refuses("filters.py", "--image=text.jpg", "--kernel=1 2")
     assert "takes flags only, not 'text.jpg'" in refuses("filters.py", "--image=x", "text.jpg")
+    assert "filters.py has no --kernel_size" in refuses("filters.py", "--image=text.jpg",
+                                                        "--kernel_size=5")
     Image.new("RGB", (2, 2)).save(tmp_path / "tiny.png")
     assert "is 2x2, smaller than the kernel" in refuses("filters.py", "--image=tiny.png",
                                                        "--padding=valid")

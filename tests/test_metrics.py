@@ -114,9 +114,18 @@ def test_the_table_shows_each_runs_best_epoch_beside_the_article(run_script, tmp
     assert result.returncode == 0
     a, b = [line.split() for line in result.stdout.splitlines() if "conv2" in line or "mlp" in line]
     assert a == ["a", "conv2_128", "1e-05", "2/3", "0.200", "0.247", "0.500", "0.300", "73.1%",
-                 "67%", "30", "s"]
-    assert b == ["b", "(drawn", "sample)", "mlp", "1e-05", "1/1", "0.500", "0.500", "–", "–",
-                 "50.0%", "50%", "10", "s"]
+                 "67%", "30", "s", "photographs"]
+    assert b == ["b", "mlp", "1e-05", "1/1", "0.500", "0.500", "undefined", "–", "50.0%", "50%",
+                 "10", "s", "drawn"]
+
+
+def test_a_run_that_is_not_whole_costs_the_others_nothing(run_script, tmp_path):
+    make_run(tmp_path / "runs" / "good", "conv1", [(0.3, 0.2, 0.61)])
+    make_run(tmp_path / "runs" / "young", "conv1", [])
+    result = run_script("metrics.py", "runs/good", "runs/young")
+    assert result.returncode == 1
+    assert "61.0%" in result.stdout
+    assert result.stderr == "runs/young has no finished epoch yet\n"
 
 
 def test_folders_that_are_no_whole_runs_are_refused(refuses, tmp_path):
@@ -127,4 +136,6 @@ def test_folders_that_are_no_whole_runs_are_refused(refuses, tmp_path):
     assert "young has no finished epoch yet" in refuses("metrics.py", "young")
     (make_run(tmp_path / "torn", "mlp", [(0.5, None, 0.5)]) / "metrics.jsonl").write_text('{"mse')
     assert "torn is damaged" in refuses("metrics.py", "torn")
+    make_run(tmp_path / "other", "vgg16", [(0.5, None, 0.5)])
+    assert "other is damaged" in refuses("metrics.py", "other")
     assert "name the folders of runs" in refuses("metrics.py")

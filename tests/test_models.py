@@ -177,10 +177,20 @@ def test_first_weights_of_a_convolution_are_distributed_as_kerass(init, initiali
     np.testing.assert_allclose(np.abs(ours).max(), np.abs(theirs).max(), rtol=0.01)
 
 
-def test_with_he_a_signal_keeps_its_size_from_raw_pixels_to_the_answer():
-    answers = models.Network("conv2_48", init="he")(PICTURES).numpy()
-    assert 0.05 < np.abs(answers).mean() < 5
-    assert np.abs(models.Network("conv2_48", init="glorot")(PICTURES)).mean() > 5
+@pytest.mark.parametrize("arch", ["mlp", "conv2_48"])
+def test_with_he_the_first_kernels_sum_to_zero_and_answer_nothing_to_an_even_area(arch):
+    kernel = models.Network(arch, init="he").first_with_weights.kernel.numpy()
+    np.testing.assert_allclose(kernel.reshape(-1, kernel.shape[-1]).sum(axis=0), 0, atol=1e-4)
+    even = np.full((1, 94, 125, 3), 200, np.uint8)
+    np.testing.assert_allclose(models.Network(arch, init="he")(even), [0], atol=0.02)
+
+
+def test_with_he_raw_pixels_and_standardised_ones_start_out_alike():
+    raw = models.Network("conv2_48", init="he", scaling="none")
+    unit = models.Network("conv2_48", init="he", scaling="unit")
+    unit.scale.deviation.assign([250.0] * 3)  # 50 / 0.2
+    np.testing.assert_allclose(raw(PICTURES), unit(PICTURES), rtol=1e-3, atol=1e-4)
+    assert 0.02 < np.abs(raw(PICTURES)).mean() < 2
 
 
 def test_first_weights_follow_from_seed_and_layer():

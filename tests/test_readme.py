@@ -9,9 +9,10 @@ from conftest import ROOT
 
 README = (ROOT / "README.md").read_text()
 SCRIPTS = ("train.py", "models.py", "data.py", "metrics.py", "filters.py", "tools/draw_sample.py")
-COMMANDS = [line.split("#")[0].strip() for block in re.findall(r"```(?:bash)?\n(.*?)```", README,
-                                                               re.DOTALL)
-            for line in block.splitlines() if line.startswith(("python ", "python3 ", "pytest "))]
+BLOCKS = re.findall(r"^```\w*\n(.*?)^```", README, re.DOTALL | re.MULTILINE)
+COMMANDS = [line.split("#")[0].strip() for block in BLOCKS for line in block.splitlines()
+            if line.startswith(("python ", "python3 ", "pytest "))]
+COMMANDS += re.findall(r"`(python [^`…]+)`", README)
 
 
 def flags_of(script: str, run_script) -> set[str]:

@@ -156,7 +156,7 @@ def test_predictions_are_sigmoids_of_the_networks_answers():
 
 def test_the_saved_weights_give_the_best_epochs_metrics_again(tmp_path):
     config, dataset = tiny_config(epochs=4), tiny_dataset(20)
-    interrupted, best = train.train_and_evaluate(config, dataset, tmp_path)
+    best, interrupted = train.train_and_evaluate(config, dataset, tmp_path)
     assert not interrupted
     records = [json.loads(line) for line in (tmp_path / "metrics.jsonl").read_text().splitlines()]
     assert [record["epoch"] for record in records] == [1, 2, 3, 4] and best in records
