@@ -212,68 +212,88 @@ class Dataset:
     valid_images: np.ndarray
     valid_labels: np.ndarray
     valid_files: list[Path]
+    test_images: np.ndarray
+    test_labels: np.ndarray
+    test_files: list[Path]
     skipped: list[Skipped]
 
 
-def choose_sizes(available: int, train_size: int | None, valid_size: int | None
-                 ) -> tuple[int, int]:
-    """How many pictures of each class to train on and to validate on.
+def choose_sizes(available: int, train_size: int | None, valid_size: int | None,
+                 test_size: int = 0) -> tuple[int, int, int]:
+    """How many pictures of each class to train on, to validate on and to test on.
 
     available: how many there are of the rarer class. train_size, valid_size: both classes
     together, as the user typed them, or None for the article's 4096 and 1024, which shrink in
-    their proportion to what there is. Raises DataError for sizes that cannot be met.
+    their proportion to what the test leaves. Raises DataError for sizes that cannot be met.
     """
     for flag, size in (("train_size", train_size), ("valid_size", valid_size)):
         if size is not None and (size < 2 or size % 2):
             raise DataError(f"--{flag}={size} must be an even number of at least 2: half cats, "
                             "half dogs")
+    if test_size < 0 or test_size % 2:
+        raise DataError(f"--test_size={test_size} must be an even number, or 0: half cats, "
+                        "half dogs")
+    left = available - test_size // 2
     if train_size is None and valid_size is None:
-        valid = min(VALID_SIZE // 2, -(-available * VALID_SIZE // (TRAIN_SIZE + VALID_SIZE)))
-        train = min(TRAIN_SIZE // 2, available - valid)
+        valid = min(VALID_SIZE // 2, -(-left * VALID_SIZE // (TRAIN_SIZE + VALID_SIZE)))
+        train = min(TRAIN_SIZE // 2, left - valid)
     elif train_size is None:
         valid = valid_size // 2
-        train = min(TRAIN_SIZE // 2, available - valid)
+        train = min(TRAIN_SIZE // 2, left - valid)
     elif valid_size is None:
         train = train_size // 2
-        valid = min(VALID_SIZE // 2, available - train)
+        valid = min(VALID_SIZE // 2, left - train)
     else:
         train, valid = train_size // 2, valid_size // 2
-    if train < 1 or valid < 1 or train + valid > available:
+    if train < 1 or valid < 1 or train + valid > left:
         typed = " and ".join(f"--{flag}={size}" for flag, size in
-                             (("train_size", train_size), ("valid_size", valid_size)) if size)
+                             (("train_size", train_size), ("valid_size", valid_size),
+                              ("test_size", test_size)) if size)
+        parts = "training, validation and test" if test_size else "training and validation"
         raise DataError(
             f"{typed or 'training'} needs more pictures than there are: {available} of each class "
-            f"can be used, {2 * available} for training and validation together")
-    return train, valid
+            f"can be used, {2 * available} for {parts} together")
+    return train, valid, test_size // 2
 
 
-def check_sizes(pictures: list[Picture], train_size: int | None, valid_size: int | None) -> int:
+def check_sizes(pictures: list[Picture], train_size: int | None, valid_size: int | None,
+                test_size: int = 0) -> int:
     """How many pictures there will be in all, before any is read. Raises as choose_sizes does."""
     cats = sum(picture.label == CAT for picture in pictures)
-    return 2 * sum(choose_sizes(min(cats, len(pictures) - cats), train_size, valid_size))
+    available = min(cats, len(pictures) - cats)
+    return 2 * sum(choose_sizes(available, train_size, valid_size, test_size))
 
 
 def load_dataset(pictures: list[Picture], train_size: int | None, valid_size: int | None,
-                 seed: int, size: tuple[int, int]) -> Dataset:
-    """Split the pictures by `seed` and load them, half of each class on either side.
+                 seed: int, size: tuple[int, int], test_size: int = 0) -> Dataset:
+    """Split the pictures by `seed` and load them, half of each class in every part.
 
-    Validation is drawn first, so that it holds the same pictures whatever the training size. A
-    picture that cannot be decoded is skipped and the next one of its class takes its place; all
-    others stay where they are. Raises DataError if the sizes cannot be met.
+    Validation is drawn first and the test from the other end, so that validation holds the same
+    pictures whatever the training size, and training the same whatever the test's. A picture
+    that cannot be decoded is skipped and the next one of its class takes its place; all others
+    stay where they are. Raises DataError if the sizes cannot be met.
     """
     generator = np.random.default_rng(seed)
     waiting = {}  # of each class, in random order, the next one last
     for label in (CAT, DOG):
         paths = [picture.path for picture in pictures if picture.label == label]
         waiting[label] = [paths[i] for i in generator.permutation(len(paths))][::-1]
-    train, valid = choose_sizes(min(map(len, waiting.values())), train_size, valid_size)
+    sizes = choose_sizes(min(map(len, waiting.values())), train_size, valid_size, test_size)
 
-    count = 2 * (valid + train)
+    train, valid, test = (2 * size for size in sizes)  # validation, training, test lie in a row
+    count = valid + train + test
     labels = np.resize([CAT, DOG], count)  # cat, dog, cat, dog …: every even prefix is balanced
     images = np.empty((count, *size, 3), np.uint8)
     files: list[Path | None] = [None] * count
     skipped = []
-    tries = [(place, waiting[labels[place]].pop()) for place in range(count)]
+
+    def next_path(place: int, again: bool) -> Path:
+        # The far end serves the test and, as no training size but the largest gets there, what
+        # replaces a picture of the validation.
+        far = place >= valid + train or (again and place < valid)
+        return waiting[labels[place]].pop(0 if far else -1)
+
+    tries = [(place, next_path(place, again=False)) for place in range(count)]
     load = functools.partial(load_picture, size=size)
     with progress_bar("loading pictures", count) as advance:
         while tries:
@@ -285,20 +305,20 @@ def load_dataset(pictures: list[Picture], train_size: int | None, valid_size: in
                 else:
                     images[place], files[place] = picture, path
                     advance()
-            # Validation is replaced from the far end, which no training size but the largest uses.
-            tries = [(place, waiting[labels[place]].pop(0 if place < 2 * valid else -1))
+            tries = [(place, next_path(place, again=True))
                      for place in refused if waiting[labels[place]]]
 
     if None in files:  # too many could not be decoded: make do with the rest, or say so
         loaded = [[place for place in range(count) if labels[place] == label and files[place]]
                   for label in (CAT, DOG)]
-        train, valid = choose_sizes(min(map(len, loaded)), train_size, valid_size)
-        kept = np.ravel(list(zip(*loaded)))[:2 * (valid + train)]
+        sizes = choose_sizes(min(map(len, loaded)), train_size, valid_size, test_size)
+        train, valid, test = (2 * size for size in sizes)
+        kept = np.ravel(list(zip(*loaded)))[:valid + train + test]
         images, labels, files = images[kept], labels[kept], [files[place] for place in kept]
 
     labels = labels.astype(np.float32)
-    v = 2 * valid
-    return Dataset(images[v:], labels[v:], files[v:], images[:v], labels[:v], files[:v], skipped)
+    parts = [slice(valid, valid + train), slice(valid), slice(valid + train, None)]
+    return Dataset(*(whole[part] for part in parts for whole in (images, labels, files)), skipped)
 
 
 def in_threads(decode: Callable[[Path], Any], paths: list[Path]) -> Iterable[Any]:

@@ -94,6 +94,14 @@ def measure(predictions: np.ndarray, labels: np.ndarray) -> dict:
             "accuracies": accuracies(predictions, labels).tolist()}
 
 
+def measure_at(threshold: float, predictions: np.ndarray, labels: np.ndarray) -> dict:
+    """The measures of pictures that nothing was chosen on, at a threshold chosen elsewhere."""
+    correlation = pearson(predictions, labels)
+    return {"pictures": len(labels), "mse": mean_squared_error(predictions, labels),
+            "pearson": None if np.isnan(correlation) else correlation, "threshold": threshold,
+            "accuracy": float(accuracies(predictions, labels)[round(10 * threshold)])}
+
+
 def rank(record: dict) -> tuple[float, float]:
     """What makes one epoch better than another: its best accuracy, then a lower error."""
     return record["best_accuracy"], -record["mse"]
@@ -108,7 +116,7 @@ def pearson_text(pearson: float | None) -> str:
 # ---------------------------------------------------------------------------------------------
 
 COLUMNS = ("run", "network", "lr", "epoch", "MSE", "article", "Pearson", "article", "accuracy",
-           "article", "time", "pictures")
+           "article", "test", "time", "pictures")
 
 
 def row(run: Path) -> list[str]:
@@ -119,12 +127,15 @@ def row(run: Path) -> list[str]:
         if not epochs:
             raise ValueError(f"{run} has no finished epoch yet")
         best = max(epochs, key=rank)
+        test_file = run / "test.json"
+        tested = json.loads(test_file.read_text())["accuracy"] if test_file.exists() else None
         mse, correlation, accuracy = ARTICLE[record["config"]["arch"]]
         return [
             run.name, record["config"]["arch"], f"{record['config']['lr']:g}",
             f"{best['epoch']}/{len(epochs)}", f"{best['mse']:.3f}", either(mse, ".3f"),
             "undefined" if best["pearson"] is None else f"{best['pearson']:.3f}",
             either(correlation, ".3f"), f"{best['best_accuracy']:.1%}", either(accuracy, ".0%"),
+            either(tested, ".1%"),
             f"{sum(epoch['seconds'] for epoch in epochs):.0f} s",
             "drawn" if record["data"]["bundled_sample"] else "photographs"]
     except OSError as error:

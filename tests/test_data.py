@@ -242,19 +242,19 @@ def test_a_folder_that_lacks_a_class_is_an_error(tmp_path, there, missing, typed
 
 @pytest.mark.parametrize("available", [2560, 2561, 12_500])
 def test_with_plenty_the_sizes_are_the_articles(available):
-    assert data.choose_sizes(available, None, None) == (4096 / 2, 1024 / 2)
+    assert data.choose_sizes(available, None, None) == (4096 / 2, 1024 / 2, 0)
 
 
 @pytest.mark.parametrize("available, train, valid", [
     (2, 1, 1), (5, 4, 1), (6, 4, 2), (10, 8, 2), (250, 200, 50), (1000, 800, 200),
     (2555, 2044, 511), (2559, 2047, 512)])
 def test_with_fewer_pictures_the_default_sizes_shrink_four_to_one(available, train, valid):
-    assert data.choose_sizes(available, None, None) == (train, valid)
+    assert data.choose_sizes(available, None, None) == (train, valid, 0)
 
 
 def test_default_sizes_use_every_picture_in_the_articles_proportion():
     for available in range(2, 3000):
-        train, valid = data.choose_sizes(available, None, None)
+        train, valid, _ = data.choose_sizes(available, None, None)
         assert train + valid == min(available, 2560)
         assert valid >= 1 and train >= 1 and abs(train - 4 * valid) <= 4
 
@@ -272,7 +272,7 @@ def test_typed_sizes_are_met_exactly_or_refused():
         want_valid = min(512, available - train) if valid is None else valid
         sizes = [size and 2 * size for size in (train, valid)]
         if want_train >= 1 and want_valid >= 1 and want_train + want_valid <= available:
-            assert data.choose_sizes(available, *sizes) == (want_train, want_valid)
+            assert data.choose_sizes(available, *sizes) == (want_train, want_valid, 0)
         else:
             with pytest.raises(data.DataError, match=f"{2 * available} for training and"):
                 data.choose_sizes(available, *sizes)
@@ -286,6 +286,23 @@ def test_typed_sizes_that_cannot_be_met_are_refused_with_the_number_available(tr
         data.choose_sizes(250, train, valid)
     assert str(error.value) == (f"{typed} needs more pictures than there are: 250 of each class "
                                 "can be used, 500 for training and validation together")
+
+
+def test_what_is_set_aside_for_the_test_is_left_to_no_other_part():
+    assert data.choose_sizes(6250, None, None, 1024) == (2048, 512, 512)
+    assert data.choose_sizes(6250, 10_000, 2500, 0) == (5000, 1250, 0)
+    assert data.choose_sizes(250, None, None, 100) == (160, 40, 50)  # four to one of 200
+    with pytest.raises(data.DataError) as error:
+        data.choose_sizes(250, 300, 100, 102)
+    assert str(error.value) == (
+        "--train_size=300 and --valid_size=100 and --test_size=102 needs more pictures than there "
+        "are: 250 of each class can be used, 500 for training, validation and test together")
+
+
+@pytest.mark.parametrize("size", [-2, 1, 1023])
+def test_odd_and_negative_test_sizes_are_refused(size):
+    with pytest.raises(data.DataError, match=f"^--test_size={size} must be an even number, or 0"):
+        data.choose_sizes(10_000, None, None, size)
 
 
 @pytest.mark.parametrize("available", [0, 1])
@@ -595,8 +612,9 @@ def folder(tmp_path):
     return tmp_path
 
 
-def load(folder, train_size=None, valid_size=None, seed=0):
-    return data.load_dataset(data.find_pictures(folder), train_size, valid_size, seed, SIZE)
+def load(folder, train_size=None, valid_size=None, seed=0, test_size=0):
+    return data.load_dataset(data.find_pictures(folder), train_size, valid_size, seed, SIZE,
+                             test_size)
 
 
 def cats(files):
@@ -628,6 +646,29 @@ def test_no_picture_is_on_both_sides_or_twice(folder, seed):
     dataset = load(folder, 30, 10, seed)
     files = dataset.train_files + dataset.valid_files
     assert len(set(files)) == 40
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_the_test_is_a_third_part_and_moves_no_picture_of_the_others(folder, seed):
+    without, dataset = load(folder, 20, 10, seed), load(folder, 20, 10, seed, test_size=8)
+    assert dataset.valid_files == without.valid_files
+    assert dataset.train_files == without.train_files
+    assert len(dataset.test_files) == 8 and cats(dataset.test_files) == 4
+    assert not set(dataset.test_files) & set(dataset.train_files + dataset.valid_files)
+    assert load(folder, 10, 10, seed, test_size=8).test_files == dataset.test_files
+    for image, label, path in zip(dataset.test_images, dataset.test_labels, dataset.test_files,
+                                  strict=True):
+        assert label == path.name.startswith("cat")
+        np.testing.assert_array_equal(image, data.load_picture(path, SIZE))
+
+
+def test_a_damaged_picture_of_the_test_is_replaced(folder):
+    before = load(folder, 20, 10, test_size=8)
+    before.test_files[5].write_bytes(b"")
+    after = load(folder, 20, 10, test_size=8)
+    assert [skipped.path for skipped in after.skipped] == [before.test_files[5]]
+    assert after.test_files[:5] == before.test_files[:5] and len(set(after.test_files)) == 8
+    assert after.train_files == before.train_files and after.valid_files == before.valid_files
 
 
 def test_the_arrays_have_the_promised_types_and_shapes(folder):

@@ -109,14 +109,15 @@ def make_run(folder, arch, epochs, sample=False):
 def test_the_table_shows_each_runs_best_epoch_beside_the_article(run_script, tmp_path):
     make_run(tmp_path / "runs" / "a", "conv2_128", [(0.3, 0.2, 0.61), (0.2, 0.5, 0.731),
                                                     (0.21, 0.45, 0.729)])
+    (tmp_path / "runs" / "a" / "test.json").write_text(json.dumps({"accuracy": 0.712}))
     make_run(tmp_path / "runs" / "b", "mlp", [(0.5, None, 0.5)], sample=True)
     result = run_script("metrics.py", "runs/a", "runs/b")
     assert result.returncode == 0
     a, b = [line.split() for line in result.stdout.splitlines() if "conv2" in line or "mlp" in line]
     assert a == ["a", "conv2_128", "1e-05", "2/3", "0.200", "0.247", "0.500", "0.300", "73.1%",
-                 "67%", "30", "s", "photographs"]
+                 "67%", "71.2%", "30", "s", "photographs"]
     assert b == ["b", "mlp", "1e-05", "1/1", "0.500", "0.500", "undefined", "–", "50.0%", "50%",
-                 "10", "s", "drawn"]
+                 "–", "10", "s", "drawn"]
 
 
 def test_a_run_that_is_not_whole_costs_the_others_nothing(run_script, tmp_path):
@@ -139,3 +140,10 @@ def test_folders_that_are_no_whole_runs_are_refused(refuses, tmp_path):
     make_run(tmp_path / "other", "vgg16", [(0.5, None, 0.5)])
     assert "other is damaged" in refuses("metrics.py", "other")
     assert "name the folders of runs" in refuses("metrics.py")
+
+
+def test_measures_at_a_threshold_by_hand():
+    record = metrics.measure_at(0.3, np.array([0.9, 0.35, 0.2, 0.1]), np.array([1, 0, 1, 0]))
+    assert record["pictures"] == 4 and record["threshold"] == 0.3 and record["accuracy"] == 0.5
+    assert record["mse"] == pytest.approx((0.01 + 0.1225 + 0.64 + 0.01) / 4)
+    assert metrics.measure_at(0.1, np.ones(4), np.array([1, 0, 1, 0]))["pearson"] is None

@@ -25,8 +25,17 @@ BY_HAND = {
 }
 
 
+def weights_in_keras_order(network: models.Network) -> list[tf.Variable]:
+    """Kernel, bias, kernel, bias … from the first layer to the last."""
+    return [getattr(layer, name) for layer in network.layers for name in ("kernel", "bias")
+            if hasattr(layer, name)]
+
+
 def keras_twin(network: models.Network, pooling="max") -> tf.keras.Model:
-    """The same network built of Keras layers, with the same weights."""
+    """The same network built of Keras layers, with the same weights; biases other than 0 first."""
+    for weight in weights_in_keras_order(network):
+        if weight.shape.rank == 1:
+            weight.assign(tf.random.stateless_normal(weight.shape, (0, 0)))
     architecture = models.ARCHITECTURES[network.name]
     first = [layer for layer in network.layers if isinstance(layer, models.Conv2D)]
     stack = [tf.keras.Input((*network.input_size, 3))]
@@ -40,8 +49,7 @@ def keras_twin(network: models.Network, pooling="max") -> tf.keras.Model:
     stack += [tf.keras.layers.Dense(units, activation="relu") for units in architecture.hidden]
     stack.append(tf.keras.layers.Dense(1))
     twin = tf.keras.Sequential(stack)
-    twin.set_weights([part.numpy() for layer in network.layers if layer.weights
-                      for part in (layer.kernel, layer.bias)])
+    twin.set_weights([weight.numpy() for weight in weights_in_keras_order(network)])
     return twin
 
 
@@ -76,8 +84,7 @@ def test_gradients_equal_kerass():
     with tf.GradientTape() as tape:
         theirs = tf.reduce_sum(twin(pictures.astype(np.float32)) ** 2)
     expected = tape.gradient(theirs, twin.trainable_variables)
-    in_order = [gradients[part.ref()] for layer in network.layers if layer.weights
-                for part in (layer.kernel, layer.bias)]
+    in_order = [gradients[weight.ref()] for weight in weights_in_keras_order(network)]
     assert len(in_order) == len(expected) == 10
     for gradient, other in zip(in_order, expected):
         np.testing.assert_allclose(gradient, other, rtol=1e-3,
@@ -99,21 +106,60 @@ def test_training_multiplies_three_times_but_for_the_first_layers_input():
 
 def test_the_articles_stacks_have_these_shapes():
     shapes = [layer.output_shape for layer in models.Network("conv2_fc512").layers]
-    assert shapes == [(94, 125, 3), (92, 123, 64), (46, 61, 64), (44, 59, 128), (22, 29, 128),
-                      (81664,), (512,), (512,), (1,)]
+    assert shapes == [(94, 125, 3), (92, 123, 64), (46, 61, 64), (46, 61, 64), (44, 59, 128),
+                      (22, 29, 128), (22, 29, 128), (81664,), (512,), (512,), (1,)]
 
 
 def test_convolution_equals_numpy():
     layer = models.Conv2D((7, 9, 2), filters=4, kernel_size=3, stride=2, init="glorot", seed=(1, 0))
-    layer.bias.assign([0.1, -0.2, 0.3, -0.4])
     x = np.random.default_rng(1).normal(size=(2, 7, 9, 2)).astype(np.float32)
     expected = np.zeros((2, 3, 4, 4))
     for row in range(3):
         for column in range(4):
             window = x[:, 2 * row:2 * row + 3, 2 * column:2 * column + 3]
             expected[:, row, column] = np.einsum("nijc,ijcf->nf", window, layer.kernel.numpy())
-    expected = np.maximum(expected + [0.1, -0.2, 0.3, -0.4], 0)
     np.testing.assert_allclose(layer(x), expected, rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize("channels, size, stride", [
+    (3, 3, 1), (3, 5, 2), (16, 3, 1), (20, 3, 2), (16, 4, 3), (2, 1, 1), (17, 2, 2)])
+def test_a_convolutions_gradients_equal_tensorflows_own(channels, size, stride):
+    generator = np.random.default_rng([channels, size, stride])
+    x = tf.constant(generator.normal(size=(3, 10, 11, channels)).astype(np.float32))
+    kernel = tf.constant(generator.normal(size=(size, size, channels, 5)).astype(np.float32))
+
+    def gradients_of(convolve):
+        with tf.GradientTape() as tape:
+            tape.watch([x, kernel])
+            value = tf.reduce_sum(tf.sin(convolve(x, kernel)))
+        return tape.gradient(value, [x, kernel])
+
+    ours = gradients_of(lambda x, kernel: models.convolve(x, kernel, stride))
+    theirs = gradients_of(lambda x, kernel: tf.nn.conv2d(x, kernel, stride, "VALID"))
+    for gradient, expected in zip(ours, theirs, strict=True):
+        np.testing.assert_allclose(gradient, expected, rtol=1e-4, atol=1e-4)
+
+
+def test_a_kernels_gradient_by_hand():
+    # One 3x3 picture, one 2x2 kernel: each output is weighted by its place in dy.
+    x = np.arange(9, dtype=np.float32).reshape(1, 3, 3, 1)
+    dy = np.float32([[1, 0], [0, 10]]).reshape(1, 2, 2, 1)
+    gradient = models.kernel_gradient(tf.constant(x), tf.constant(dy), (2, 2, 1, 1), stride=1)
+    np.testing.assert_array_equal(np.squeeze(gradient), [[0 + 40, 1 + 50], [3 + 70, 4 + 80]])
+
+
+def test_a_bias_is_added_to_its_channel_and_what_is_negative_becomes_zero():
+    layer = models.BiasRelu((2, 1, 3))
+    layer.bias.assign([1.0, -1.0, 0.5])
+    x = np.float32([[[[0, 0, 0]], [[-2, 2, -0.5]]]])
+    np.testing.assert_array_equal(layer(x), [[[[1, 0, 0.5]], [[0, 1, 0]]]])
+
+
+def test_max_pooling_first_is_the_textbooks_order_to_the_last_digit():
+    x = np.random.default_rng(4).normal(size=(3, 9, 8, 16)).astype(np.float32)
+    relu, pool = models.BiasRelu((9, 8, 16)), models.Pool((9, 8, 16), "max")
+    relu.bias.assign(np.random.default_rng(5).normal(size=16))
+    np.testing.assert_array_equal(relu(pool(x)), pool(relu(x)))
 
 
 @pytest.mark.parametrize("pooling, of_block", [("max", np.max), ("average", np.mean)])
@@ -132,6 +178,29 @@ def test_dense_equals_a_matrix_product():
     np.testing.assert_allclose(layer(x), expected, rtol=1e-5, atol=1e-6)
     linear = models.Dense((5,), 3, relu=False, init="he", seed=(0, 0))
     np.testing.assert_allclose(linear(x), x @ layer.kernel.numpy(), rtol=1e-5, atol=1e-6)
+
+
+def test_dropout_leaves_out_a_share_and_keeps_the_mean():
+    layer, x = models.Dropout((1000,), 0.3), np.full((50, 1000), 7, np.float32)
+    dropped = layer(x, (0, 1)).numpy()
+    np.testing.assert_allclose(np.unique(dropped), [0, 7 / 0.7], rtol=1e-6)
+    assert np.mean(dropped == 0) == pytest.approx(0.3, abs=0.01)
+    np.testing.assert_array_equal(layer(x, (0, 1)), dropped)
+    assert (layer(x, (0, 2)).numpy() != dropped).any()
+    np.testing.assert_array_equal(layer(x), x)  # outside of training
+
+
+def test_a_networks_dropouts_draw_differently_and_only_in_training():
+    network = models.Network("conv2_48", (40, 51), init="he", dropout=0.5)
+    pictures = PICTURES[:, :40, :51]
+    plain = models.Network("conv2_48", (40, 51), init="he")
+    for weight, same in zip(plain.trainable_variables, network.trainable_variables):
+        weight.assign(same)
+    np.testing.assert_allclose(network(pictures), plain(pictures), rtol=1e-5, atol=1e-6)
+    assert sum(layer.name == "dropout" for layer in network.layers) == 2  # before each hidden one
+    first = network(pictures, (0, 1)).numpy()
+    np.testing.assert_array_equal(network(pictures, (0, 1)), first)
+    assert (network(pictures, (0, 2)).numpy() != first).all()
 
 
 def test_flatten_lays_pictures_out_row_by_row():

@@ -17,10 +17,11 @@ import train
 from absl import flags
 from absl.testing import flagsaver
 from conftest import ROOT
+from test_models import weights_in_keras_order
 
 GENERATOR = np.random.default_rng(0)
 SMALL = ("--arch=conv1", "--input_size=24x32", "--scaling=unit", "--lr=1e-3", "--epochs=3",
-         "--batch_size=5")
+         "--batch_size=5", "--dtype=float32")
 
 
 # ---------------------------------------------------------------------------------------------
@@ -62,19 +63,102 @@ def test_gradients_of_the_losses_equal_kerass(loss):
 def test_adam_equals_kerass_over_twenty_steps():
     start = GENERATOR.normal(size=(6, 4)).astype(np.float32)
     ours, theirs = tf.Variable(start), tf.Variable(start)
-    adam = train.Adam([ours], lr=0.01)
+    adam = train.Adam([ours])
     keras_adam = tf.keras.optimizers.Adam(0.01, epsilon=1e-7)
     for _ in range(20):
         gradient = tf.constant(GENERATOR.normal(size=(6, 4)).astype(np.float32))
-        adam.apply([gradient])
+        adam.apply([gradient], 0.01)
         keras_adam.apply_gradients([(gradient, theirs)])
     np.testing.assert_allclose(ours, theirs, rtol=1e-5, atol=1e-6)
 
 
+def test_adam_equals_the_textbooks_formulas():
+    start, gradients = GENERATOR.normal(size=(3, 2)), GENERATOR.normal(size=(9, 3, 2))
+    variable = tf.Variable(start, dtype=tf.float32)
+    adam = train.Adam([variable])
+    weight, mean, square = start, 0.0, 0.0
+    for steps, gradient in enumerate(gradients, 1):
+        adam.apply([tf.constant(gradient, tf.float32)], 0.02)
+        mean = 0.9 * mean + 0.1 * gradient
+        square = 0.999 * square + 0.001 * gradient ** 2
+        correction = np.sqrt(1 - 0.999 ** steps) / (1 - 0.9 ** steps)
+        weight = weight - 0.02 * correction * mean / (np.sqrt(square) + 1e-7)
+    np.testing.assert_allclose(variable, weight, rtol=1e-4)
+    np.testing.assert_allclose(adam.means[0], mean, rtol=1e-4, atol=1e-6)
+    np.testing.assert_allclose(adam.squares[0], square, rtol=1e-3)
+
+
 def test_adams_first_step_is_the_learning_rate_against_the_gradients_sign():
     variable = tf.Variable([1.0, 1.0])
-    train.Adam([variable], lr=0.1).apply([tf.constant([3.0, -0.2])])
+    train.Adam([variable]).apply([tf.constant([3.0, -0.2])], 0.1)
     np.testing.assert_allclose(variable, [0.9, 1.1], rtol=1e-4)
+
+
+def test_weight_decay_equals_kerass_adamw_and_spares_biases():
+    start = GENERATOR.normal(size=(6, 4)).astype(np.float32)
+    ours, theirs, bias = tf.Variable(start), tf.Variable(start), tf.Variable(start[0])
+    adam = train.Adam([ours, bias], weight_decay=0.3)
+    keras_adam = tf.keras.optimizers.AdamW(0.01, weight_decay=0.3, epsilon=1e-7)
+    for _ in range(10):
+        gradient = tf.constant(GENERATOR.normal(size=(6, 4)).astype(np.float32))
+        adam.apply([gradient, tf.zeros(4)], 0.01)
+        keras_adam.apply_gradients([(gradient, theirs)])
+    np.testing.assert_allclose(ours, theirs, rtol=1e-5, atol=1e-6)
+    np.testing.assert_array_equal(bias, start[0])
+
+
+def test_the_learning_rate_is_constant_or_rises_and_falls_to_nothing():
+    assert {train.learning_rate(tiny_config(), share / 10) for share in range(11)} == {1e-3}
+    config = tiny_config(schedule="onecycle")
+    # Up a straight line to 0.2, then half a wave: its middle at 0.6 is half the height.
+    rates = [train.learning_rate(config, progress) for progress in (0, 0.1, 0.2, 0.6, 1)]
+    np.testing.assert_allclose(rates, [0, 0.5e-3, 1e-3, 0.5e-3, 0], atol=1e-12)
+
+
+# ---------------------------------------------------------------------------------------------
+# Augmentation
+# ---------------------------------------------------------------------------------------------
+
+def shifted_by_hand(image, down, right, mirrored):
+    """The picture with its edges drawn out, cut out elsewhere; mirrored first."""
+    image = image[:, ::-1] if mirrored else image
+    height, width, _ = image.shape
+    wide = np.pad(image, ((9, 9), (9, 9), (0, 0)), mode="edge")
+    return wide[9 - down:9 - down + height, 9 - right:9 - right + width]
+
+
+@pytest.mark.parametrize("flip, shift", [(True, 0), (False, 3), (True, 3)])
+def test_augmented_pictures_are_the_pictures_mirrored_and_moved(flip, shift):
+    images = GENERATOR.integers(0, 256, (60, 10, 12, 3), dtype=np.uint8)
+    moves = [(down, right, mirrored) for down in range(-shift, shift + 1)
+             for right in range(-shift, shift + 1) for mirrored in {False, flip}]
+    seen = set()
+    augmented = train.augment(images, (1, 2), flip, shift).numpy()
+    assert augmented.dtype == np.uint8
+    for image, result in zip(images, augmented, strict=True):
+        found = [move for move in moves if (shifted_by_hand(image, *move) == result).all()]
+        assert len(found) == 1
+        seen.add(found[0])
+    for part, possible in zip(zip(*seen), zip(*moves)):  # down, right, mirrored: all occur
+        assert set(part) == set(possible)
+
+
+def test_augmentation_follows_from_its_seed():
+    images = GENERATOR.integers(0, 256, (8, 10, 12, 3), dtype=np.uint8)
+    first = train.augment(images, (1, 2), True, 3).numpy()
+    np.testing.assert_array_equal(train.augment(images, (1, 2), True, 3), first)
+    assert (train.augment(images, (1, 3), True, 3).numpy() != first).any()
+
+
+def test_training_on_augmented_pictures_differs_by_step_and_repeats_by_seed(tmp_path):
+    config = tiny_config(flip=True, shift=2, dropout=0.5, label_smoothing=0.1, epochs=3)
+    dataset, losses = tiny_dataset(20), []
+    for name in ("a", "b"):
+        (tmp_path / name).mkdir()
+        train.train_and_evaluate(config, dataset, tmp_path / name)
+        losses.append([json.loads(line)["train_loss"]
+                       for line in (tmp_path / name / "metrics.jsonl").open()])
+    assert losses[0] == losses[1] and len(set(losses[0])) == 3
 
 
 # ---------------------------------------------------------------------------------------------
@@ -91,7 +175,8 @@ def tiny_config(**changes) -> train.Config:
 def tiny_dataset(count=10) -> data.Dataset:
     images = GENERATOR.integers(0, 256, (2 * count, 12, 14, 3), dtype=np.uint8)
     labels = np.resize([1, 0], 2 * count).astype(np.float32)
-    return data.Dataset(images[count:], labels[count:], [], images[:count], labels[:count], [], [])
+    return data.Dataset(images[count:], labels[count:], [], images[:count], labels[:count], [],
+                        images[:0], labels[:0], [], [])
 
 
 def test_a_training_step_moves_the_weights_as_keras_does():
@@ -101,15 +186,13 @@ def test_a_training_step_moves_the_weights_as_keras_does():
         tf.keras.layers.Conv2D(24, 3, activation="relu"), tf.keras.layers.MaxPooling2D(),
         tf.keras.layers.Flatten(), tf.keras.layers.Dense(128, activation="relu"),
         tf.keras.layers.Dense(128, activation="relu"), tf.keras.layers.Dense(1)])
-    weights = [part for layer in network.layers if layer.weights
-               for part in (layer.kernel, layer.bias)]
+    weights = weights_in_keras_order(network)
     twin.set_weights([weight.numpy() for weight in weights])
     twin.compile(tf.keras.optimizers.Adam(1e-3), tf.keras.losses.BinaryCrossentropy(True))
-    step, _ = train.compile_steps(network, train.Adam(network.trainable_variables, 1e-3),
-                                  train.binary_cross_entropy)
+    step, _ = train.compile_steps(network, train.Adam(network.trainable_variables), tiny_config())
     dataset = tiny_dataset(16)
     for _ in range(3):
-        ours = step(dataset.train_images, dataset.train_labels)
+        ours = step(dataset.train_images, dataset.train_labels, 1e-3)
         theirs = twin.train_on_batch(dataset.train_images.astype(np.float32),
                                      dataset.train_labels)
         twin.reset_metrics()
@@ -121,10 +204,10 @@ def test_a_training_step_moves_the_weights_as_keras_does():
 def test_each_step_is_traced_once_also_for_the_smaller_last_batch():
     network = tiny_config().make_network()
     train_step, eval_step = train.compile_steps(
-        network, train.Adam(network.trainable_variables, 1e-3), train.mean_squared_error)
+        network, train.Adam(network.trainable_variables), tiny_config())
     dataset = tiny_dataset(10)
     for size in (4, 4, 2, 1):
-        train_step(dataset.train_images[:size], dataset.train_labels[:size])
+        train_step(dataset.train_images[:size], dataset.train_labels[:size], 1e-3 / size)
         eval_step(dataset.valid_images[:size])
     assert train_step.experimental_get_tracing_count() == 1
     assert eval_step.experimental_get_tracing_count() == 1
@@ -148,7 +231,7 @@ def test_the_order_follows_from_seed_and_epoch():
 
 def test_predictions_are_sigmoids_of_the_networks_answers():
     network = tiny_config().make_network()
-    _, eval_step = train.compile_steps(network, train.Adam([], 1.0), train.mean_squared_error)
+    _, eval_step = train.compile_steps(network, train.Adam([]), tiny_config())
     images = tiny_dataset(10).valid_images
     expected = 1 / (1 + np.exp(-network(images).numpy()))
     np.testing.assert_allclose(train.predict(eval_step, images, 4), expected, rtol=1e-5)
@@ -192,6 +275,57 @@ def test_predictions_that_are_not_finite_stop_the_run(tmp_path):
         train.train_and_evaluate(tiny_config(lr=1e38, batch_size=10), tiny_dataset(10), tmp_path)
 
 
+def test_the_test_is_answered_by_the_best_epochs_weights_at_validations_threshold(tmp_path):
+    dataset = tiny_dataset(20)
+    dataset.test_images, dataset.test_labels = dataset.train_images[:10], dataset.train_labels[:10]
+    best, _ = train.train_and_evaluate(tiny_config(epochs=4), dataset, tmp_path)
+    network = tiny_config(seed=99).make_network()
+    tf.train.Checkpoint(network=network).read(str(tmp_path / "weights")).expect_partial()
+    predictions = 1 / (1 + np.exp(-network(dataset.test_images).numpy()))
+    right = (predictions > best["threshold"]) == (dataset.test_labels == 1)
+    record = json.loads((tmp_path / "test.json").read_text())
+    assert record == best["test"] and record["pictures"] == 10
+    assert record["accuracy"] == right.mean() and record["threshold"] == best["threshold"]
+    assert record["mse"] == pytest.approx(np.mean((predictions - dataset.test_labels) ** 2),
+                                          rel=1e-4)
+
+
+def test_label_smoothing_moves_the_loss_as_kerass_does():
+    network = tiny_config().make_network()
+    images, labels = tiny_dataset(16).train_images, tiny_dataset(16).train_labels
+    step, _ = train.compile_steps(network, train.Adam(network.trainable_variables),
+                                  tiny_config(label_smoothing=0.2))
+    expected = tf.keras.losses.BinaryCrossentropy(from_logits=True, label_smoothing=0.2)(
+        labels, network(images))
+    np.testing.assert_allclose(step(images, labels, 1e-3), expected, rtol=1e-5)
+
+
+@pytest.mark.parametrize("slow, fast", [("float32", "bfloat16"), ("bfloat16", "float32")])
+def test_auto_takes_the_type_that_takes_less_time(slow, fast, monkeypatch):
+    convolve = models.convolve
+
+    def delayed(x, kernel, stride):
+        if x.dtype == slow:
+            x = tf.py_function(lambda x: time.sleep(0.5) or x, [x], x.dtype)
+        return convolve(tf.ensure_shape(x, (4, 24, 32, 64)), kernel, stride)
+
+    monkeypatch.setattr(models, "convolve", delayed)
+    assert train.faster_dtype() == fast
+
+
+@pytest.mark.parametrize("arch", ["mlp", "conv2_48"])
+def test_bfloat16_answers_like_float32_to_its_eight_bits(arch):
+    exact = models.Network(arch, (40, 51), init="he")
+    rounded = models.Network(arch, (40, 51), init="he", dtype="bfloat16")
+    images = GENERATOR.integers(0, 256, (4, 40, 51, 3), dtype=np.uint8)
+    logits = rounded(images)
+    assert logits.dtype == tf.float32
+    assert all(weight.dtype == tf.float32 for weight in rounded.trainable_variables)
+    expected = exact(images).numpy()
+    np.testing.assert_allclose(logits, expected, atol=0.05 * np.abs(expected).max())
+    assert (logits.numpy() != expected).any()
+
+
 def test_the_defaults_are_named_for_every_network():
     assert list(train.SETTINGS) == list(models.ARCHITECTURES)
 
@@ -213,9 +347,10 @@ def test_a_run_prints_its_story_and_leaves_its_record(run_script, photos, tmp_pa
     assert record["config"] == {
         "arch": "conv1", "lr": 1e-3, "epochs": 3, "batch_size": 5, "loss": "bce", "seed": 0,
         "input_size": [24, 32], "kernel_size": 3, "stride": 1, "pooling": "max",
-        "scaling": "unit", "init": "he"}
+        "scaling": "unit", "init": "he", "schedule": "constant", "flip": False, "shift": 0,
+        "dropout": 0, "weight_decay": 0, "label_smoothing": 0, "dtype": "float32"}
     assert record["data"] == {"folder": str(photos), "bundled_sample": False, "train_size": 18,
-                              "valid_size": 6, "skipped": []}
+                              "valid_size": 6, "test_size": 0, "skipped": []}
     assert record["versions"]["tensorflow"] == tf.__version__
     assert len((run / "metrics.jsonl").read_text().splitlines()) == 3
     assert {file.name for file in run.iterdir()} == {
@@ -280,6 +415,15 @@ def test_a_run_is_never_overwritten(run_script, refuses, photos, tmp_path):
     ("--input_size=100", "--input_size=100 is not HEIGHTxWIDTH"),
     ("--input_size=9000x9000", "use a smaller --input_size"),
     ("--kernel_size=200", "do not fit"),
+    ("--test_size=3", "--test_size=3 must be an even number, or 0"),
+    ("--dropout=1", "--dropout=1.0 must be a share: at least 0, below 1"),
+    ("--label_smoothing=-0.1", "--label_smoothing=-0.1 must be a share"),
+    ("--weight_decay=-1", "--weight_decay=-1.0 must be a number, at least 0"),
+    ("--weight_decay=inf", "--weight_decay=inf must be a number, at least 0"),
+    ("--shift=94", "--shift=94 moves pictures of --input_size=94x125 out of sight"),
+    ("--shift=-1", "flag --shift=-1"),
+    ("--schedule=step", "should be one of <constant|onecycle>"),
+    ("--dtype=float16", "should be one of <auto|float32|bfloat16>"),
     ("--name=a/b", "must be the name of one folder"),
     ("--name=..", "must be the name of one folder"),
     ("--data_dir=nowhere", "--data_dir=nowhere is not a folder"),

@@ -1,0 +1,479 @@
+"""How fast is the hand-written loop? Beside Keras, and beside what this machine can do.
+
+    python bench.py                                          # all of it: about twenty minutes
+    python bench.py --part=training --networks=conv2_48      # one part, one network
+    python bench.py --part=loading --data_dir=PHOTOS --json=FILE
+
+The sides of every comparison take turns, A B C A B C …, each in a process of its own: this
+machine's other work disturbs them alike. A table gives each side's median, lowest and highest
+figure, and how many times the other side's ours is: the median over the turns.
+"""
+
+import contextlib
+import functools
+import itertools
+import json
+import multiprocessing
+import os
+import platform
+import resource
+import subprocess
+import sys
+import tempfile
+import time
+import traceback
+from collections.abc import Callable, Iterator
+from importlib import metadata
+from pathlib import Path
+
+import data
+import numpy as np
+from absl import app, flags
+from PIL import Image
+from rich.console import Console
+from rich.table import Table
+
+ROOT = Path(__file__).parent
+INPUT_SIZE = (94, 125)
+
+# Steps of training in one turn: some seconds' worth.
+STEPS = {"mlp": 60, "conv1": 40, "conv2_48": 16, "conv2_128": 6, "conv2_fc512": 8}
+
+Side = Callable[[], Iterator[float]]
+
+
+# ---------------------------------------------------------------------------------------------
+# Sides: generators that do a turn's work and yield its figure. Each lives in its own process and
+# imports what it measures there: the settings that models.py makes must not reach all of Keras.
+# ---------------------------------------------------------------------------------------------
+
+def made_pictures(count: int) -> tuple[np.ndarray, np.ndarray]:
+    """Noise with labels: how long a step takes does not depend on what it sees."""
+    generator = np.random.default_rng(0)
+    images = generator.integers(0, 256, (count, *INPUT_SIZE, 3), dtype=np.uint8)
+    return images, np.resize([1, 0], count).astype(np.float32)
+
+
+def our_config(arch: str, dtype: str, batch_size: int | None = None):
+    import models
+    import train
+    settings = train.SETTINGS[arch]
+    return train.Config(
+        arch=arch, lr=settings.lr, epochs=1000, batch_size=batch_size or settings.batch_size,
+        loss=settings.loss, seed=0, input_size=models.INPUT_SIZE, kernel_size=3, stride=1,
+        pooling="max", scaling="none", init=settings.init, dtype=dtype)
+
+
+def our_steps(config):
+    import train
+    network = config.make_network()
+    optimizer = train.Adam(network.trainable_variables)
+    return train.compile_steps(network, optimizer, config)
+
+
+def our_training(arch: str, dtype: str) -> Iterator[float]:
+    """Pictures per second of train.py's epoch: shuffling, feeding, steps and progress."""
+    import threading
+
+    import train
+    config = our_config(arch, dtype)
+    train_step, _ = our_steps(config)
+    images, labels = made_pictures(STEPS[arch] * config.batch_size)
+    none = images[:0], labels[:0], []
+    dataset = data.Dataset(images, labels, [], *none, *none, [])
+    for epoch in itertools.count(1):
+        started = time.perf_counter()
+        train.train_epoch(train_step, dataset, config, epoch, threading.Event())
+        yield len(images) / (time.perf_counter() - started)
+
+
+def our_bare_step(arch: str, dtype: str) -> Iterator[float]:
+    """Pictures per second of the compiled step alone, always on the same batch."""
+    import tensorflow as tf
+    config = our_config(arch, dtype)
+    train_step, _ = our_steps(config)
+    images, labels = map(tf.constant, made_pictures(config.batch_size))
+    lr = tf.constant(config.lr)
+    while True:
+        started = time.perf_counter()
+        for _ in range(STEPS[arch]):
+            loss = train_step(images, labels, lr)
+        float(loss)
+        yield STEPS[arch] * config.batch_size / (time.perf_counter() - started)
+
+
+def keras_network(arch: str, lr: float, loss: str):
+    """The article's network as its author would write it today."""
+    import tensorflow as tf
+    layers = tf.keras.layers
+    filters, hidden = {"mlp": ((), (512,)), "conv1": ((24,), (128, 128)),
+                       "conv2_48": ((48, 48), (256, 256)), "conv2_128": ((128, 128), (256, 256)),
+                       "conv2_fc512": ((64, 128), (512, 512))}[arch]
+    stack = [tf.keras.Input((*INPUT_SIZE, 3))]
+    for count in filters:
+        stack += [layers.Conv2D(count, 3, activation="relu"), layers.MaxPooling2D()]
+    stack += [layers.Flatten()] + [layers.Dense(units, activation="relu") for units in hidden]
+    stack += [layers.Dense(1, activation="sigmoid", dtype="float32")]
+    model = tf.keras.Sequential(stack)
+    model.compile(tf.keras.optimizers.Adam(lr),
+                  {"mse": "mse", "bce": "binary_crossentropy"}[loss])
+    return model
+
+
+def keras_training(arch: str, dtype: str, settings: dict, tuned: bool) -> Iterator[float]:
+    """Pictures per second of Model.fit. tuned: with the environment that models.py sets."""
+    if tuned:
+        import models  # noqa: F401
+    import tensorflow as tf
+    tf.keras.config.set_dtype_policy("mixed_bfloat16" if dtype == "bfloat16" else "float32")
+    model = keras_network(arch, settings["lr"], settings["loss"])
+    images, labels = made_pictures(STEPS[arch] * settings["batch_size"])
+    while True:
+        started = time.perf_counter()
+        model.fit(images, labels, settings["batch_size"], verbose=0)
+        yield len(images) / (time.perf_counter() - started)
+
+
+def matrix_product(dtype: str) -> Iterator[float]:
+    """Multiply-adds per second of a product of two 4096 x 4096 matrices: the machine's limit."""
+    import models  # noqa: F401
+    import tensorflow as tf
+    matrix = tf.cast(tf.random.normal((4096, 4096)), dtype)
+    while True:
+        started = time.perf_counter()
+        for _ in range(3):
+            product = matrix @ matrix
+        tf.cast(product[0, 0], tf.float32).numpy()
+        yield 3 * 4096 ** 3 / (time.perf_counter() - started)
+
+
+def our_loading(folder: str) -> Iterator[float]:
+    """Pictures per second from files to the uint8 array, as train.py loads them."""
+    pictures = data.find_pictures(Path(folder))
+    while True:
+        started = time.perf_counter()
+        dataset = data.load_dataset(pictures, None, None, 0, INPUT_SIZE)
+        count = len(dataset.train_files) + len(dataset.valid_files)
+        yield count / (time.perf_counter() - started)
+
+
+def article_loading(folder: str) -> Iterator[float]:
+    """The article's loop: one picture after the other, whole, in one thread."""
+    pictures = data.find_pictures(Path(folder))
+    height, width = INPUT_SIZE
+    while True:
+        started = time.perf_counter()
+        np.array([np.array(Image.open(picture.path).convert("RGB").resize((width, height)))
+                  for picture in pictures])
+        yield len(pictures) / (time.perf_counter() - started)
+
+
+def keras_loading(folder: str) -> Iterator[float]:
+    """keras.utils.image_dataset_from_directory over folders cats and dogs of the same files."""
+    import tensorflow as tf
+    pictures = data.find_pictures(Path(folder))
+    with tempfile.TemporaryDirectory() as links:
+        for name in ("cats", "dogs"):
+            Path(links, name).mkdir()
+        for picture in pictures:
+            name = "cats" if picture.label == data.CAT else "dogs"
+            Path(links, name, picture.path.name).symlink_to(picture.path.resolve())
+        while True:
+            started = time.perf_counter()
+            dataset = tf.keras.utils.image_dataset_from_directory(
+                links, image_size=INPUT_SIZE, batch_size=64, shuffle=False, verbose=False)
+            np.concatenate([images.numpy().astype(np.uint8) for images, _ in dataset])
+            yield len(pictures) / (time.perf_counter() - started)
+
+
+def our_memory(arch: str, dtype: str) -> Iterator[dict]:
+    """Peak memory after 2 epochs and after 10 over a part of 4096 + 1024 pictures in memory."""
+    import dataclasses
+    import threading
+
+    import train
+    config = our_config(arch, dtype)
+    train_step, eval_step = our_steps(config)
+    (images, labels), (valid, answers) = made_pictures(4096), made_pictures(1024)
+    dataset = data.Dataset(images, labels, [], valid, answers, [], images[:0], labels[:0], [], [])
+    part = dataclasses.replace(dataset, train_images=images[:4 * config.batch_size])
+    after = {}
+    for epoch in range(1, 11):
+        train.train_epoch(train_step, part, config, epoch, threading.Event())
+        train.predict(eval_step, valid if epoch == 1 else valid[:64], config.batch_size)
+        if epoch in (2, 10):
+            after[epoch] = {"bytes": peak_memory(),
+                            "traces": train_step.experimental_get_tracing_count()
+                            + eval_step.experimental_get_tracing_count()}
+    yield after
+
+
+def keras_memory(arch: str, dtype: str, settings: dict) -> Iterator[dict]:
+    """The same of Model.fit."""
+    import models  # noqa: F401
+    import tensorflow as tf
+    tf.keras.config.set_dtype_policy("mixed_bfloat16" if dtype == "bfloat16" else "float32")
+    model = keras_network(arch, settings["lr"], settings["loss"])
+    (images, labels), (valid, _) = made_pictures(4096), made_pictures(1024)
+    after = {}
+    for epoch in range(1, 11):
+        model.fit(images, labels, settings["batch_size"], steps_per_epoch=4, verbose=0)
+        model.predict(valid if epoch == 1 else valid[:64], settings["batch_size"], verbose=0)
+        if epoch in (2, 10):
+            after[epoch] = {"bytes": peak_memory()}
+    yield after
+
+
+def peak_memory() -> int:
+    """The most memory that this process has had, in bytes."""
+    with contextlib.suppress(OSError):  # Linux: what getrusage says there begins with the parent's
+        for line in Path("/proc/self/status").read_text().splitlines():
+            if line.startswith("VmHWM:"):
+                return 1024 * int(line.split()[1])
+    unit = 1 if sys.platform == "darwin" else 1024
+    return unit * resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+
+
+def cold_start() -> Iterator[float]:
+    """Seconds from `python train.py` to its first step's end, on two pictures."""
+    while True:
+        with tempfile.TemporaryDirectory() as runs:
+            command = [sys.executable, str(ROOT / "train.py"), f"--data_dir={data.SAMPLE}",
+                       "--train_size=2", "--valid_size=2", "--epochs=1", f"--runs_dir={runs}"]
+            started = time.perf_counter()
+            process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+            for line in process.stdout:
+                if line.startswith("epoch 1/1"):
+                    seconds = time.perf_counter() - started
+            if process.wait():
+                raise RuntimeError(f"{' '.join(command)} failed")
+            yield seconds
+
+
+def facts_of_train(networks: list[str]) -> Iterator[dict]:
+    """What the parent, which never imports TensorFlow, has to know of train.py and models.py."""
+    import dataclasses
+
+    import models
+    import train
+    yield {
+        "dtype": train.faster_dtype(),
+        "settings": {arch: dataclasses.asdict(train.SETTINGS[arch]) for arch in networks},
+        "multiply_adds": {arch: models.Network(arch).training_multiply_adds for arch in networks}}
+
+
+# ---------------------------------------------------------------------------------------------
+# Turns
+# ---------------------------------------------------------------------------------------------
+
+def serve(side: Side, pipe) -> None:
+    """In a side's process: a turn for every message, silently."""
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nowhere, 1)
+    os.dup2(nowhere, 2)
+    try:
+        turns = side()
+        while pipe.recv():
+            pipe.send(next(turns))
+    except (EOFError, KeyboardInterrupt):
+        pass
+    except Exception:
+        pipe.send(RuntimeError(traceback.format_exc()))
+
+
+@contextlib.contextmanager
+def running(side: Side) -> Iterator[Callable[[], object]]:
+    """A side in a fresh process; yields the function that lets it take a turn."""
+    context = multiprocessing.get_context("spawn")
+    ours, its = context.Pipe()
+    process = context.Process(target=serve, args=(side, its), daemon=True)
+    process.start()
+
+    def turn():
+        ours.send(True)
+        figure = ours.recv()
+        if isinstance(figure, Exception):
+            raise figure
+        return figure
+
+    try:
+        yield turn
+    finally:
+        ours.close()
+        its.close()
+        process.kill()
+        process.join()
+
+
+def take_turns(sides: dict[str, Side], rounds: int) -> dict[str, list[float]]:
+    """Each side's figures, a round after the other; the first round only warms up."""
+    figures = {name: [] for name in sides}
+    with contextlib.ExitStack() as stack:
+        turns = {name: stack.enter_context(running(side)) for name, side in sides.items()}
+        for round_ in range(rounds + 1):
+            for name, turn in turns.items():
+                figure = turn()
+                if round_:
+                    figures[name].append(figure)
+    return figures
+
+
+def once(side: Side):
+    """The figure of a side's only turn."""
+    with running(side) as turn:
+        return turn()
+
+
+def ratio(ours: list[float], theirs: list[float]) -> float:
+    """How many times theirs ours is: the median over the turns."""
+    return float(np.median(np.divide(ours, theirs)))
+
+
+# ---------------------------------------------------------------------------------------------
+# Parts: each measures, prints its table and returns its figures
+# ---------------------------------------------------------------------------------------------
+
+def print_table(console: Console, title: str, columns: list[str], rows: list[list[str]]) -> None:
+    table = Table(title=title, title_justify="left")
+    for number, column in enumerate(columns):
+        table.add_column(column, justify="right" if number else "left", no_wrap=True)
+    for row in rows:
+        table.add_row(*row)
+    console.print(table)
+
+
+def spread(figures: list[float], form: str = ".1f") -> list[str]:
+    return [format(value, form) for value in (np.median(figures), min(figures), max(figures))]
+
+
+def bench_training(console: Console, facts: dict, rounds: int) -> dict:
+    """Pictures per second of a training epoch, and its share of the machine's limit."""
+    results, rows = {}, []
+    for arch, settings in facts["settings"].items():
+        for dtype in dict.fromkeys(["float32", facts["dtype"]]):
+            sides = {
+                "ours": functools.partial(our_training, arch, dtype),
+                "our step alone": functools.partial(our_bare_step, arch, dtype),
+                "Keras fit": functools.partial(keras_training, arch, dtype, settings, True),
+                "Keras fit, untouched": functools.partial(
+                    keras_training, arch, "float32", settings, False),
+                "matrix product": functools.partial(matrix_product, dtype)}
+            figures = take_turns(sides, rounds)
+            share = ratio(np.multiply(figures["ours"], facts["multiply_adds"][arch]),
+                          figures.pop("matrix product"))
+            results[f"{arch} {dtype}"] = {**figures, "share of the limit": share}
+            for name, speeds in figures.items():
+                rows.append([
+                    f"{arch}, {dtype}" if name == "ours" else "", name, *spread(speeds),
+                    "" if name == "ours" else f"{ratio(figures['ours'], speeds):.2f} x",
+                    f"{share:.0%}" if name == "ours" else ""])
+    print_table(console, "training, pictures/s",
+                ["network", "side", "median", "lowest", "highest", "ours is", "of the limit"], rows)
+    return results
+
+
+def bench_loading(console: Console, facts: dict, rounds: int) -> dict:
+    """Pictures per second from files to uint8 arrays."""
+    with tempfile.TemporaryDirectory() as made:
+        folder = Path(data.DATA_DIR.value)
+        pictures = data.find_pictures(folder) if folder.is_dir() else []
+        what = f"{len(pictures)} pictures in {folder}"
+        if not pictures:
+            folder, what = Path(made), "400 made JPEGs of 500x375"
+            make_jpegs(folder, 400)
+        figures = take_turns({
+            "ours": functools.partial(our_loading, str(folder)),
+            "the article's loop": functools.partial(article_loading, str(folder)),
+            "Keras image_dataset_from_directory": functools.partial(keras_loading, str(folder)),
+        }, rounds)
+    print_table(console, f"loading, pictures/s: {what}",
+                ["side", "median", "lowest", "highest", "ours is"],
+                [[name, *spread(speeds, ".0f"),
+                  "" if name == "ours" else f"{ratio(figures['ours'], speeds):.2f} x"]
+                 for name, speeds in figures.items()])
+    return figures
+
+
+def make_jpegs(folder: Path, count: int) -> None:
+    """Pictures with about as much detail as photographs: noise, smoothed."""
+    generator = np.random.default_rng(0)
+    for number in range(count):
+        coarse = Image.fromarray(generator.integers(0, 256, (75, 100, 3), dtype=np.uint8))
+        picture = coarse.resize((500, 375), Image.Resampling.BICUBIC)
+        picture.save(folder / f"{('cat', 'dog')[number % 2]}.{number}.jpg", quality=90)
+
+
+def bench_memory(console: Console, facts: dict, rounds: int) -> dict:
+    """Peak memory of a training process with 4096 + 1024 pictures; whether it grows."""
+    figures, rows = {}, []
+    for arch, settings in facts["settings"].items():
+        sides = {"ours": functools.partial(our_memory, arch, facts["dtype"]),
+                 "Keras fit": functools.partial(keras_memory, arch, facts["dtype"], settings)}
+        for name, side in sides.items():
+            after = figures[f"{arch}, {name}"] = once(side)
+            early, late = after[2]["bytes"], after[10]["bytes"]
+            rows.append([arch if name == "ours" else "", name, f"{early / 1e9:.2f} GB",
+                         f"{late / 1e9:.2f} GB", f"{late / early - 1:+.1%}",
+                         f"{after[2]['traces']}, {after[10]['traces']}" if name == "ours" else ""])
+    print_table(console, f"memory, {facts['dtype']}: the peak, with 4096 + 1024 pictures",
+                ["network", "side", "after 2 epochs", "after 10", "growth", "traces"], rows)
+    return figures
+
+
+def bench_start(console: Console, facts: dict, rounds: int) -> dict:
+    """Seconds from a cold `python train.py` to the end of its first step."""
+    figures = take_turns({"python train.py": cold_start}, rounds)
+    print_table(console, "from the command to the first step, seconds",
+                ["command", "median", "lowest", "highest"],
+                [[name, *spread(seconds)] for name, seconds in figures.items()])
+    return figures
+
+
+PARTS = {"training": bench_training, "loading": bench_loading, "memory": bench_memory,
+         "start": bench_start}
+
+
+def define_flags() -> None:
+    # Not at the top: a side's process imports this file and train.py, whose flags have these names.
+    flags.DEFINE_multi_enum("part", list(PARTS), list(PARTS), "what to measure")
+    flags.DEFINE_list("networks", list(STEPS), "the networks to measure it of")
+    flags.DEFINE_integer("rounds", 5, "turns of every side", lower_bound=1)
+    flags.DEFINE_string("json", None, "file that the figures are written to")
+
+
+def main(argv: list[str]) -> None:
+    chosen = flags.FLAGS
+    if argv[1:]:
+        sys.exit(f"bench.py takes flags only, not {argv[1]!r}: see python bench.py --help")
+    for arch in chosen.networks:
+        if arch not in STEPS:
+            sys.exit(f"--networks={arch} is none of the networks: {', '.join(STEPS)}")
+    if not chosen["data_dir"].using_default_value and not Path(chosen.data_dir).is_dir():
+        sys.exit(f"--data_dir={chosen.data_dir} is not a folder")
+    if chosen.json and not Path(chosen.json).resolve().parent.is_dir():
+        sys.exit(f"--json={chosen.json}: there is no folder {Path(chosen.json).parent}")
+    console = Console(width=120)
+    facts = once(functools.partial(facts_of_train, chosen.networks))
+    machine = {"processor": processor_name(), "cores": os.cpu_count(),
+               **{name: metadata.version(name) for name in ("tensorflow", "keras", "numpy")},
+               "python": platform.python_version(), "train.py takes": facts["dtype"]}
+    console.print(", ".join(f"{name} {value}" for name, value in machine.items()))
+    results = {"machine": machine}
+    for part in chosen.part:
+        results[part] = PARTS[part](console, facts, chosen.rounds)
+    if chosen.json:
+        Path(chosen.json).write_text(json.dumps(results, indent=2) + "\n")
+
+
+def processor_name() -> str:
+    """Its name where Linux tells it, else its kind."""
+    with contextlib.suppress(OSError):
+        for line in Path("/proc/cpuinfo").read_text().splitlines():
+            if line.startswith("model name"):
+                return line.partition(":")[2].strip()
+    return platform.processor() or platform.machine()
+
+
+if __name__ == "__main__":
+    define_flags()
+    app.run(main)
