@@ -21,7 +21,6 @@ import subprocess
 import sys
 import tempfile
 import time
-import traceback
 from collections.abc import Callable, Iterator
 from importlib import metadata
 from pathlib import Path
@@ -36,10 +35,13 @@ from rich.table import Table
 ROOT = Path(__file__).parent
 INPUT_SIZE = (94, 125)
 
-# Steps of training in one turn: some seconds' worth.
+# Steps of training in one turn: some seconds' worth. MEMORY_STEPS: in an epoch, where memory is
+# measured.
 STEPS = {"mlp": 60, "conv1": 40, "conv2_48": 16, "conv2_128": 6, "conv2_fc512": 8}
 
-Side = Callable[[], Iterator[float]]
+MEMORY_STEPS = 4
+
+Side = Callable[[], Iterator[float | dict]]
 
 
 # ---------------------------------------------------------------------------------------------
@@ -54,14 +56,11 @@ def made_pictures(count: int) -> tuple[np.ndarray, np.ndarray]:
     return images, np.resize([1, 0], count).astype(np.float32)
 
 
-def our_config(arch: str, dtype: str, batch_size: int | None = None):
-    import models
+def our_config(arch: str, dtype: str):
+    import dataclasses
+
     import train
-    settings = train.SETTINGS[arch]
-    return train.Config(
-        arch=arch, lr=settings.lr, epochs=1000, batch_size=batch_size or settings.batch_size,
-        loss=settings.loss, seed=0, input_size=models.INPUT_SIZE, kernel_size=3, stride=1,
-        pooling="max", scaling="none", init=settings.init, dtype=dtype)
+    return train.Config(arch, dtype=dtype, **dataclasses.asdict(train.SETTINGS[arch]))
 
 
 def our_steps(config):
@@ -72,7 +71,7 @@ def our_steps(config):
 
 
 def our_training(arch: str, dtype: str) -> Iterator[float]:
-    """Pictures per second of train.py's epoch: shuffling, feeding, steps and progress."""
+    """Pictures per second of train.py's epoch: shuffling, feeding, steps; all but the bar."""
     import threading
 
     import train
@@ -121,17 +120,24 @@ def keras_network(arch: str, lr: float, loss: str):
 
 
 def keras_training(arch: str, dtype: str, settings: dict, tuned: bool) -> Iterator[float]:
-    """Pictures per second of Model.fit. tuned: with the environment that models.py sets."""
+    """Pictures per second of Model.fit. tuned: with the environment that models.py sets.
+
+    fit makes its pipeline anew each time it is called, which a training pays once: a turn is a
+    fit of two epochs, and the second of them is timed.
+    """
     if tuned:
         import models  # noqa: F401
     import tensorflow as tf
     tf.keras.config.set_dtype_policy("mixed_bfloat16" if dtype == "bfloat16" else "float32")
     model = keras_network(arch, settings["lr"], settings["loss"])
     images, labels = made_pictures(STEPS[arch] * settings["batch_size"])
+    begun, ended = [], []
+    clock = tf.keras.callbacks.LambdaCallback(
+        on_epoch_begin=lambda epoch, logs: begun.append(time.perf_counter()),
+        on_epoch_end=lambda epoch, logs: ended.append(time.perf_counter()))
     while True:
-        started = time.perf_counter()
-        model.fit(images, labels, settings["batch_size"], verbose=0)
-        yield len(images) / (time.perf_counter() - started)
+        model.fit(images, labels, settings["batch_size"], epochs=2, verbose=0, callbacks=[clock])
+        yield len(images) / (ended[-1] - begun[-1])
 
 
 def matrix_product(dtype: str) -> Iterator[float]:
@@ -149,105 +155,109 @@ def matrix_product(dtype: str) -> Iterator[float]:
 
 def our_loading(folder: str) -> Iterator[float]:
     """Pictures per second from files to the uint8 array, as train.py loads them."""
-    pictures = data.find_pictures(Path(folder))
     while True:
         started = time.perf_counter()
-        dataset = data.load_dataset(pictures, None, None, 0, INPUT_SIZE)
+        pictures = data.find_pictures(Path(folder))
+        half = len(pictures) // 2
+        dataset = data.load_dataset(pictures, len(pictures) - half + half % 2, half - half % 2, 0,
+                                    INPUT_SIZE)
         count = len(dataset.train_files) + len(dataset.valid_files)
         yield count / (time.perf_counter() - started)
 
 
 def article_loading(folder: str) -> Iterator[float]:
     """The article's loop: one picture after the other, whole, in one thread."""
-    pictures = data.find_pictures(Path(folder))
     height, width = INPUT_SIZE
     while True:
         started = time.perf_counter()
-        np.array([np.array(Image.open(picture.path).convert("RGB").resize((width, height)))
-                  for picture in pictures])
-        yield len(pictures) / (time.perf_counter() - started)
+        pictures = data.find_pictures(Path(folder))
+        images = np.array([
+            np.array(Image.open(picture.path).convert("RGB").resize((width, height)))
+            for picture in pictures])
+        yield len(images) / (time.perf_counter() - started)
 
 
 def keras_loading(folder: str) -> Iterator[float]:
-    """keras.utils.image_dataset_from_directory over folders cats and dogs of the same files."""
+    """keras.utils.image_dataset_from_directory, whose folders name the classes."""
     import tensorflow as tf
-    pictures = data.find_pictures(Path(folder))
-    with tempfile.TemporaryDirectory() as links:
-        for name in ("cats", "dogs"):
-            Path(links, name).mkdir()
-        for picture in pictures:
-            name = "cats" if picture.label == data.CAT else "dogs"
-            Path(links, name, picture.path.name).symlink_to(picture.path.resolve())
-        while True:
-            started = time.perf_counter()
-            dataset = tf.keras.utils.image_dataset_from_directory(
-                links, image_size=INPUT_SIZE, batch_size=64, shuffle=False, verbose=False)
-            np.concatenate([images.numpy().astype(np.uint8) for images, _ in dataset])
-            yield len(pictures) / (time.perf_counter() - started)
+    while True:
+        started = time.perf_counter()
+        dataset = tf.keras.utils.image_dataset_from_directory(
+            folder, image_size=INPUT_SIZE, batch_size=64, shuffle=False, verbose=False)
+        images = np.concatenate([images.numpy().astype(np.uint8) for images, _ in dataset])
+        yield len(images) / (time.perf_counter() - started)
 
 
 def our_memory(arch: str, dtype: str) -> Iterator[dict]:
-    """Peak memory after 2 epochs and after 10 over a part of 4096 + 1024 pictures in memory."""
+    """A training process with 4096 + 1024 pictures, an epoch's validation and its saved weights."""
     import dataclasses
     import threading
 
+    import tensorflow as tf
     import train
     config = our_config(arch, dtype)
-    train_step, eval_step = our_steps(config)
+    network = config.make_network()
+    train_step, eval_step = train.compile_steps(
+        network, train.Adam(network.trainable_variables, config.weight_decay), config)
     (images, labels), (valid, answers) = made_pictures(4096), made_pictures(1024)
     dataset = data.Dataset(images, labels, [], valid, answers, [], images[:0], labels[:0], [], [])
-    part = dataclasses.replace(dataset, train_images=images[:4 * config.batch_size])
-    after = {}
-    for epoch in range(1, 11):
-        train.train_epoch(train_step, part, config, epoch, threading.Event())
-        train.predict(eval_step, valid if epoch == 1 else valid[:64], config.batch_size)
-        if epoch in (2, 10):
-            after[epoch] = {"bytes": peak_memory(),
-                            "traces": train_step.experimental_get_tracing_count()
+    part = dataclasses.replace(dataset, train_images=images[:MEMORY_STEPS * config.batch_size])
+    with tempfile.TemporaryDirectory() as run:
+        after = {}
+        for epoch in range(1, 11):
+            train.train_epoch(train_step, part, config, epoch, threading.Event())
+            train.predict(eval_step, valid if epoch == 1 else valid[:64], config.batch_size)
+            train.write_weights(tf.train.Checkpoint(network=network), Path(run))
+            after[epoch] = {**memory(), "traces": train_step.experimental_get_tracing_count()
                             + eval_step.experimental_get_tracing_count()}
     yield after
 
 
-def keras_memory(arch: str, dtype: str, settings: dict) -> Iterator[dict]:
-    """The same of Model.fit."""
-    import models  # noqa: F401
+def keras_memory(arch: str, dtype: str, settings: dict, tuned: bool) -> Iterator[dict]:
+    """The same of Model.fit, predict and save_weights."""
+    if tuned:
+        import models  # noqa: F401
     import tensorflow as tf
     tf.keras.config.set_dtype_policy("mixed_bfloat16" if dtype == "bfloat16" else "float32")
     model = keras_network(arch, settings["lr"], settings["loss"])
     (images, labels), (valid, _) = made_pictures(4096), made_pictures(1024)
-    after = {}
-    for epoch in range(1, 11):
-        model.fit(images, labels, settings["batch_size"], steps_per_epoch=4, verbose=0)
-        model.predict(valid if epoch == 1 else valid[:64], settings["batch_size"], verbose=0)
-        if epoch in (2, 10):
-            after[epoch] = {"bytes": peak_memory()}
+    with tempfile.TemporaryDirectory() as run:
+        after = {}
+        for epoch in range(1, 11):
+            model.fit(images, labels, settings["batch_size"], steps_per_epoch=MEMORY_STEPS,
+                      verbose=0)
+            model.predict(valid if epoch == 1 else valid[:64], settings["batch_size"], verbose=0)
+            model.save_weights(Path(run, "best.weights.h5"))
+            after[epoch] = memory()
     yield after
 
 
-def peak_memory() -> int:
-    """The most memory that this process has had, in bytes."""
+def memory() -> dict[str, int]:
+    """What this process takes now and the most that it has taken, in bytes."""
     with contextlib.suppress(OSError):  # Linux: what getrusage says there begins with the parent's
-        for line in Path("/proc/self/status").read_text().splitlines():
-            if line.startswith("VmHWM:"):
-                return 1024 * int(line.split()[1])
-    unit = 1 if sys.platform == "darwin" else 1024
-    return unit * resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+        fields = dict(line.split(":") for line in Path("/proc/self/status").read_text().splitlines())
+        return {"now": 1024 * int(fields["VmRSS"].split()[0]),
+                "peak": 1024 * int(fields["VmHWM"].split()[0])}
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    peak *= 1 if sys.platform == "darwin" else 1024
+    return {"now": peak, "peak": peak}
 
 
 def cold_start() -> Iterator[float]:
-    """Seconds from `python train.py` to its first step's end, on two pictures."""
+    """Seconds from `python train.py` to the end of its first epoch, which is of one step."""
     while True:
         with tempfile.TemporaryDirectory() as runs:
             command = [sys.executable, str(ROOT / "train.py"), f"--data_dir={data.SAMPLE}",
                        "--train_size=2", "--valid_size=2", "--epochs=1", f"--runs_dir={runs}"]
             started = time.perf_counter()
-            process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
-            for line in process.stdout:
-                if line.startswith("epoch 1/1"):
-                    seconds = time.perf_counter() - started
-            if process.wait():
-                raise RuntimeError(f"{' '.join(command)} failed")
-            yield seconds
+            process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+                                       text=True)
+            while not (line := process.stdout.readline()).startswith("epoch 1/1"):
+                if not line:
+                    raise RuntimeError(f"{' '.join(command)}: {process.communicate()[1]}")
+            seconds = time.perf_counter() - started
+            process.communicate()
+        yield seconds
 
 
 def facts_of_train(networks: list[str]) -> Iterator[dict]:
@@ -267,18 +277,23 @@ def facts_of_train(networks: list[str]) -> Iterator[dict]:
 # ---------------------------------------------------------------------------------------------
 
 def serve(side: Side, pipe) -> None:
-    """In a side's process: a turn for every message, silently."""
+    """In a side's process: a turn for every message, silently, until there are no more."""
     nowhere = os.open(os.devnull, os.O_WRONLY)
     os.dup2(nowhere, 1)
     os.dup2(nowhere, 2)
+    turns = side()
     try:
-        turns = side()
         while pipe.recv():
             pipe.send(next(turns))
     except (EOFError, KeyboardInterrupt):
         pass
-    except Exception:
-        pipe.send(RuntimeError(traceback.format_exc()))
+    except Exception as error:
+        pipe.send(BenchError(f"{type(error).__name__}: {error}"))
+    turns.close()  # its temporary files go
+
+
+class BenchError(Exception):
+    """A side could not do its work."""
 
 
 @contextlib.contextmanager
@@ -288,11 +303,17 @@ def running(side: Side) -> Iterator[Callable[[], object]]:
     ours, its = context.Pipe()
     process = context.Process(target=serve, args=(side, its), daemon=True)
     process.start()
+    its.close()  # the process has its own: when it ends, so does the pipe
 
     def turn():
-        ours.send(True)
-        figure = ours.recv()
-        if isinstance(figure, Exception):
+        try:
+            ours.send(True)
+            figure = ours.recv()
+        except (EOFError, BrokenPipeError, ConnectionResetError):
+            process.join()
+            raise BenchError(f"it ended with exit code {process.exitcode}"
+                             + (": out of memory?" if process.exitcode == -9 else "")) from None
+        if isinstance(figure, BenchError):
             raise figure
         return figure
 
@@ -300,9 +321,8 @@ def running(side: Side) -> Iterator[Callable[[], object]]:
         yield turn
     finally:
         ours.close()
-        its.close()
+        process.join(20)
         process.kill()
-        process.join()
 
 
 def take_turns(sides: dict[str, Side], rounds: int) -> dict[str, list[float]]:
@@ -312,7 +332,10 @@ def take_turns(sides: dict[str, Side], rounds: int) -> dict[str, list[float]]:
         turns = {name: stack.enter_context(running(side)) for name, side in sides.items()}
         for round_ in range(rounds + 1):
             for name, turn in turns.items():
-                figure = turn()
+                try:
+                    figure = turn()
+                except BenchError as error:
+                    raise BenchError(f"{name}: {error}") from None
                 if round_:
                     figures[name].append(figure)
     return figures
@@ -348,45 +371,43 @@ def spread(figures: list[float], form: str = ".1f") -> list[str]:
 
 def bench_training(console: Console, facts: dict, rounds: int) -> dict:
     """Pictures per second of a training epoch, and its share of the machine's limit."""
-    results, rows = {}, []
+    results = {}
     for arch, settings in facts["settings"].items():
         for dtype in dict.fromkeys(["float32", facts["dtype"]]):
-            sides = {
+            figures = take_turns({
                 "ours": functools.partial(our_training, arch, dtype),
                 "our step alone": functools.partial(our_bare_step, arch, dtype),
                 "Keras fit": functools.partial(keras_training, arch, dtype, settings, True),
-                "Keras fit, untouched": functools.partial(
+                "Keras fit, float32, untouched": functools.partial(
                     keras_training, arch, "float32", settings, False),
-                "matrix product": functools.partial(matrix_product, dtype)}
-            figures = take_turns(sides, rounds)
-            share = ratio(np.multiply(figures["ours"], facts["multiply_adds"][arch]),
-                          figures.pop("matrix product"))
-            results[f"{arch} {dtype}"] = {**figures, "share of the limit": share}
-            for name, speeds in figures.items():
-                rows.append([
-                    f"{arch}, {dtype}" if name == "ours" else "", name, *spread(speeds),
-                    "" if name == "ours" else f"{ratio(figures['ours'], speeds):.2f} x",
-                    f"{share:.0%}" if name == "ours" else ""])
-    print_table(console, "training, pictures/s",
-                ["network", "side", "median", "lowest", "highest", "ours is", "of the limit"], rows)
+                "matrix product": functools.partial(matrix_product, dtype)}, rounds)
+            limit = np.divide(figures.pop("matrix product"), facts["multiply_adds"][arch])
+            figures["as a matrix product"] = limit.tolist()
+            results[f"{arch} {dtype}"] = figures
+            print_table(
+                console, f"training {arch} in {dtype}, batch {settings['batch_size']}, pictures/s",
+                ["side", "median", "lowest", "highest", "ours is"],
+                [[name, *spread(speeds),
+                  "" if name == "ours" else f"{ratio(figures['ours'], speeds):.2f} x"]
+                 for name, speeds in figures.items()])
     return results
 
 
 def bench_loading(console: Console, facts: dict, rounds: int) -> dict:
     """Pictures per second from files to uint8 arrays."""
     with tempfile.TemporaryDirectory() as made:
-        folder = Path(data.DATA_DIR.value)
-        pictures = data.find_pictures(folder) if folder.is_dir() else []
-        what = f"{len(pictures)} pictures in {folder}"
-        if not pictures:
-            folder, what = Path(made), "400 made JPEGs of 500x375"
+        folder = Path(made)
+        if flags.FLAGS["data_dir"].using_default_value:
             make_jpegs(folder, 400)
+            what = "400 made JPEGs of 500x375"
+        else:
+            what = f"{link_pictures(Path(data.DATA_DIR.value), folder)} of {data.DATA_DIR.value}"
         figures = take_turns({
-            "ours": functools.partial(our_loading, str(folder)),
-            "the article's loop": functools.partial(article_loading, str(folder)),
-            "Keras image_dataset_from_directory": functools.partial(keras_loading, str(folder)),
+            "ours": functools.partial(our_loading, made),
+            "the article's loop": functools.partial(article_loading, made),
+            "Keras image_dataset_from_directory": functools.partial(keras_loading, made),
         }, rounds)
-    print_table(console, f"loading, pictures/s: {what}",
+    print_table(console, f"loading {what}, pictures/s",
                 ["side", "median", "lowest", "highest", "ours is"],
                 [[name, *spread(speeds, ".0f"),
                   "" if name == "ours" else f"{ratio(figures['ours'], speeds):.2f} x"]
@@ -394,36 +415,64 @@ def bench_loading(console: Console, facts: dict, rounds: int) -> dict:
     return figures
 
 
+def link_pictures(source: Path, folder: Path, most: int = 1000) -> int:
+    """Links to as many of its cats as of its dogs, that every side can read; how many."""
+    kinds = {label: [] for label in data.CLASS_FOLDERS.values()}
+    pictures = data.choose_pictures(str(source), typed=True)[1]
+    paths = [picture.path for picture in pictures if picture.path.suffix.lower() != ".webp"]
+    labels = {picture.path: picture.label for picture in pictures}
+    for path, shape in zip(paths, data.in_threads(data.upright_shape, paths)):
+        if len(kinds[labels[path]]) < most // 2 and not isinstance(shape, data.Skipped):
+            kinds[labels[path]].append(path)
+        if min(map(len, kinds.values())) == most // 2:
+            break
+    count = min(map(len, kinds.values()))
+    for label, name in ((data.CAT, "cats"), (data.DOG, "dogs")):
+        (folder / name).mkdir()
+        for number, path in enumerate(kinds[label][:count]):
+            (folder / name / f"{number}{path.suffix.lower()}").symlink_to(path.resolve())
+    return 2 * count
+
+
 def make_jpegs(folder: Path, count: int) -> None:
-    """Pictures with about as much detail as photographs: noise, smoothed."""
+    """Pictures in folders cats and dogs with about as much detail as photographs: smooth noise."""
     generator = np.random.default_rng(0)
     for number in range(count):
         coarse = Image.fromarray(generator.integers(0, 256, (75, 100, 3), dtype=np.uint8))
         picture = coarse.resize((500, 375), Image.Resampling.BICUBIC)
-        picture.save(folder / f"{('cat', 'dog')[number % 2]}.{number}.jpg", quality=90)
+        path = folder / ("cats", "dogs")[number % 2] / f"{number}.jpg"
+        path.parent.mkdir(exist_ok=True)
+        picture.save(path, quality=90)
 
 
 def bench_memory(console: Console, facts: dict, rounds: int) -> dict:
-    """Peak memory of a training process with 4096 + 1024 pictures; whether it grows."""
-    figures, rows = {}, []
+    """Peak memory of a training process with 4096 + 1024 pictures; whether it grows.
+
+    It hardly varies: every side takes one turn.
+    """
+    results = {}
     for arch, settings in facts["settings"].items():
-        sides = {"ours": functools.partial(our_memory, arch, facts["dtype"]),
-                 "Keras fit": functools.partial(keras_memory, arch, facts["dtype"], settings)}
-        for name, side in sides.items():
-            after = figures[f"{arch}, {name}"] = once(side)
-            early, late = after[2]["bytes"], after[10]["bytes"]
-            rows.append([arch if name == "ours" else "", name, f"{early / 1e9:.2f} GB",
-                         f"{late / 1e9:.2f} GB", f"{late / early - 1:+.1%}",
-                         f"{after[2]['traces']}, {after[10]['traces']}" if name == "ours" else ""])
-    print_table(console, f"memory, {facts['dtype']}: the peak, with 4096 + 1024 pictures",
-                ["network", "side", "after 2 epochs", "after 10", "growth", "traces"], rows)
-    return figures
+        dtype = facts["dtype"]
+        sides = {"ours": functools.partial(our_memory, arch, dtype),
+                 "Keras fit": functools.partial(keras_memory, arch, dtype, settings, True),
+                 "Keras fit, float32, untouched": functools.partial(
+                     keras_memory, arch, "float32", settings, False)}
+        figures = results[arch] = {name: once(side) for name, side in sides.items()}
+        print_table(
+            console, f"memory of {arch} in {dtype}, 4096 + 1024 pictures",
+            ["side", "peak", "after 2 epochs", "after 10", "growth", "traces after 2, 10"],
+            [[name, f"{after[10]['peak'] / 1e9:.2f} GB", f"{after[2]['now'] / 1e9:.2f} GB",
+              f"{after[10]['now'] / 1e9:.2f} GB",
+              f"{after[10]['now'] / after[2]['now'] - 1:+.1%}",
+              f"{after[2]['traces']}, {after[10]['traces']}" if "traces" in after[2] else ""]
+             for name, after in figures.items()])
+    return results
 
 
 def bench_start(console: Console, facts: dict, rounds: int) -> dict:
-    """Seconds from a cold `python train.py` to the end of its first step."""
+    """Seconds from a cold `python train.py` to the end of its first step and what follows it."""
     figures = take_turns({"python train.py": cold_start}, rounds)
-    print_table(console, "from the command to the first step, seconds",
+    print_table(console, "from the command to the end of a first epoch of one step, seconds",
                 ["command", "median", "lowest", "highest"],
                 [[name, *spread(seconds)] for name, seconds in figures.items()])
     return figures
@@ -434,11 +483,12 @@ PARTS = {"training": bench_training, "loading": bench_loading, "memory": bench_m
 
 
 def define_flags() -> None:
-    # Not at the top: a side's process imports this file and train.py, whose flags have these names.
+    # Not at the top: this file is imported in a side's process, where train.py has its own flags.
     flags.DEFINE_multi_enum("part", list(PARTS), list(PARTS), "what to measure")
     flags.DEFINE_list("networks", list(STEPS), "the networks to measure it of")
     flags.DEFINE_integer("rounds", 5, "turns of every side", lower_bound=1)
     flags.DEFINE_string("json", None, "file that the figures are written to")
+    flags.declare_key_flag("data_dir")  # data.py's: --help shows it, too
 
 
 def main(argv: list[str]) -> None:
@@ -448,21 +498,33 @@ def main(argv: list[str]) -> None:
     for arch in chosen.networks:
         if arch not in STEPS:
             sys.exit(f"--networks={arch} is none of the networks: {', '.join(STEPS)}")
-    if not chosen["data_dir"].using_default_value and not Path(chosen.data_dir).is_dir():
-        sys.exit(f"--data_dir={chosen.data_dir} is not a folder")
-    if chosen.json and not Path(chosen.json).resolve().parent.is_dir():
-        sys.exit(f"--json={chosen.json}: there is no folder {Path(chosen.json).parent}")
+    try:
+        if not chosen["data_dir"].using_default_value:
+            data.choose_pictures(chosen.data_dir, typed=True)
+        if chosen.json:
+            Path(chosen.json).touch()
+        measure(chosen.part, chosen.networks, chosen.rounds, chosen.json)
+    except (data.DataError, BenchError) as error:
+        sys.exit(str(error))
+    except OSError as error:
+        sys.exit(f"{error.filename}: {error.strerror}" if error.filename else str(error))
+    except KeyboardInterrupt:
+        sys.exit(130)
+
+
+def measure(parts: list[str], networks: list[str], rounds: int, json_file: str | None) -> None:
+    """Run the parts, and keep the figures of each as soon as it has ended."""
     console = Console(width=120)
-    facts = once(functools.partial(facts_of_train, chosen.networks))
+    facts = once(functools.partial(facts_of_train, networks))
     machine = {"processor": processor_name(), "cores": os.cpu_count(),
                **{name: metadata.version(name) for name in ("tensorflow", "keras", "numpy")},
                "python": platform.python_version(), "train.py takes": facts["dtype"]}
     console.print(", ".join(f"{name} {value}" for name, value in machine.items()))
     results = {"machine": machine}
-    for part in chosen.part:
-        results[part] = PARTS[part](console, facts, chosen.rounds)
-    if chosen.json:
-        Path(chosen.json).write_text(json.dumps(results, indent=2) + "\n")
+    for part in parts:
+        results[part] = PARTS[part](console, facts, rounds)
+        if json_file:
+            Path(json_file).write_text(json.dumps(results, indent=2) + "\n")
 
 
 def processor_name() -> str:

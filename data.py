@@ -271,7 +271,7 @@ def load_dataset(pictures: list[Picture], train_size: int | None, valid_size: in
     Validation is drawn first and the test from the other end, so that validation holds the same
     pictures whatever the training size, and training the same whatever the test's. A picture
     that cannot be decoded is skipped and the next one of its class takes its place; all others
-    stay where they are. Raises DataError if the sizes cannot be met.
+    stay where they are unless there are too few for that. Raises DataError if the sizes cannot be met.
     """
     generator = np.random.default_rng(seed)
     waiting = {}  # of each class, in random order, the next one last

@@ -142,8 +142,8 @@ def row(run: Path) -> list[str]:
         raise ValueError(f"{run} is not the folder of a run: {error.filename}: "
                          f"{error.strerror}") from error
     except (json.JSONDecodeError, KeyError, TypeError) as error:
-        raise ValueError(f"{run} is damaged: its config.json or metrics.jsonl is not what "
-                         f"train.py writes ({type(error).__name__}: {error})") from error
+        raise ValueError(f"{run} is damaged: its config.json, metrics.jsonl or test.json is not "
+                         f"what train.py writes ({type(error).__name__}: {error})") from error
 
 
 def either(value: float | None, form: str) -> str:

@@ -37,7 +37,7 @@ from rich.table import Table
 
 POOLINGS = ("max", "average", "none")
 SCALINGS = ("none", "unit", "standard")
-INITS = ("glorot", "he")
+INITS = ("glorot", "he", "adapted")
 
 
 @dataclass(frozen=True)
@@ -71,8 +71,8 @@ SCALING = flags.DEFINE_enum(
     "scaling", "none", SCALINGS, "what the first layer is given: raw 0..255 as in the article, "
     "0..1, or each colour with mean 0 and standard deviation 1 over the training pictures")
 INIT = flags.DEFINE_enum(
-    "init", None, INITS, "the first weights: Glorot's, as in the article, or He's, which are "
-    "made for ReLU, adapted to raw pixels [see SETTINGS in train.py]")
+    "init", None, INITS, "the first weights: Glorot's, as in the article; He's, which are made "
+    "for ReLU; or these, adapted to raw pixels [see SETTINGS in train.py]")
 INPUT_SIZE_FLAG = flags.DEFINE_string(
     "input_size", "94x125", "HEIGHTxWIDTH that every picture is resized to")
 
@@ -115,7 +115,7 @@ def he(fan_in: int, fan_out: int) -> float:
     return (6 / fan_in) ** 0.5
 
 
-LIMITS = {"glorot": glorot, "he": he}
+LIMITS = {"glorot": glorot, "he": he, "adapted": he}
 
 # Both take a layer's inputs to be about 1, around 0. The pixels are this far from their mean:
 PIXEL_DEVIATION = {"none": 50.0, "unit": 0.2, "standard": 1.0}
@@ -330,7 +330,8 @@ class Network(tf.Module):
     stops short of the sigmoid because the loss is more exact when computed from the logit.
 
     dropout: the share of each hidden layer's inputs that a training step leaves out.
-    dtype: what it computes with, float32 or bfloat16; weights and logits are float32 always.
+    dtype: what it computes with, float32 or bfloat16; the weights, and the last layer in full, are
+    float32 always.
 
     Raises ValueError, with the reason, for options that cannot work together.
     """
@@ -357,7 +358,7 @@ class Network(tf.Module):
                     f"{kernel_size}x{kernel_size} kernels do not fit into the {height}x{width} "
                     "that is left; use a larger --input_size, or a smaller --kernel_size or "
                     "--stride")
-            self.add(Conv2D, channels, kernel_size, stride, init, (seed, len(self.layers)))
+            self.add(Conv2D, channels, kernel_size, stride, init, (seed, len(self.kernels)))
             # The textbook's order is bias, ReLU, pooling. Adding the same number to a block and
             # cutting it off at 0 leaves its largest value the largest: pooled first, the result
             # is the same and three quarters of the additions are saved. A mean does change.
@@ -368,31 +369,33 @@ class Network(tf.Module):
                 self.add(Pool, pooling)
         if 0 in self.layers[-1].output_shape:
             raise ValueError(f"--input_size={input_size[0]}x{input_size[1]} is too small for "
-                             f"{arch}: nothing is left after its last pooling; use a larger one")
+                             f"{arch}: nothing is left after its last pooling; use a larger one, "
+                             "or a smaller --stride")
         self.add(Flatten)
         for units in hidden:
             if dropout:
                 self.add(Dropout, dropout)
-            self.add(Dense, units, True, init, (seed, len(self.layers)))
-        self.add(Dense, 1, False, init, (seed, len(self.layers)))
+            self.add(Dense, units, True, init, (seed, len(self.kernels)))
+        self.add(Dense, 1, False, init, (seed, len(self.kernels)))
 
-        if init == "he":
+        if init == "adapted":
             self.adapt_to_pixels(PIXEL_DEVIATION[scaling])
 
     def adapt_to_pixels(self, deviation: float) -> None:
-        """Change the first weights so that pixels of this deviation start out as standardised ones.
+        """Change He's first weights so that pixels of this deviation can be learned from.
 
-        The first kernels are made to sum to zero, as V and H do: an even area gets no answer
-        however bright it is. Then every layer's kernel is made smaller by the same factor, all
-        together by `deviation`, and the network's answers are as large as if the pixels had been
-        divided by it. All layers and not just the first: Adam moves every weight by about the
-        learning rate, so what is smaller learns sooner.
+        The first kernels are made to sum to zero, as V and H do: an even grey area gets no answer
+        however bright it is. The two layers after them are made smaller, until the network's
+        answers are a twentieth of what standardised pixels would get. Adam moves every weight by
+        about the learning rate, so small weights learn soon and large ones late: soon where
+        features are put together; late in the first kernels, where every change multiplies the
+        pixels' brightness. The twentieth was chosen by validation, among 1, 1/3 and 1/20.
         """
-        kernels = [layer.kernel for layer in self.layers if hasattr(layer, "kernel")]
-        inputs = tuple(range(len(kernels[0].shape) - 1))  # every axis but the outputs'
-        kernels[0].assign(kernels[0] - tf.reduce_mean(kernels[0], inputs))
-        for kernel in kernels:
-            kernel.assign(kernel / deviation ** (1 / len(kernels)))
+        first, *others = self.kernels
+        inputs = tuple(range(len(first.shape) - 1))  # every axis but the outputs'
+        first.assign(first - tf.reduce_mean(first, inputs))
+        for kernel in others[:2]:
+            kernel.assign(kernel / (20 * deviation) ** (1 / len(others[:2])))
 
     def add(self, layer_type, *options) -> None:
         self.layers.append(layer_type(self.layers[-1].output_shape, *options))
@@ -404,11 +407,18 @@ class Network(tf.Module):
         """
         x = images
         for index, layer in enumerate(self.layers):
+            if layer is self.layers[-1]:
+                x = tf.cast(x, tf.float32)
             if isinstance(layer, Dropout) and seed is not None:
                 x = layer(x, tf.random.fold_in(seed, index))  # its own draw for each of them
             else:
                 x = layer(x)  # conv2_fc512: (batch, 46, 61, 64), (batch, 22, 29, 128), … (batch, 1)
-        return tf.cast(tf.squeeze(x, axis=1), tf.float32)
+        return tf.squeeze(x, axis=1)
+
+    @property
+    def kernels(self) -> list[tf.Variable]:
+        """Of each layer that has one, from the first to the last."""
+        return [layer.kernel for layer in self.layers if hasattr(layer, "kernel")]
 
     @property
     def first_with_weights(self) -> Layer:

@@ -4,13 +4,16 @@ import functools
 import itertools
 import json
 import os
+import signal
 import time
+from pathlib import Path
 
 import bench
 import data
 import models
 import numpy as np
 import pytest
+from PIL import Image
 from rich.console import Console
 
 
@@ -20,13 +23,25 @@ def process_and_time():
         yield os.getpid(), time.time()
 
 
-def bench_itself():
-    yield bench.peak_memory()
-
-
 def half_a_gigabyte():
+    before = bench.memory()
     block = np.ones(500_000_000, np.uint8)
-    yield bench.peak_memory() * int(block[-1])
+    during = bench.memory()
+    del block
+    yield before, during, bench.memory()
+
+
+def killed():
+    os.kill(os.getpid(), signal.SIGKILL)
+    yield
+
+
+def tidy(file):
+    try:
+        while True:
+            yield 1
+    finally:
+        Path(file).write_text("gone")
 
 
 def failing():
@@ -44,8 +59,18 @@ def test_sides_take_turns_in_processes_of_their_own():
 
 
 def test_a_side_that_fails_ends_the_comparison_with_its_reason():
-    with pytest.raises(RuntimeError, match="no such luck"):
+    with pytest.raises(bench.BenchError, match="^a: ValueError: no such luck$"):
         bench.take_turns({"a": failing}, rounds=1)
+
+
+def test_a_side_that_is_killed_ends_the_comparison_too():
+    with pytest.raises(bench.BenchError, match="^a: it ended with exit code -9: out of memory"):
+        bench.take_turns({"a": killed}, rounds=1)
+
+
+def test_a_side_that_is_done_with_tidies_up(tmp_path):
+    bench.take_turns({"a": functools.partial(tidy, str(tmp_path / "file"))}, rounds=1)
+    assert (tmp_path / "file").read_text() == "gone"
 
 
 def test_a_ratio_is_the_median_of_the_turns():
@@ -62,41 +87,73 @@ def two_steps(monkeypatch):
     monkeypatch.setattr(bench, "STEPS", dict.fromkeys(bench.STEPS, 2))
 
 
-@pytest.mark.parametrize("side", [bench.our_training, bench.our_bare_step])
-def test_our_training_is_timed(two_steps, side):
-    assert all(figure > 0 for figure in itertools.islice(side("conv1", "float32"), 2))
+@pytest.fixture
+def clock(monkeypatch):
+    """A clock that moves by 2 seconds whenever it is looked at."""
+    ticks = itertools.count(0.0, 2.0)
+    monkeypatch.setattr(bench.time, "perf_counter", lambda: next(ticks))
 
 
-def test_keras_training_is_timed(two_steps):
+def test_our_step_is_timed_by_the_pictures_it_saw(two_steps, clock):
+    assert next(bench.our_bare_step("conv1", "float32")) == 2 * 32 / 2
+    # train.py looks at no clock within an epoch
+    assert next(bench.our_training("conv1", "float32")) == 2 * 32 / 2
+
+
+def test_keras_training_is_timed_over_its_second_epoch(two_steps, clock):
     settings = {"lr": 1e-5, "batch_size": 8, "loss": "bce"}
-    assert next(bench.keras_training("conv1", "float32", settings, tuned=True)) > 0
+    assert 0 < next(bench.keras_training("conv1", "float32", settings, tuned=True)) <= 2 * 8 / 2
 
 
-def test_the_matrix_product_counts_its_multiply_adds():
-    started = time.perf_counter()
-    rate = next(bench.matrix_product("float32"))
-    assert rate >= 3 * 4096 ** 3 / (time.perf_counter() - started)
+def test_the_matrix_product_counts_its_multiply_adds(clock):
+    assert next(bench.matrix_product("float32")) == 3 * 4096 ** 3 / 2
 
 
-def test_loading_is_timed_on_the_same_files(tmp_path):
+def test_loading_is_timed_on_the_same_files(tmp_path, clock):
     bench.make_jpegs(tmp_path, 20)
     assert len(data.find_pictures(tmp_path)) == 20
-    for side in (bench.our_loading, bench.article_loading, bench.keras_loading):
-        assert next(side(str(tmp_path))) > 0
+    assert next(bench.article_loading(str(tmp_path))) == 20 / 2
+    assert 0 < next(bench.our_loading(str(tmp_path))) <= 20 / 2
+    assert 0 < next(bench.keras_loading(str(tmp_path))) <= 20 / 2
 
 
-def test_memory_counts_bytes_and_traces():
-    difference = bench.once(half_a_gigabyte) - bench.once(bench_itself)
-    assert difference == pytest.approx(500e6, rel=0.1)
+def test_only_pictures_that_every_side_can_read_are_loaded(tmp_path):
+    source, folder = tmp_path / "source", tmp_path / "links"
+    bench.make_jpegs((source.mkdir(), source)[1], 20)
+    (source / "cats/0.jpg").write_bytes(b"")
+    Image.new("RGB", (20, 20)).save(source / "dogs/21.webp")
+    folder.mkdir()
+    assert bench.link_pictures(source, folder) == 18
+    assert len(list(folder.glob("cats/*.jpg"))) == len(list(folder.glob("dogs/*.jpg"))) == 9
+    (tmp_path / "some").mkdir()
+    assert bench.link_pictures(source, tmp_path / "some", most=6) == 6
+
+
+def test_memory_tells_now_from_the_peak():
+    before, during, after = bench.once(half_a_gigabyte)
+    assert during["now"] - before["now"] == pytest.approx(500e6, rel=0.1)
+    assert after["now"] < during["now"] - 400e6  # the peak is told to some 0.1 MB
+    assert after["peak"] == pytest.approx(during["now"], rel=0.01)
+
+
+def test_training_with_many_pictures_is_traced_once(monkeypatch):
+    monkeypatch.setattr(bench, "MEMORY_STEPS", 1)
     after = next(bench.our_memory("mlp", "float32"))
-    assert after[2]["bytes"] <= after[10]["bytes"] and after[2]["traces"] == after[10]["traces"] == 2
+    assert after[2]["traces"] == after[10]["traces"] == 2
+    assert after[10]["peak"] >= after[10]["now"] > 5120 * 94 * 125 * 3
 
 
-def test_a_table_names_every_side_with_its_spread(capsys):
-    facts = {"dtype": "float32", "settings": {}, "multiply_adds": {}}
-    assert bench.bench_training(Console(), facts, 1) == {}
-    assert "of the limit" in capsys.readouterr().out
-    assert bench.spread([3.0, 1.0, 2.0]) == ["2.0", "1.0", "3.0"]
+def test_tables_name_every_side_with_its_spread_and_ratio(monkeypatch, capsys):
+    monkeypatch.setattr(bench, "take_turns", lambda sides, rounds: {
+        name: [10.0 * number, 30.0 * number, 20.0 * number]
+        for number, name in enumerate(sides, start=1)})
+    facts = {"dtype": "float32", "settings": {"mlp": {"batch_size": 32}},
+             "multiply_adds": {"mlp": 5}}
+    bench.bench_training(Console(width=120), facts, 3)
+    rows = [line.strip("│ ").split() for line in capsys.readouterr().out.splitlines()]
+    assert "ours │ 20.0 │ 10.0 │ 30.0".split() in rows
+    assert "Keras fit │ 60.0 │ 30.0 │ 90.0 │ 0.33 x".split() in rows
+    assert "as a matrix product │ 20.0 │ 10.0 │ 30.0 │ 1.00 x".split() in rows  # 100 / 5
 
 
 def test_bench_prints_and_keeps_its_figures(run_script, tmp_path):
@@ -111,11 +168,7 @@ def test_bench_prints_and_keeps_its_figures(run_script, tmp_path):
 def test_bench_refuses_in_one_sentence(refuses):
     assert "--networks=vgg is none of the networks: mlp, " in refuses("bench.py", "--networks=vgg")
     assert "--data_dir=nowhere is not a folder" in refuses("bench.py", "--data_dir=nowhere")
-    assert "--json=no/file: there is no folder no" in refuses("bench.py", "--json=no/file")
+    assert "no/file: No such file or directory" in refuses("bench.py", "--json=no/file")
+    assert "holds no pictures" in refuses("bench.py", "--data_dir=.")
     assert "takes flags only, not 'fast'" in refuses("bench.py", "fast")
     assert "should be one of <training|loading|" in refuses("bench.py", "--part=speed")
-
-
-def test_a_sides_process_makes_no_flags_of_its_own():
-    # Otherwise train.py, imported there, would find --networks' neighbours defined twice.
-    assert bench.once(functools.partial(bench.facts_of_train, ["mlp"]))["settings"]["mlp"]["lr"] > 0

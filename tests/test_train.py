@@ -1,5 +1,6 @@
 """Losses and Adam against Keras, the loop's promises, and train.py as a user runs it."""
 
+import dataclasses
 import json
 import os
 import signal
@@ -150,15 +151,23 @@ def test_augmentation_follows_from_its_seed():
     assert (train.augment(images, (1, 3), True, 3).numpy() != first).any()
 
 
-def test_training_on_augmented_pictures_differs_by_step_and_repeats_by_seed(tmp_path):
-    config = tiny_config(flip=True, shift=2, dropout=0.5, label_smoothing=0.1, epochs=3)
-    dataset, losses = tiny_dataset(20), []
-    for name in ("a", "b"):
-        (tmp_path / name).mkdir()
-        train.train_and_evaluate(config, dataset, tmp_path / name)
-        losses.append([json.loads(line)["train_loss"]
-                       for line in (tmp_path / name / "metrics.jsonl").open()])
-    assert losses[0] == losses[1] and len(set(losses[0])) == 3
+def test_each_step_augments_by_a_seed_of_its_own_and_a_run_repeats_them():
+    """Nothing is learned (lr 1e-30) and all pictures are one batch: only chance moves the loss."""
+    config = tiny_config(lr=1e-30, batch_size=20, epochs=4)
+    dataset = tiny_dataset(20)
+
+    def losses(**changes):
+        changed = dataclasses.replace(config, **changes)
+        network = changed.make_network()
+        optimizer = train.Adam(network.trainable_variables)
+        step, _ = train.compile_steps(network, optimizer, changed)
+        return [float(step(dataset.train_images, dataset.train_labels, changed.lr))
+                for _ in range(4)]
+
+    assert len(set(losses())) == 1
+    for changes in ({"flip": True}, {"shift": 3}, {"dropout": 0.5}):
+        assert len(set(losses(**changes))) == 4
+        assert losses(**changes) == losses(**changes)
 
 
 # ---------------------------------------------------------------------------------------------
@@ -300,17 +309,38 @@ def test_label_smoothing_moves_the_loss_as_kerass_does():
     np.testing.assert_allclose(step(images, labels, 1e-3), expected, rtol=1e-5)
 
 
-@pytest.mark.parametrize("slow, fast", [("float32", "bfloat16"), ("bfloat16", "float32")])
-def test_auto_takes_the_type_that_takes_less_time(slow, fast, monkeypatch):
+@pytest.mark.parametrize("float32, bfloat16, taken", [
+    (1.0, 0.5, "bfloat16"), (1.0, 0.9, "float32"), (0.5, 1.0, "float32")])
+def test_auto_takes_bfloat16_only_where_it_is_clearly_faster(float32, bfloat16, taken,
+                                                             monkeypatch):
+    clock = [0.0]
     convolve = models.convolve
 
-    def delayed(x, kernel, stride):
-        if x.dtype == slow:
-            x = tf.py_function(lambda x: time.sleep(0.5) or x, [x], x.dtype)
-        return convolve(tf.ensure_shape(x, (4, 24, 32, 64)), kernel, stride)
+    def timed(x, kernel, stride):
+        def advance(x):
+            clock[0] += bfloat16 if x.dtype == "bfloat16" else float32
+            return x
+        return convolve(tf.ensure_shape(tf.py_function(advance, [x], x.dtype), x.shape), kernel,
+                        stride)
 
-    monkeypatch.setattr(models, "convolve", delayed)
-    assert train.faster_dtype() == fast
+    monkeypatch.setattr(models, "convolve", timed)
+    monkeypatch.setattr(train.time, "perf_counter", lambda: clock[0])
+    assert train.faster_dtype() == taken
+
+
+@pytest.mark.parametrize("options", [
+    {}, {"stride": 2}, {"pooling": "average"}, {"pooling": "none", "kernel_size": 5}])
+def test_a_step_in_bfloat16_moves_the_weights_about_as_in_float32(options):
+    dataset, losses = tiny_dataset(16), {}
+    for dtype in ("float32", "bfloat16"):
+        config = tiny_config(dtype=dtype, scaling="standard", input_size=(12, 14), **options)
+        network = config.make_network()
+        step, _ = train.compile_steps(network, train.Adam(network.trainable_variables), config)
+        losses[dtype] = [float(step(dataset.train_images, dataset.train_labels, 1e-3))
+                         for _ in range(6)]
+    assert losses["float32"][-1] < 0.9 * losses["float32"][0]
+    np.testing.assert_allclose(losses["bfloat16"], losses["float32"], rtol=0.1)
+    assert losses["bfloat16"] != losses["float32"]
 
 
 @pytest.mark.parametrize("arch", ["mlp", "conv2_48"])
@@ -324,6 +354,19 @@ def test_bfloat16_answers_like_float32_to_its_eight_bits(arch):
     expected = exact(images).numpy()
     np.testing.assert_allclose(logits, expected, atol=0.05 * np.abs(expected).max())
     assert (logits.numpy() != expected).any()
+
+
+def test_the_learning_rate_and_the_decay_reach_the_optimizer(tmp_path, monkeypatch):
+    """Where the loss has no gradient, only the decay moves a kernel: by lr * decay a step."""
+    monkeypatch.setitem(train.LOSSES, "bce", lambda labels, logits: 0.0 * tf.reduce_sum(logits))
+    config = tiny_config(schedule="onecycle", lr=1e-2, weight_decay=2.0, epochs=1, batch_size=4)
+    train.train_and_evaluate(config, tiny_dataset(10), tmp_path)  # 4, 4 and 2 pictures
+    shrunk = np.prod([1 - 2.0 * train.learning_rate(config, (step + 0.5) / 3)
+                      for step in range(3)])
+    network = tiny_config(seed=99).make_network()
+    tf.train.Checkpoint(network=network).read(str(tmp_path / "weights")).expect_partial()
+    np.testing.assert_allclose(network.kernels[0], shrunk * config.make_network().kernels[0],
+                               rtol=1e-4, atol=1e-7)
 
 
 def test_the_defaults_are_named_for_every_network():
@@ -347,7 +390,7 @@ def test_a_run_prints_its_story_and_leaves_its_record(run_script, photos, tmp_pa
     assert record["config"] == {
         "arch": "conv1", "lr": 1e-3, "epochs": 3, "batch_size": 5, "loss": "bce", "seed": 0,
         "input_size": [24, 32], "kernel_size": 3, "stride": 1, "pooling": "max",
-        "scaling": "unit", "init": "he", "schedule": "constant", "flip": False, "shift": 0,
+        "scaling": "unit", "init": "adapted", "schedule": "constant", "flip": False, "shift": 0,
         "dropout": 0, "weight_decay": 0, "label_smoothing": 0, "dtype": "float32"}
     assert record["data"] == {"folder": str(photos), "bundled_sample": False, "train_size": 18,
                               "valid_size": 6, "test_size": 0, "skipped": []}
@@ -364,6 +407,21 @@ def test_two_runs_on_one_machine_print_identical_numbers(run_script, photos, tmp
                       for line in (tmp_path / f"runs/conv1-{n}/metrics.jsonl").open()]
                      for n in (1, 2))
     assert first == second
+
+
+def test_flags_come_from_a_file_and_the_test_is_told_and_recorded(run_script, photos, tmp_path):
+    (tmp_path / "mine.flags").write_text("--flip\n--schedule=onecycle\n--epochs=2\n")
+    result = run_script("train.py", *SMALL, "--flagfile=mine.flags", f"--data_dir={photos}",
+                        "--train_size=10", "--valid_size=4", "--test_size=6")
+    assert result.returncode == 0
+    assert "10 pictures to train on, 4 to validate on, 6 to test on" in result.stdout
+    assert "float32, scaling unit, schedule onecycle, flip True" in result.stdout.replace(
+        "input_size (24, 32), ", "")
+    assert "on 6 pictures that nothing was chosen on, at that threshold: accuracy" in result.stdout
+    record = json.loads((tmp_path / "runs/conv1-1/test.json").read_text())
+    assert record["pictures"] == 6 and f"{record['accuracy']:.1%}" in result.stdout
+    config = json.loads((tmp_path / "runs/conv1-1/config.json").read_text())
+    assert config["data"]["test_size"] == 6 and config["config"]["flip"] is True
 
 
 def test_it_learns_what_can_be_learned(run_script, photos):
