@@ -333,13 +333,13 @@ def test_auto_takes_bfloat16_only_where_it_is_clearly_faster(float32, bfloat16, 
 def test_a_step_in_bfloat16_moves_the_weights_about_as_in_float32(options):
     dataset, losses = tiny_dataset(16), {}
     for dtype in ("float32", "bfloat16"):
-        config = tiny_config(dtype=dtype, scaling="standard", input_size=(12, 14), **options)
+        config = tiny_config(dtype=dtype, **options)
         network = config.make_network()
         step, _ = train.compile_steps(network, train.Adam(network.trainable_variables), config)
         losses[dtype] = [float(step(dataset.train_images, dataset.train_labels, 1e-3))
                          for _ in range(6)]
-    assert losses["float32"][-1] < 0.9 * losses["float32"][0]
-    np.testing.assert_allclose(losses["bfloat16"], losses["float32"], rtol=0.1)
+    assert losses["float32"][-1] < losses["float32"][0]
+    np.testing.assert_allclose(losses["bfloat16"], losses["float32"], rtol=0.02)
     assert losses["bfloat16"] != losses["float32"]
 
 
