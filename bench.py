@@ -1,6 +1,6 @@
 """How fast is the hand-written loop? Beside Keras, and beside what this machine can do.
 
-    python bench.py                                          # all of it: about twenty minutes
+    python bench.py                                          # all of it
     python bench.py --part=training --networks=conv2_48      # one part, one network
     python bench.py --part=loading --data_dir=PHOTOS --json=FILE
 
