@@ -38,7 +38,6 @@ INPUT_SIZE = (94, 125)
 # Steps of training in one turn: some seconds' worth. MEMORY_STEPS: in an epoch, where memory is
 # measured.
 STEPS = {"mlp": 60, "conv1": 40, "conv2_48": 16, "conv2_128": 6, "conv2_fc512": 8}
-
 MEMORY_STEPS = 4
 
 Side = Callable[[], Iterator[float | dict]]
@@ -64,10 +63,11 @@ def our_config(arch: str, dtype: str):
 
 
 def our_steps(config):
+    """The network, its compiled training step and its evaluation step."""
     import train
     network = config.make_network()
     optimizer = train.Adam(network.trainable_variables)
-    return train.compile_steps(network, optimizer, config)
+    return network, *train.compile_steps(network, optimizer, config)
 
 
 def our_training(arch: str, dtype: str) -> Iterator[float]:
@@ -76,7 +76,7 @@ def our_training(arch: str, dtype: str) -> Iterator[float]:
 
     import train
     config = our_config(arch, dtype)
-    train_step, _ = our_steps(config)
+    _, train_step, _ = our_steps(config)
     images, labels = made_pictures(STEPS[arch] * config.batch_size)
     none = images[:0], labels[:0], []
     dataset = data.Dataset(images, labels, [], *none, *none, [])
@@ -90,7 +90,7 @@ def our_bare_step(arch: str, dtype: str) -> Iterator[float]:
     """Pictures per second of the compiled step alone, always on the same batch."""
     import tensorflow as tf
     config = our_config(arch, dtype)
-    train_step, _ = our_steps(config)
+    _, train_step, _ = our_steps(config)
     images, labels = map(tf.constant, made_pictures(config.batch_size))
     lr = tf.constant(config.lr)
     while True:
@@ -119,17 +119,23 @@ def keras_network(arch: str, lr: float, loss: str):
     return model
 
 
-def keras_training(arch: str, dtype: str, settings: dict, tuned: bool) -> Iterator[float]:
-    """Pictures per second of Model.fit. tuned: with the environment that models.py sets.
-
-    fit makes its pipeline anew each time it is called, which a training pays once: a turn is a
-    fit of two epochs, and the second of them is timed.
-    """
+def keras_network_as(dtype: str, arch: str, settings: dict, tuned: bool):
+    """keras_network in a precision; tuned: in the environment that models.py makes."""
     if tuned:
         import models  # noqa: F401
     import tensorflow as tf
     tf.keras.config.set_dtype_policy("mixed_bfloat16" if dtype == "bfloat16" else "float32")
-    model = keras_network(arch, settings["lr"], settings["loss"])
+    return keras_network(arch, settings["lr"], settings["loss"])
+
+
+def keras_training(arch: str, dtype: str, settings: dict, tuned: bool) -> Iterator[float]:
+    """Pictures per second of Model.fit.
+
+    fit makes its pipeline anew each time it is called, which a training pays once: a turn is a
+    fit of two epochs, and the second of them is timed.
+    """
+    model = keras_network_as(dtype, arch, settings, tuned)
+    import tensorflow as tf
     images, labels = made_pictures(STEPS[arch] * settings["batch_size"])
     begun, ended = [], []
     clock = tf.keras.callbacks.LambdaCallback(
@@ -196,9 +202,7 @@ def our_memory(arch: str, dtype: str) -> Iterator[dict]:
     import tensorflow as tf
     import train
     config = our_config(arch, dtype)
-    network = config.make_network()
-    train_step, eval_step = train.compile_steps(
-        network, train.Adam(network.trainable_variables, config.weight_decay), config)
+    network, train_step, eval_step = our_steps(config)
     (images, labels), (valid, answers) = made_pictures(4096), made_pictures(1024)
     dataset = data.Dataset(images, labels, [], valid, answers, [], images[:0], labels[:0], [], [])
     part = dataclasses.replace(dataset, train_images=images[:MEMORY_STEPS * config.batch_size])
@@ -215,11 +219,7 @@ def our_memory(arch: str, dtype: str) -> Iterator[dict]:
 
 def keras_memory(arch: str, dtype: str, settings: dict, tuned: bool) -> Iterator[dict]:
     """The same of Model.fit, predict and save_weights."""
-    if tuned:
-        import models  # noqa: F401
-    import tensorflow as tf
-    tf.keras.config.set_dtype_policy("mixed_bfloat16" if dtype == "bfloat16" else "float32")
-    model = keras_network(arch, settings["lr"], settings["loss"])
+    model = keras_network_as(dtype, arch, settings, tuned)
     (images, labels), (valid, _) = made_pictures(4096), made_pictures(1024)
     with tempfile.TemporaryDirectory() as run:
         after = {}
@@ -235,7 +235,8 @@ def keras_memory(arch: str, dtype: str, settings: dict, tuned: bool) -> Iterator
 def memory() -> dict[str, int]:
     """What this process takes now and the most that it has taken, in bytes."""
     with contextlib.suppress(OSError):  # Linux: what getrusage says there begins with the parent's
-        fields = dict(line.split(":") for line in Path("/proc/self/status").read_text().splitlines())
+        lines = Path("/proc/self/status").read_text().splitlines()
+        fields = dict(line.split(":") for line in lines)
         return {"now": 1024 * int(fields["VmRSS"].split()[0]),
                 "peak": 1024 * int(fields["VmHWM"].split()[0])}
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
@@ -365,8 +366,16 @@ def print_table(console: Console, title: str, columns: list[str], rows: list[lis
     console.print(table)
 
 
-def spread(figures: list[float], form: str = ".1f") -> list[str]:
-    return [format(value, form) for value in (np.median(figures), min(figures), max(figures))]
+def print_comparison(console: Console, title: str, figures: dict[str, list[float]]) -> None:
+    """A row for each side, and how many times its figure ours is."""
+    print_table(console, title, ["side", "median", "lowest", "highest", "ours is"],
+                [[name, *spread(speeds),
+                  "" if name == "ours" else f"{ratio(figures['ours'], speeds):.2f} x"]
+                 for name, speeds in figures.items()])
+
+
+def spread(figures: list[float]) -> list[str]:
+    return [f"{value:.1f}" for value in (np.median(figures), min(figures), max(figures))]
 
 
 def bench_training(console: Console, facts: dict, rounds: int) -> dict:
@@ -384,12 +393,8 @@ def bench_training(console: Console, facts: dict, rounds: int) -> dict:
             limit = np.divide(figures.pop("matrix product"), facts["multiply_adds"][arch])
             figures["as a matrix product"] = limit.tolist()
             results[f"{arch} {dtype}"] = figures
-            print_table(
-                console, f"training {arch} in {dtype}, batch {settings['batch_size']}, pictures/s",
-                ["side", "median", "lowest", "highest", "ours is"],
-                [[name, *spread(speeds),
-                  "" if name == "ours" else f"{ratio(figures['ours'], speeds):.2f} x"]
-                 for name, speeds in figures.items()])
+            print_comparison(console, f"training {arch} in {dtype}, "
+                             f"batch {settings['batch_size']}, pictures/s", figures)
     return results
 
 
@@ -407,11 +412,7 @@ def bench_loading(console: Console, facts: dict, rounds: int) -> dict:
             "the article's loop": functools.partial(article_loading, made),
             "Keras image_dataset_from_directory": functools.partial(keras_loading, made),
         }, rounds)
-    print_table(console, f"loading {what}, pictures/s",
-                ["side", "median", "lowest", "highest", "ours is"],
-                [[name, *spread(speeds, ".0f"),
-                  "" if name == "ours" else f"{ratio(figures['ours'], speeds):.2f} x"]
-                 for name, speeds in figures.items()])
+    print_comparison(console, f"loading {what}, pictures/s", figures)
     return figures
 
 
@@ -515,10 +516,13 @@ def main(argv: list[str]) -> None:
 def measure(parts: list[str], networks: list[str], rounds: int, json_file: str | None) -> None:
     """Run the parts, and keep the figures of each as soon as it has ended."""
     console = Console(width=120)
-    facts = once(functools.partial(facts_of_train, networks))
     machine = {"processor": processor_name(), "cores": os.cpu_count(),
                **{name: metadata.version(name) for name in ("tensorflow", "keras", "numpy")},
-               "python": platform.python_version(), "train.py takes": facts["dtype"]}
+               "python": platform.python_version()}
+    facts = {}
+    if {"training", "memory"} & set(parts):
+        facts = once(functools.partial(facts_of_train, networks))
+        machine["train.py takes"] = facts["dtype"]
     console.print(", ".join(f"{name} {value}" for name, value in machine.items()))
     results = {"machine": machine}
     for part in parts:

@@ -96,10 +96,9 @@ def measure(predictions: np.ndarray, labels: np.ndarray) -> dict:
 
 def measure_at(threshold: float, predictions: np.ndarray, labels: np.ndarray) -> dict:
     """The measures of pictures that nothing was chosen on, at a threshold chosen elsewhere."""
-    correlation = pearson(predictions, labels)
-    return {"pictures": len(labels), "mse": mean_squared_error(predictions, labels),
-            "pearson": None if np.isnan(correlation) else correlation, "threshold": threshold,
-            "accuracy": float(accuracies(predictions, labels)[round(10 * threshold)])}
+    record = measure(predictions, labels)
+    return {"pictures": len(labels), "mse": record["mse"], "pearson": record["pearson"],
+            "threshold": threshold, "accuracy": record["accuracies"][round(10 * threshold)]}
 
 
 def rank(record: dict) -> tuple[float, float]:

@@ -257,15 +257,18 @@ class Adam(tf.Module):
         """
         self.steps.assign_add(1)
         steps = tf.cast(self.steps, tf.float32)
+        beta1_power, beta2_power = self.beta1 ** steps, self.beta2 ** steps
         for variable, mean, square, gradient in zip(
                 self.weights, self.means, self.squares, gradients):
             if self.weight_decay and variable.shape.rank > 1:
                 variable.assign_sub(lr * self.weight_decay * variable)
             tf.raw_ops.ResourceApplyAdam(
-                var=variable.handle, m=mean.handle, v=square.handle, lr=lr,
-                beta1=self.beta1, beta1_power=self.beta1 ** steps,
-                beta2=self.beta2, beta2_power=self.beta2 ** steps,
-                epsilon=self.epsilon, grad=gradient)
+                var=variable.handle, m=mean.handle, v=square.handle, lr=lr, epsilon=self.epsilon,
+                beta1=self.beta1, beta1_power=beta1_power, beta2=self.beta2,
+                beta2_power=beta2_power, grad=gradient)
+
+
+WARM_UP = 0.2  # the share of all steps in which onecycle rises
 
 
 def learning_rate(config: Config, progress: float) -> float:
@@ -280,9 +283,6 @@ def learning_rate(config: Config, progress: float) -> float:
     if progress < WARM_UP:
         return config.lr * progress / WARM_UP
     return config.lr * (1 + math.cos(math.pi * (progress - WARM_UP) / (1 - WARM_UP))) / 2
-
-
-WARM_UP = 0.2
 
 
 def compile_steps(network: models.Network, optimizer: Adam, config: Config):
@@ -374,8 +374,9 @@ def train_and_evaluate(config: Config, dataset: data.Dataset, run: Path) -> tupl
     Returns the best epoch's record, and whether Ctrl-C ended the training before its time.
     Writes into the folder `run`: a line an epoch to metrics.jsonl, and the weights whenever an
     epoch is the best so far. With these the test pictures, if any, are answered in the end, at
-    the threshold that validation chose: "test" of the record, and test.json. Ctrl-C ends the epoch at the next step; what was reached by then is
-    validated and kept like any epoch. Raises TrainingError when the numbers are not finite.
+    the threshold that validation chose: "test" of the record, and test.json. Ctrl-C ends the
+    epoch at the next step; what was reached by then is validated and kept like any epoch. Raises
+    TrainingError when the numbers are not finite.
     """
     network = config.make_network()
     network.scale.measure(dataset.train_images)
@@ -564,7 +565,7 @@ def run_from_flags() -> None:
     """From the flags to a finished run; every flag is checked before anything slow starts."""
     config = config_from_flags()
     with tf.Graph().as_default():  # shapes only: nothing is computed, no memory is taken
-        sketch = dataclasses.replace(config, dtype="float32").make_network()
+        sketch = config.make_network()
     typed = not flags.FLAGS["data_dir"].using_default_value
     folder, pictures = data.choose_pictures(data.DATA_DIR.value, typed)
     count = data.check_sizes(pictures, TRAIN_SIZE.value, VALID_SIZE.value, TEST_SIZE.value)
