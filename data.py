@@ -271,7 +271,8 @@ def load_dataset(pictures: list[Picture], train_size: int | None, valid_size: in
     Validation is drawn first and the test from the other end, so that validation holds the same
     pictures whatever the training size, and training the same whatever the test's. A picture
     that cannot be decoded is skipped and the next one of its class takes its place; all others
-    stay where they are unless there are too few for that. Raises DataError if the sizes cannot be met.
+    stay where they are, unless there are too few for that. Raises DataError if the sizes cannot
+    be met.
     """
     generator = np.random.default_rng(seed)
     waiting = {}  # of each class, in random order, the next one last
@@ -496,10 +497,10 @@ def fetch(archive: Archive, zip_path: Path) -> None:
                 problem = str(getattr(error, "reason", error)) or type(error).__name__
             came = (zip_path.stat().st_size if zip_path.exists() else 0) - have
             failures = 0 if came > 0 else failures + 1
-            time.sleep(failures)
             if failures == 3:
                 raise DataError(f"{archive.url} cannot be downloaded: {problem}; start it again "
                                 "to go on from where it stopped")
+            time.sleep(failures)
 
 
 def fetch_once(archive: Archive, zip_path: Path, have: int, report: Callable[[int], None]) -> None:

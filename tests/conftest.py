@@ -7,6 +7,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from absl import flags
+from absl.testing import flagsaver
 from PIL import Image
 
 ROOT = Path(__file__).parent.parent
@@ -37,6 +39,24 @@ def refuses(run_script):
         sentence = result.stderr.strip()
         # absl adds a second line, with where to find help, to what it refuses itself.
         assert len(sentence.splitlines()) == (2 if "Flags parsing error" in sentence else 1)
+        return sentence
+
+    return check
+
+
+@pytest.fixture
+def declines(tmp_path, monkeypatch):
+    """declines(train.main, "--lr=-1"): the sentence, like `refuses` but without a process."""
+    monkeypatch.chdir(tmp_path)
+
+    def check(main, *arguments: str) -> str:
+        with flagsaver.flagsaver():
+            flags.FLAGS.unparse_flags()
+            with pytest.raises((SystemExit, flags.Error)) as answer:  # app.run prints flags.Error
+                main(flags.FLAGS(["script.py", *arguments]))
+        assert isinstance(answer.value, flags.Error) or isinstance(answer.value.code, str)
+        sentence = str(answer.value)
+        assert len(sentence.splitlines()) == 1
         return sentence
 
     return check

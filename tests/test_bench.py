@@ -4,8 +4,6 @@ import functools
 import itertools
 import json
 import os
-import signal
-import time
 from pathlib import Path
 
 import bench
@@ -13,44 +11,13 @@ import data
 import models
 import numpy as np
 import pytest
+import sides
 from PIL import Image
 from rich.console import Console
 
 
-def process_and_time():
-    """A side that tells which process it is in, and when its turn was."""
-    while True:
-        yield os.getpid(), time.time()
-
-
-def half_a_gigabyte():
-    before = bench.memory()
-    block = np.ones(500_000_000, np.uint8)
-    during = bench.memory()
-    del block
-    yield before, during, bench.memory()
-
-
-def killed():
-    os.kill(os.getpid(), signal.SIGKILL)
-    yield
-
-
-def tidy(file):
-    try:
-        while True:
-            yield 1
-    finally:
-        Path(file).write_text("gone")
-
-
-def failing():
-    raise ValueError("no such luck")
-    yield
-
-
 def test_sides_take_turns_in_processes_of_their_own():
-    figures = bench.take_turns({"a": process_and_time, "b": process_and_time}, rounds=3)
+    figures = bench.take_turns({"a": sides.process_and_time, "b": sides.process_and_time}, rounds=3)
     processes = {name: {process for process, _ in turns} for name, turns in figures.items()}
     assert len(processes["a"]) == len(processes["b"]) == 1
     assert len({os.getpid()} | processes["a"] | processes["b"]) == 3
@@ -60,16 +27,16 @@ def test_sides_take_turns_in_processes_of_their_own():
 
 def test_a_side_that_fails_ends_the_comparison_with_its_reason():
     with pytest.raises(bench.BenchError, match="^a: ValueError: no such luck$"):
-        bench.take_turns({"a": failing}, rounds=1)
+        bench.take_turns({"a": sides.failing}, rounds=1)
 
 
 def test_a_side_that_is_killed_ends_the_comparison_too():
     with pytest.raises(bench.BenchError, match="^a: it ended with exit code -9: out of memory"):
-        bench.take_turns({"a": killed}, rounds=1)
+        bench.take_turns({"a": sides.killed}, rounds=1)
 
 
 def test_a_side_that_is_done_with_tidies_up(tmp_path):
-    bench.take_turns({"a": functools.partial(tidy, str(tmp_path / "file"))}, rounds=1)
+    bench.take_turns({"a": functools.partial(sides.tidy, str(tmp_path / "file"))}, rounds=1)
     assert (tmp_path / "file").read_text() == "gone"
 
 
@@ -130,7 +97,7 @@ def test_only_pictures_that_every_side_can_read_are_loaded(tmp_path):
 
 
 def test_memory_tells_now_from_the_peak():
-    before, during, after = bench.once(half_a_gigabyte)
+    before, during, after = bench.once(sides.half_a_gigabyte)
     assert during["now"] - before["now"] == pytest.approx(500e6, rel=0.1)
     assert after["now"] < during["now"] - 400e6  # the peak is told to some 0.1 MB
     assert after["peak"] == pytest.approx(during["now"], rel=0.01)

@@ -16,6 +16,7 @@ import time
 import zipfile
 from collections import namedtuple
 from pathlib import Path
+from types import SimpleNamespace
 
 import data
 import numpy as np
@@ -123,6 +124,19 @@ def server(monkeypatch):
         thread.join()
 
 
+@pytest.fixture(autouse=True)
+def waits(monkeypatch):
+    """The seconds waited before a lost connection was tried again; they pass at once."""
+    waits = []
+    monkeypatch.setattr(data, "time", SimpleNamespace(sleep=waits.append))
+    return waits
+
+
+def heed_ctrl_c():
+    """For preexec_fn: where the tests run in the background, what they start ignores Ctrl-C."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+
 def tree(folder):
     """Every file under the folder: {name: content}."""
     return {path.relative_to(folder).as_posix(): path.read_bytes()
@@ -191,10 +205,11 @@ def test_any_number_of_cuts_is_survived_as_long_as_something_comes(server, tmp_p
 
 
 @pytest.mark.parametrize("fault", [{"cut": 0}, {"silent": True}])
-def test_two_failures_in_a_row_are_survived(server, tmp_path, fault):
+def test_two_failures_in_a_row_are_survived(server, tmp_path, waits, fault):
     server.faults = [fault, fault, {"cut": 500}, fault, fault]
     data.download(server.archive(), tmp_path)
     assert server.ranges == ["bytes=0-"] * 3 + ["bytes=500-"] * 3
+    assert [wait for wait in waits if wait] == [1, 2, 1, 2]
     assert_complete(tmp_path)
 
 
@@ -402,7 +417,7 @@ def test_a_stopped_process_leaves_no_data_and_the_next_one_goes_on(server, tmp_p
     archive = server.archive()
     arguments = [archive.url, str(archive.size), archive.sha256, archive.folder, str(tmp_path)]
     with subprocess.Popen([sys.executable, "-c", code, *arguments], cwd=ROOT,
-                          stderr=subprocess.DEVNULL) as process:
+                          preexec_fn=heed_ctrl_c, stderr=subprocess.DEVNULL) as process:
         deadline = time.monotonic() + 60
         while not zip_path(tmp_path).exists() or zip_path(tmp_path).stat().st_size < 1 << 20:
             assert time.monotonic() < deadline and process.poll() is None
@@ -521,8 +536,8 @@ def test_the_command_that_fails_prints_one_sentence(server, tmp_path):
 
 def test_the_command_that_is_interrupted_ends_quietly(server, tmp_path):
     server.usual = {"stall": 1000}
-    with subprocess.Popen(command(server), cwd=tmp_path, stdout=subprocess.PIPE,
-                          stderr=subprocess.PIPE) as process:
+    with subprocess.Popen(command(server), cwd=tmp_path, preexec_fn=heed_ctrl_c,
+                          stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
         deadline = time.monotonic() + 60
         while not server.ranges:
             assert time.monotonic() < deadline and process.poll() is None

@@ -295,7 +295,7 @@ def test_first_weights_follow_from_seed_and_layer():
                          "conv2_fc512"),
     (dict(arch="mlp", kernel_size=5), "mlp has no convolution"),
     (dict(arch="mlp", pooling="none"), "mlp has no convolution"),
-    (dict(arch="conv2_48", input_size=(7, 40)), "3x3 kernels do not fit into the 2x19 that is left"),
+    (dict(arch="conv2_48", input_size=(7, 40)), "3x3 kernels do not fit into the 2x19 that is"),
     (dict(arch="conv1", kernel_size=95), "95x95 kernels do not fit into the 94x125"),
     (dict(arch="conv1", input_size=(3, 3)), "nothing is left after its last pooling"),
     (dict(arch="conv1", stride=93), "use a larger one, or a smaller --stride"),
@@ -325,8 +325,8 @@ def test_models_prints_every_network(run_script):
     assert "…" not in result.stdout  # no column is cut off
 
 
-def test_models_refuses_in_one_sentence(refuses):
-    assert "--input_size=big is not HEIGHTxWIDTH" in refuses("models.py", "--input_size=big")
-    assert "do not fit" in refuses("models.py", "--kernel_size=90")
-    assert "takes flags only, not 'conv1'" in refuses("models.py", "conv1")
+def test_models_refuses_in_one_sentence(refuses, declines):
     assert "should be one of <max|average|none>" in refuses("models.py", "--pooling=min")
+    assert "do not fit" in refuses("models.py", "--kernel_size=90")
+    assert "--input_size=big is not HEIGHTxWIDTH" in declines(models.main, "--input_size=big")
+    assert "takes flags only, not 'conv1'" in declines(models.main, "conv1")

@@ -1,0 +1,41 @@
+"""Sides for test_bench.py. Processes of their own import this file: it takes no TensorFlow."""
+
+import os
+import signal
+import time
+from pathlib import Path
+
+import bench
+import numpy as np
+
+
+def process_and_time():
+    """A side that tells which process it is in, and when its turn was."""
+    while True:
+        yield os.getpid(), time.time()
+
+
+def half_a_gigabyte():
+    before = bench.memory()
+    block = np.ones(500_000_000, np.uint8)
+    during = bench.memory()
+    del block
+    yield before, during, bench.memory()
+
+
+def killed():
+    os.kill(os.getpid(), signal.SIGKILL)
+    yield
+
+
+def tidy(file):
+    try:
+        while True:
+            yield 1
+    finally:
+        Path(file).write_text("gone")
+
+
+def failing():
+    raise ValueError("no such luck")
+    yield
