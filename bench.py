@@ -74,12 +74,13 @@ def our_training(arch: str, dtype: str) -> Iterator[float]:
     """Pictures per second of train.py's epoch: shuffling, feeding, steps; all but the bar."""
     import threading
 
+    import tensorflow as tf
     import train
     config = our_config(arch, dtype)
     _, train_step, _ = our_steps(config)
     images, labels = made_pictures(STEPS[arch] * config.batch_size)
     none = images[:0], labels[:0], []
-    dataset = data.Dataset(images, labels, [], *none, *none, [])
+    dataset = data.Dataset(tf.constant(images), labels, [], *none, *none, [])
     for epoch in itertools.count(1):
         started = time.perf_counter()
         train.train_epoch(train_step, dataset, config, epoch, threading.Event())
@@ -205,6 +206,7 @@ def our_memory(arch: str, dtype: str) -> Iterator[dict]:
     network, train_step, eval_step = our_steps(config)
     (images, labels), (valid, answers) = made_pictures(4096), made_pictures(1024)
     dataset = data.Dataset(images, labels, [], valid, answers, [], images[:0], labels[:0], [], [])
+    images = tf.constant(images)
     part = dataclasses.replace(dataset, train_images=images[:MEMORY_STEPS * config.batch_size])
     with tempfile.TemporaryDirectory() as run:
         after = {}

@@ -344,7 +344,7 @@ class TrainingError(ArithmeticError):
 
 def train_epoch(train_step: Callable, dataset: data.Dataset, config: Config, epoch: int,
                 stop: threading.Event) -> tuple[float, int]:
-    """One pass over the training pictures, or the part of it until `stop` is set.
+    """One pass over the training pictures (a tensor), or the part of it until `stop` is set.
 
     Returns the mean loss and the number of pictures seen. Raises TrainingError for a loss that is
     not finite.
@@ -356,7 +356,8 @@ def train_epoch(train_step: Callable, dataset: data.Dataset, config: Config, epo
         for step, batch in enumerate(batches(count, config.batch_size, config.seed, epoch), 1):
             lr = learning_rate(config, ((epoch - 1) * steps + step - 0.5)
                                / (config.epochs * steps))
-            loss = float(train_step(dataset.train_images[batch], dataset.train_labels[batch], lr))
+            loss = float(train_step(tf.gather(dataset.train_images, batch),
+                                    tf.gather(dataset.train_labels, batch), lr))
             if not math.isfinite(loss):
                 raise TrainingError(f"the loss is {loss} at epoch {epoch}, step {step}: "
                                     f"{what_to_try(config)}")
@@ -380,6 +381,8 @@ def train_and_evaluate(config: Config, dataset: data.Dataset, run: Path) -> tupl
     """
     network = config.make_network()
     network.scale.measure(dataset.train_images)
+    # As a tensor, so that gathering a batch from it is the only copying a step needs.
+    dataset = dataclasses.replace(dataset, train_images=tf.constant(dataset.train_images))
     optimizer = Adam(network.trainable_variables, config.weight_decay)
     train_step, eval_step = compile_steps(network, optimizer, config)
     checkpoint = tf.train.Checkpoint(network=network)
