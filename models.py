@@ -194,9 +194,9 @@ def kernel_gradient(x, dy, kernel_shape: tuple[int, int, int, int], stride: int)
 
     Each number of a kernel was multiplied by one shifted copy of the input, so its gradient is
     that copy times dy, summed over all places of all pictures: for all channels and filters at
-    once a matrix product per shift and picture, and the sum of these. TensorFlow would find the same gradient unasked; but on the
-    processor this was measured on (AVX2, no AVX-512) its own way takes nearly twice the time, and
-    a step of conv2_128 a third more.
+    once a matrix product per shift and picture, then the sum over the pictures. TensorFlow would
+    find the same gradient unasked; but on the processor this was measured on (AVX2, no AVX-512)
+    its own way takes more than twice the time for conv2_128.
     """
     size, _, channels, filters = kernel_shape
     _, rows, columns, _ = dy.shape
