@@ -37,7 +37,7 @@ INPUT_SIZE = (94, 125)
 
 # Steps of training in one turn: some seconds' worth. MEMORY_STEPS: in an epoch, where memory is
 # measured.
-STEPS = {"mlp": 60, "conv1": 40, "conv2_48": 16, "conv2_128": 6, "conv2_fc512": 8}
+STEPS = {"mlp": 24, "conv1": 24, "conv2_48": 10, "conv2_128": 4, "conv2_fc512": 5}
 MEMORY_STEPS = 4
 
 Side = Callable[[], Iterator[float | dict]]
@@ -74,8 +74,8 @@ def our_training(arch: str, dtype: str) -> Iterator[float]:
     """Pictures per second of train.py's epoch: shuffling, feeding, steps; all but the bar."""
     import threading
 
+    import train  # before tensorflow: models.py sets what that reads
     import tensorflow as tf
-    import train
     config = our_config(arch, dtype)
     _, train_step, _ = our_steps(config)
     images, labels = made_pictures(STEPS[arch] * config.batch_size)
@@ -89,9 +89,9 @@ def our_training(arch: str, dtype: str) -> Iterator[float]:
 
 def our_bare_step(arch: str, dtype: str) -> Iterator[float]:
     """Pictures per second of the compiled step alone, always on the same batch."""
-    import tensorflow as tf
     config = our_config(arch, dtype)
     _, train_step, _ = our_steps(config)
+    import tensorflow as tf
     images, labels = map(tf.constant, made_pictures(config.batch_size))
     lr = tf.constant(config.lr)
     while True:
@@ -200,8 +200,8 @@ def our_memory(arch: str, dtype: str) -> Iterator[dict]:
     import dataclasses
     import threading
 
+    import train  # before tensorflow: models.py sets what that reads
     import tensorflow as tf
-    import train
     config = our_config(arch, dtype)
     network, train_step, eval_step = our_steps(config)
     (images, labels), (valid, answers) = made_pictures(4096), made_pictures(1024)

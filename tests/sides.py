@@ -2,6 +2,7 @@
 
 import os
 import signal
+import sys
 import time
 from pathlib import Path
 
@@ -39,3 +40,18 @@ def tidy(file):
 def failing():
     raise ValueError("no such luck")
     yield
+
+
+class Imports(list):
+    """The names of all modules in the order in which they begin to be imported."""
+
+    def find_spec(self, name, path=None, target=None):
+        self.append(name)
+
+
+def settings_before_tensorflow(side):
+    """Whether a side imports models.py before TensorFlow, which reads its settings but once."""
+    imports = Imports()
+    sys.meta_path.insert(0, imports)
+    next(side())
+    yield "models" in imports and imports.index("models") < imports.index("tensorflow")

@@ -49,6 +49,15 @@ def test_the_keras_network_has_the_same_weights_in_number(arch):
     assert bench.keras_network(arch, 1e-5, "bce").count_params() == models.Network(arch).weights
 
 
+@pytest.mark.parametrize("side, ours", [
+    (functools.partial(bench.our_training, "mlp", "float32"), True),
+    (functools.partial(bench.our_bare_step, "mlp", "float32"), True),
+    (functools.partial(bench.keras_training, "mlp", "float32",
+                       {"lr": 1e-5, "batch_size": 2, "loss": "mse"}, False), False)])
+def test_our_settings_are_made_before_tensorflow_reads_them(side, ours):
+    assert bench.once(functools.partial(sides.settings_before_tensorflow, side)) is ours
+
+
 @pytest.fixture
 def two_steps(monkeypatch):
     monkeypatch.setattr(bench, "STEPS", dict.fromkeys(bench.STEPS, 2))
