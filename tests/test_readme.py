@@ -67,5 +67,14 @@ def test_every_command_names_a_script_and_its_own_flags(known_flags):
             if words[0] != "python" or not words[1].endswith(".py"):
                 continue
             assert words[1] in SCRIPTS, command
-            for flag in set(re.findall(r" --([a-z_]+)", part)) - {"help"}:  # absl's own
+            for flag in set(re.findall(r" --([a-z_]+)", part)) - {"help", "flagfile"}:  # absl's own
                 assert flag in known_flags[words[1]], command
+
+
+def test_every_recipe_is_named_and_holds_flags_of_train(known_flags):
+    recipes = {f"recipes/{file.name}": file.read_text() for file in ROOT.glob("recipes/*")}
+    assert recipes.keys() == set(re.findall(r"recipes/\w+\.flags", README)) != set()
+    for name, lines in recipes.items():
+        for line in lines.splitlines():
+            flag = re.match(r"--([a-z_]+)", line)
+            assert line.startswith("#") or flag[1] in known_flags["train.py"], (name, line)

@@ -423,6 +423,14 @@ def test_flags_come_from_a_file_and_the_test_is_told_and_recorded(run_script, ph
     assert config["data"]["test_size"] == 6 and config["config"]["flip"] is True
 
 
+@pytest.mark.parametrize("recipe", [file.name for file in ROOT.glob("recipes/*")])
+def test_a_recipe_trains_and_its_flags_can_be_overridden(recipe, run_script, photos):
+    result = run_script("train.py", f"--flagfile={ROOT / 'recipes' / recipe}", "--epochs=1",
+                        f"--data_dir={photos}")
+    assert result.returncode == 0 and result.stderr == ""
+    assert ", 1 epochs, " in result.stdout and "best accuracy" in result.stdout
+
+
 def test_it_learns_what_can_be_learned(run_script, photos):
     result = run_script("train.py", *SMALL, f"--data_dir={photos}", "--epochs=12")
     assert "best accuracy 100.0%" in result.stdout
