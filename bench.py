@@ -91,7 +91,7 @@ def our_bare_step(arch: str, dtype: str) -> Iterator[float]:
     """Pictures per second of the compiled step alone, always on the same batch."""
     config = our_config(arch, dtype)
     _, train_step, _ = our_steps(config)
-    import tensorflow as tf
+    import tensorflow as tf  # after train: models.py sets what this reads
     images, labels = map(tf.constant, made_pictures(config.batch_size))
     lr = tf.constant(config.lr)
     while True:

@@ -503,6 +503,7 @@ def test_a_wrong_flag_is_answered_in_one_sentence(flag, sentence, declines, phot
 
 def test_wrong_flags_exit_with_1_and_no_traceback(refuses, photos):
     assert "should be one of <mlp|conv1|" in refuses("train.py", "--arch=resnet")
+    assert "must be a number above 0" in refuses("train.py", "--lr=-1")
     assert "mlp has no convolution" in refuses("train.py", "--arch=mlp", "--stride=2",
                                                f"--data_dir={photos}")
 
