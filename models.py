@@ -11,9 +11,11 @@ A layer is a `tf.Module`: it makes its `tf.Variable`s from the shape of its inpu
 its output when called. A network is the list of its layers. Nothing here knows of training.
 """
 
+import json
 import os
 import sys
 from dataclasses import dataclass
+from pathlib import Path
 
 # TensorFlow reads these when it is imported.
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # no log on the screen
@@ -445,6 +447,29 @@ class Network(tf.Module):
         and once more for the gradient of the layer's input, which the first layer does not need.
         """
         return 3 * self.multiply_adds - self.first_with_weights.multiply_adds
+
+
+def load_network(run: Path) -> Network:
+    """The network of a run's best epoch, as train.py left it in the folder `run`.
+
+    Raises ValueError, with the reason, for a folder that is not a whole run's.
+    """
+    try:
+        config = json.loads((run / "config.json").read_text())["config"]
+        network = Network(config["arch"], tuple(config["input_size"]), config["kernel_size"],
+                          config["stride"], config["pooling"], config["scaling"], config["init"],
+                          config["seed"], config["dropout"], config["dtype"])
+        tf.train.Checkpoint(network=network).read(str(run / "weights")).assert_consumed()
+    except OSError as error:
+        raise ValueError(f"{run} is not the folder of a run: {error.filename}: "
+                         f"{error.strerror}") from error
+    except (json.JSONDecodeError, KeyError, TypeError) as error:
+        raise ValueError(f"{run} is damaged: its config.json is not what train.py writes "
+                         f"({type(error).__name__}: {error})") from error
+    except (tf.errors.OpError, AssertionError) as error:
+        raise ValueError(f"{run} is damaged: its weights are missing or not of this "
+                         f"{network.name}; train it again") from error
+    return network
 
 
 # ---------------------------------------------------------------------------------------------

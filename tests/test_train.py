@@ -259,6 +259,25 @@ def test_the_saved_weights_give_the_best_epochs_metrics_again(tmp_path):
     assert mse == pytest.approx(best["mse"], rel=1e-4)
 
 
+def test_a_runs_network_is_loaded_from_its_folder(tmp_path):
+    config, dataset = tiny_config(epochs=2, dropout=0.5), tiny_dataset(20)
+    best, _ = train.train_and_evaluate(config, dataset, tmp_path)
+    train.write_config(tmp_path, config, tmp_path, dataset)
+    network = models.load_network(tmp_path)
+    predictions = 1 / (1 + np.exp(-network(dataset.valid_images).numpy()))
+    assert np.mean((predictions - dataset.valid_labels) ** 2) == pytest.approx(best["mse"],
+                                                                               rel=1e-4)
+
+    (tmp_path / "weights.index").unlink()
+    with pytest.raises(ValueError, match="weights are missing or not of this conv1"):
+        models.load_network(tmp_path)
+    (tmp_path / "config.json").write_text("{}")
+    with pytest.raises(ValueError, match="is damaged: its config.json is not what train.py"):
+        models.load_network(tmp_path)
+    with pytest.raises(ValueError, match="nowhere is not the folder of a run: .*No such file"):
+        models.load_network(tmp_path / "nowhere")
+
+
 def test_two_runs_with_one_seed_are_equal_and_with_two_are_not(tmp_path):
     dataset = tiny_dataset(20)
 
