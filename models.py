@@ -168,8 +168,11 @@ class Scale(Layer):
             self.deviation.assign(deviation.clip(min=1))  # pictures of one colour have none
 
     def __call__(self, images):
-        scaled = (tf.cast(images, tf.float32) - self.mean) / self.deviation
-        return tf.cast(scaled, self.dtype)
+        # A row at a time: TensorFlow is slow to repeat three numbers, and fast to repeat many.
+        height, width, channels = self.output_shape
+        rows = tf.reshape(tf.cast(images, tf.float32), [-1, height, width * channels])
+        rows = (rows - tf.tile(self.mean, [width])) / tf.tile(self.deviation, [width])
+        return tf.cast(tf.reshape(rows, [-1, height, width, channels]), self.dtype)
 
 
 def convolve(x, kernel, stride: int):
@@ -208,7 +211,12 @@ def kernel_gradient(x, dy, kernel_shape: tuple[int, int, int, int], stride: int)
                  column:column + stride * (columns - 1) + 1:stride]
 
     copies = [shifted(row, column) for row in range(size) for column in range(size)]
-    if channels < 16:  # a narrow product is a slow one: lay the copies side by side
+    window = size * size * channels
+    if window <= 32:  # a narrow product is a slow one: lay the copies side by side, as below, but
+        # faster by a convolution, each of whose kernels is a single 1 at one place of the window
+        picks = tf.reshape(tf.eye(window, dtype=x.dtype), (size, size, channels, window))
+        copies = [tf.nn.conv2d(x, picks, stride, "VALID")]
+    elif channels < 16:
         copies = [tf.concat(copies, axis=-1)]
     dy = tf.reshape(dy, [-1, rows * columns, filters])
     gradients = []
