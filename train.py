@@ -87,6 +87,9 @@ FLIP = flags.DEFINE_bool(
 SHIFT = flags.DEFINE_integer(
     "shift", 0, "move each training picture by up to so many pixels, each epoch differently",
     lower_bound=0)
+ZOOM = flags.DEFINE_float(
+    "zoom", 0.0, "enlarge or shrink each training picture by up to this share, each epoch "
+    "differently: 0.2 is between 1/1.2 and 1.2 times as large")
 DROPOUT = flags.DEFINE_float(
     "dropout", 0.0, "share of each hidden layer's inputs that a training step leaves out")
 WEIGHT_DECAY = flags.DEFINE_float(
@@ -119,6 +122,7 @@ class Config:
     schedule: str = "constant"
     flip: bool = False
     shift: int = 0
+    zoom: float = 0.0
     dropout: float = 0.0
     weight_decay: float = 0.0
     label_smoothing: float = 0.0
@@ -139,8 +143,9 @@ def config_from_flags() -> Config:
     for flag in (DROPOUT, LABEL_SMOOTHING):
         if not 0 <= flag.value < 1:
             raise ValueError(f"--{flag.name}={flag.value} must be a share: at least 0, below 1")
-    if not (math.isfinite(WEIGHT_DECAY.value) and WEIGHT_DECAY.value >= 0):
-        raise ValueError(f"--weight_decay={WEIGHT_DECAY.value} must be a number, at least 0")
+    for flag in (WEIGHT_DECAY, ZOOM):
+        if not (math.isfinite(flag.value) and flag.value >= 0):
+            raise ValueError(f"--{flag.name}={flag.value} must be a number, at least 0")
     input_size = models.parse_size(models.INPUT_SIZE_FLAG.value)
     if SHIFT.value >= min(input_size):
         raise ValueError(f"--shift={SHIFT.value} moves pictures of --input_size="
@@ -151,7 +156,7 @@ def config_from_flags() -> Config:
         init=models.INIT.value or settings.init, seed=SEED.value, input_size=input_size,
         kernel_size=models.KERNEL_SIZE.value, stride=models.STRIDE.value,
         pooling=models.POOLING.value, scaling=models.SCALING.value, schedule=SCHEDULE.value,
-        flip=FLIP.value, shift=SHIFT.value, dropout=DROPOUT.value,
+        flip=FLIP.value, shift=SHIFT.value, zoom=ZOOM.value, dropout=DROPOUT.value,
         weight_decay=WEIGHT_DECAY.value, label_smoothing=LABEL_SMOOTHING.value, dtype=DTYPE.value)
 
 
@@ -186,19 +191,30 @@ def faster_dtype() -> str:
 # Augmentation, loss, optimizer, step
 # ---------------------------------------------------------------------------------------------
 
-def augment(images, seed, flip: bool, shift: int):
-    """Each picture mirrored or not, and moved by up to `shift` pixels: (batch, h, w, 3) -> same.
+def augment(images, seed, flip: bool, shift: int, zoom: float):
+    """Each picture moved, enlarged and mirrored, or not: (batch, height, width, 3) -> same.
 
-    A mirrored cat is a cat, and so is one a little further left: a network that sees a picture
-    differently every epoch cannot learn it by heart. Every pixel is fetched from a row and a
-    column of the picture; what lies beyond its edge is fetched from the edge. seed: two integers.
+    By up to `shift` pixels, and by a factor between 1 / (1 + zoom) and 1 + zoom. A mirrored cat is
+    a cat, and so is one a little further left or nearer: a network that sees a picture differently
+    every epoch cannot learn it by heart. Every pixel is fetched from a row and a column of the
+    picture; what lies beyond its edge is fetched from the edge. seed: two integers.
     """
     batch, height, width = tf.shape(images)[0], images.shape[1], images.shape[2]
     draw = functools.partial(tf.random.stateless_uniform, alg="philox")
     down, right = tf.unstack(draw((2, batch, 1), tf.random.fold_in(seed, -1), -shift, shift + 1,
                                   tf.int32))
-    rows = tf.clip_by_value(tf.range(height) - down, 0, height - 1)        # (batch, height)
-    columns = tf.clip_by_value(tf.range(width) - right, 0, width - 1)      # (batch, width)
+    rows, columns = tf.range(height) - down, tf.range(width) - right  # (batch, height or width)
+    if zoom:
+        factor = tf.exp(draw((batch, 1), tf.random.fold_in(seed, -3), -math.log1p(zoom),
+                             math.log1p(zoom)))
+
+        def nearer(places, middle: float):
+            return tf.cast(tf.round(middle + (tf.cast(places, tf.float32) - middle) / factor),
+                           tf.int32)
+
+        rows, columns = nearer(rows, (height - 1) / 2), nearer(columns, (width - 1) / 2)
+    rows = tf.clip_by_value(rows, 0, height - 1)
+    columns = tf.clip_by_value(columns, 0, width - 1)
     if flip:
         mirrored = draw((batch, 1), tf.random.fold_in(seed, -2)) < 0.5
         columns = tf.where(mirrored, width - 1 - columns, columns)
@@ -300,8 +316,8 @@ def compile_steps(network: models.Network, optimizer: Adam, config: Config):
         """Move every weight a little way down the loss; return the loss before the move."""
         # What chance decides follows from seed and step, however often anything was called.
         seed = tf.stack([tf.constant(config.seed, tf.int64), optimizer.steps])
-        if config.flip or config.shift:
-            images = augment(images, seed, config.flip, config.shift)
+        if config.flip or config.shift or config.zoom:
+            images = augment(images, seed, config.flip, config.shift, config.zoom)
         labels += config.label_smoothing * (0.5 - labels)
         with tf.GradientTape() as tape:
             logits = network(images, seed)  # (batch,)

@@ -132,7 +132,7 @@ def test_augmented_pictures_are_the_pictures_mirrored_and_moved(flip, shift):
     moves = [(down, right, mirrored) for down in range(-shift, shift + 1)
              for right in range(-shift, shift + 1) for mirrored in {False, flip}]
     seen = set()
-    augmented = train.augment(images, (1, 2), flip, shift).numpy()
+    augmented = train.augment(images, (1, 2), flip, shift, 0.0).numpy()
     assert augmented.dtype == np.uint8
     for image, result in zip(images, augmented, strict=True):
         found = [move for move in moves if (shifted_by_hand(image, *move) == result).all()]
@@ -142,11 +142,29 @@ def test_augmented_pictures_are_the_pictures_mirrored_and_moved(flip, shift):
         assert set(part) == set(possible)
 
 
+def test_a_zoomed_picture_is_fetched_from_nearer_to_its_middle_or_further():
+    height, width, zoom = 41, 61, 0.5
+    picture = np.zeros((height, width, 3), np.uint8)  # every pixel tells its row and its column
+    picture[..., 0], picture[..., 1] = np.arange(height)[:, None], np.arange(width)
+    factors = []
+    for result in train.augment(np.stack([picture] * 60), (1, 2), False, 0, zoom).numpy():
+        rows, columns = result[:, 0, 0].astype(float), result[0, :, 1].astype(float)
+        np.testing.assert_array_equal(result[..., 0], np.repeat(rows[:, None], width, axis=1))
+        np.testing.assert_array_equal(result[..., 1], np.repeat(columns[None], height, axis=0))
+        # Halfway between the middle and an edge nothing is cut off, unless it is very small.
+        factors.append(20 / (columns[40] - columns[20]))
+        for fetched in (rows, columns):
+            middle = (len(fetched) - 1) / 2
+            wanted = middle + (np.arange(len(fetched)) - middle) / factors[-1]
+            np.testing.assert_allclose(fetched, wanted.clip(0, 2 * middle), atol=2)
+    assert 1 / 1.6 < min(factors) < 0.75 and 1.35 < max(factors) < 1.6
+
+
 def test_augmentation_follows_from_its_seed():
     images = GENERATOR.integers(0, 256, (8, 10, 12, 3), dtype=np.uint8)
-    first = train.augment(images, (1, 2), True, 3).numpy()
-    np.testing.assert_array_equal(train.augment(images, (1, 2), True, 3), first)
-    assert (train.augment(images, (1, 3), True, 3).numpy() != first).any()
+    first = train.augment(images, (1, 2), True, 3, 0.5).numpy()
+    np.testing.assert_array_equal(train.augment(images, (1, 2), True, 3, 0.5), first)
+    assert (train.augment(images, (1, 3), True, 3, 0.5).numpy() != first).any()
 
 
 def test_each_step_augments_by_a_seed_of_its_own_and_a_run_repeats_them():
@@ -163,7 +181,7 @@ def test_each_step_augments_by_a_seed_of_its_own_and_a_run_repeats_them():
                 for _ in range(4)]
 
     assert len(set(losses())) == 1
-    for changes in ({"flip": True}, {"shift": 3}, {"dropout": 0.5}):
+    for changes in ({"flip": True}, {"shift": 3}, {"zoom": 0.5}, {"dropout": 0.5}):
         assert len(set(losses(**changes))) == 4
         assert losses(**changes) == losses(**changes)
 
@@ -408,7 +426,7 @@ def test_a_run_prints_its_story_and_leaves_its_record(run_script, photos, tmp_pa
     assert record["config"] == {
         "arch": "conv1", "lr": 1e-3, "epochs": 3, "batch_size": 5, "loss": "bce", "seed": 0,
         "input_size": [24, 32], "kernel_size": 3, "stride": 1, "pooling": "max",
-        "scaling": "unit", "init": "adapted", "schedule": "constant", "flip": False, "shift": 0,
+        "scaling": "unit", "init": "adapted", "schedule": "constant", "flip": False, "shift": 0, "zoom": 0,
         "dropout": 0, "weight_decay": 0, "label_smoothing": 0, "dtype": "float32"}
     assert record["data"] == {"folder": str(photos), "bundled_sample": False, "train_size": 18,
                               "valid_size": 6, "test_size": 0, "skipped": []}
@@ -503,6 +521,7 @@ def test_a_run_is_never_overwritten(run_script, refuses, photos, tmp_path):
     ("--dropout=1", "--dropout=1.0 must be a share: at least 0, below 1"),
     ("--label_smoothing=-0.1", "--label_smoothing=-0.1 must be a share"),
     ("--weight_decay=-1", "--weight_decay=-1.0 must be a number, at least 0"),
+    ("--zoom=-0.1", "--zoom=-0.1 must be a number, at least 0"),
     ("--weight_decay=inf", "--weight_decay=inf must be a number, at least 0"),
     ("--shift=94", "--shift=94 moves pictures of --input_size=94x125 out of sight"),
     ("--shift=-1", "flag --shift=-1"),
