@@ -11,6 +11,7 @@ A layer is a `tf.Module`: it makes its `tf.Variable`s from the shape of its inpu
 its output when called. A network is the list of its layers. Nothing here knows of training.
 """
 
+import itertools
 import json
 import os
 import sys
@@ -206,24 +207,31 @@ def kernel_gradient(x, dy, kernel_shape: tuple[int, int, int, int], stride: int)
     size, _, channels, filters = kernel_shape
     _, rows, columns, _ = dy.shape
 
+    dy = tf.reshape(dy, [-1, rows * columns, filters])
+
     def shifted(row: int, column: int):  # what the kernel's number at (row, column) multiplied
         return x[:, row:row + stride * (rows - 1) + 1:stride,
                  column:column + stride * (columns - 1) + 1:stride]
 
-    copies = [shifted(row, column) for row in range(size) for column in range(size)]
+    def product(copy):
+        copy = tf.reshape(copy, [-1, rows * columns, copy.shape[-1]])
+        sums = tf.matmul(copy, dy, transpose_a=True)  # (batch, channels, filters)
+        return tf.reduce_sum(tf.cast(sums, tf.float32), axis=0)
+
+    places = list(itertools.product(range(size), repeat=2))
     window = size * size * channels
     if window <= 32:  # a narrow product is a slow one: lay the copies side by side, as below, but
         # faster by a convolution, each of whose kernels is a single 1 at one place of the window
         picks = tf.reshape(tf.eye(window, dtype=x.dtype), (size, size, channels, window))
-        copies = [tf.nn.conv2d(x, picks, stride, "VALID")]
+        gradients = [product(tf.nn.conv2d(x, picks, stride, "VALID"))]
     elif channels < 16:
-        copies = [tf.concat(copies, axis=-1)]
-    dy = tf.reshape(dy, [-1, rows * columns, filters])
-    gradients = []
-    for copy in copies:
-        copy = tf.reshape(copy, [-1, rows * columns, copy.shape[-1]])
-        product = tf.matmul(copy, dy, transpose_a=True)  # (batch, channels, filters)
-        gradients.append(tf.reduce_sum(tf.cast(product, tf.float32), axis=0))
+        gradients = [product(tf.concat([shifted(*place) for place in places], axis=-1))]
+    else:
+        gradients = []
+        for place in places:
+            # A copy waits for the product before the last: all at once would take much memory.
+            with tf.control_dependencies(gradients[-2:-1]):
+                gradients.append(product(shifted(*place)))
     return tf.cast(tf.reshape(tf.concat(gradients, axis=0), kernel_shape), x.dtype)
 
 

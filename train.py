@@ -274,14 +274,16 @@ class Adam(tf.Module):
         self.steps.assign_add(1)
         steps = tf.cast(self.steps, tf.float32)
         beta1_power, beta2_power = self.beta1 ** steps, self.beta2 ** steps
-        for variable, mean, square, gradient in zip(
-                self.weights, self.means, self.squares, gradients):
-            if self.weight_decay and variable.shape.rank > 1:
-                variable.assign_sub(lr * self.weight_decay * variable)
-            tf.raw_ops.ResourceApplyAdam(
-                var=variable.handle, m=mean.handle, v=square.handle, lr=lr, epsilon=self.epsilon,
-                beta1=self.beta1, beta1_power=beta1_power, beta2=self.beta2,
-                beta2_power=beta2_power, grad=gradient)
+        # All gradients come first: TensorFlow would copy a weight that is still read to change it.
+        with tf.control_dependencies(gradients):
+            for variable, mean, square, gradient in zip(
+                    self.weights, self.means, self.squares, gradients):
+                if self.weight_decay and variable.shape.rank > 1:
+                    variable.assign_sub(lr * self.weight_decay * variable)
+                tf.raw_ops.ResourceApplyAdam(
+                    var=variable.handle, m=mean.handle, v=square.handle, lr=lr,
+                    epsilon=self.epsilon, beta1=self.beta1, beta1_power=beta1_power,
+                    beta2=self.beta2, beta2_power=beta2_power, grad=gradient)
 
 
 WARM_UP = 0.2  # the share of all steps in which onecycle rises
