@@ -37,7 +37,7 @@ INPUT_SIZE = (94, 125)
 
 # Steps of training in one turn: some seconds' worth. MEMORY_STEPS: in an epoch, where memory is
 # measured.
-STEPS = {"mlp": 24, "conv1": 24, "conv2_48": 10, "conv2_128": 4, "conv2_fc512": 5}
+STEPS = {"mlp": 48, "conv1": 36, "conv2_48": 12, "conv2_128": 4, "conv2_fc512": 5}
 MEMORY_STEPS = 4
 
 Side = Callable[[], Iterator[float | dict]]
@@ -70,8 +70,12 @@ def our_steps(config):
     return network, *train.compile_steps(network, optimizer, config)
 
 
-def our_training(arch: str, dtype: str) -> Iterator[float]:
-    """Pictures per second of train.py's epoch: shuffling, feeding, steps; all but the bar."""
+def our_training(arch: str, dtype: str) -> Iterator[dict]:
+    """Pictures per second of train.py's epoch: shuffling, feeding, steps; all but the bar.
+
+    Beside it those of the compiled step alone, always on the same batch. The two take turns as
+    well: the machine changes its speed by more than they differ.
+    """
     import threading
 
     import train  # before tensorflow: models.py sets what that reads
@@ -81,25 +85,20 @@ def our_training(arch: str, dtype: str) -> Iterator[float]:
     images, labels = made_pictures(STEPS[arch] * config.batch_size)
     none = images[:0], labels[:0], []
     dataset = data.Dataset(tf.constant(images), labels, [], *none, *none, [])
-    for epoch in itertools.count(1):
-        started = time.perf_counter()
-        train.train_epoch(train_step, dataset, config, epoch, threading.Event())
-        yield len(images) / (time.perf_counter() - started)
-
-
-def our_bare_step(arch: str, dtype: str) -> Iterator[float]:
-    """Pictures per second of the compiled step alone, always on the same batch."""
-    config = our_config(arch, dtype)
-    _, train_step, _ = our_steps(config)
-    import tensorflow as tf  # after train: models.py sets what this reads
-    images, labels = map(tf.constant, made_pictures(config.batch_size))
+    batch = dataset.train_images[:config.batch_size], tf.constant(labels[:config.batch_size])
     lr = tf.constant(config.lr)
-    while True:
-        started = time.perf_counter()
-        for _ in range(STEPS[arch]):
-            loss = train_step(images, labels, lr)
-        float(loss)
-        yield STEPS[arch] * config.batch_size / (time.perf_counter() - started)
+    for turn in itertools.count(1):
+        seconds = {"ours": 0.0, "our step alone": 0.0}
+        for half in (1, 2):
+            started = time.perf_counter()
+            train.train_epoch(train_step, dataset, config, 2 * turn + half, threading.Event())
+            trained = time.perf_counter()
+            for _ in range(STEPS[arch]):
+                loss = train_step(*batch, lr)
+            float(loss)
+            seconds["ours"] += trained - started
+            seconds["our step alone"] += time.perf_counter() - trained
+        yield {name: 2 * len(images) / spent for name, spent in seconds.items()}
 
 
 def keras_network(arch: str, lr: float, loss: str):
@@ -329,18 +328,22 @@ def running(side: Side) -> Iterator[Callable[[], object]]:
 
 
 def take_turns(sides: dict[str, Side], rounds: int) -> dict[str, list[float]]:
-    """Each side's figures, a round after the other; the first round only warms up."""
-    figures = {name: [] for name in sides}
+    """Each side's figures, a round after the other; the first round only warms up.
+
+    A side that yields a dictionary has several figures: each is kept under its own name.
+    """
+    figures = {}
     with contextlib.ExitStack() as stack:
         turns = {name: stack.enter_context(running(side)) for name, side in sides.items()}
         for round_ in range(rounds + 1):
             for name, turn in turns.items():
                 try:
-                    figure = turn()
+                    found = turn()
                 except BenchError as error:
                     raise BenchError(f"{name}: {error}") from None
-                if round_:
-                    figures[name].append(figure)
+                for key, figure in (found if isinstance(found, dict) else {name: found}).items():
+                    if round_:
+                        figures.setdefault(key, []).append(figure)
     return figures
 
 
@@ -387,7 +390,6 @@ def bench_training(console: Console, facts: dict, rounds: int) -> dict:
         for dtype in dict.fromkeys(["float32", facts["dtype"]]):
             figures = take_turns({
                 "ours": functools.partial(our_training, arch, dtype),
-                "our step alone": functools.partial(our_bare_step, arch, dtype),
                 "Keras fit": functools.partial(keras_training, arch, dtype, settings, True),
                 "Keras fit, float32, untouched": functools.partial(
                     keras_training, arch, "float32", settings, False),

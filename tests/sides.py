@@ -1,5 +1,6 @@
 """Sides for test_bench.py. Processes of their own import this file: it takes no TensorFlow."""
 
+import itertools
 import os
 import signal
 import sys
@@ -14,6 +15,11 @@ def process_and_time():
     """A side that tells which process it is in, and when its turn was."""
     while True:
         yield os.getpid(), time.time()
+
+
+def two_figures():
+    for turn in itertools.count(1):
+        yield {"one": turn, "ten": 10 * turn}
 
 
 def half_a_gigabyte():

@@ -40,6 +40,11 @@ def test_a_side_that_is_done_with_tidies_up(tmp_path):
     assert (tmp_path / "file").read_text() == "gone"
 
 
+def test_a_side_may_have_several_figures():
+    turns = bench.take_turns({"a": sides.two_figures, "b": sides.process_and_time}, rounds=2)
+    assert turns["one"] == [2, 3] and turns["ten"] == [20, 30] and len(turns["b"]) == 2
+
+
 def test_a_ratio_is_the_median_of_the_turns():
     assert bench.ratio([2.0, 30.0, 6.0], [1.0, 1.0, 2.0]) == 3.0
 
@@ -51,7 +56,7 @@ def test_the_keras_network_has_the_same_weights_in_number(arch):
 
 @pytest.mark.parametrize("side, ours", [
     (functools.partial(bench.our_training, "mlp", "float32"), True),
-    (functools.partial(bench.our_bare_step, "mlp", "float32"), True),
+    (functools.partial(bench.our_memory, "mlp", "float32"), True),
     (functools.partial(bench.keras_training, "mlp", "float32",
                        {"lr": 1e-5, "batch_size": 2, "loss": "mse"}, False), False)])
 def test_our_settings_are_made_before_tensorflow_reads_them(side, ours):
@@ -71,9 +76,9 @@ def clock(monkeypatch):
 
 
 def test_our_step_is_timed_by_the_pictures_it_saw(two_steps, clock):
-    assert next(bench.our_bare_step("conv1", "float32")) == 2 * 32 / 2
-    # train.py looks at no clock within an epoch
-    assert next(bench.our_training("conv1", "float32")) == 2 * 32 / 2
+    # train.py looks at no clock within an epoch: 2 seconds for each half of a turn
+    assert next(bench.our_training("conv1", "float32")) == {
+        "ours": 4 * 32 / 4, "our step alone": 4 * 32 / 4}
 
 
 def test_keras_training_is_timed_over_its_second_epoch(two_steps, clock):
@@ -128,8 +133,8 @@ def test_tables_name_every_side_with_its_spread_and_ratio(monkeypatch, capsys):
     bench.bench_training(Console(width=120), facts, 3)
     rows = [line.strip("│ ").split() for line in capsys.readouterr().out.splitlines()]
     assert "ours │ 20.0 │ 10.0 │ 30.0".split() in rows
-    assert "Keras fit │ 60.0 │ 30.0 │ 90.0 │ 0.33 x".split() in rows
-    assert "as a matrix product │ 20.0 │ 10.0 │ 30.0 │ 1.00 x".split() in rows  # 100 / 5
+    assert "Keras fit │ 40.0 │ 20.0 │ 60.0 │ 0.50 x".split() in rows
+    assert "as a matrix product │ 16.0 │ 8.0 │ 24.0 │ 1.25 x".split() in rows  # 80 / 5
 
 
 def test_bench_prints_and_keeps_its_figures(run_script, tmp_path):
