@@ -84,6 +84,14 @@ def best_accuracy(predictions: np.ndarray, labels: np.ndarray) -> tuple[float, f
     return float(accuracy.max()), float(THRESHOLDS[accuracy.argmax()])
 
 
+def mistakes(predictions: np.ndarray, labels: np.ndarray, threshold: float) -> np.ndarray:
+    """Which pictures are answered wrongly at the threshold: their indices, the surest first."""
+    predictions, labels = checked(predictions, labels)
+    says_cat = predictions.astype(np.float32) > np.float32(threshold)
+    wrong = np.flatnonzero(says_cat != (labels == 1))
+    return wrong[np.argsort(-np.abs(predictions - labels)[wrong], kind="stable")]
+
+
 def measure(predictions: np.ndarray, labels: np.ndarray) -> dict:
     """All of the above as one record of plain numbers; an undefined Pearson is None."""
     correlation = pearson(predictions, labels)

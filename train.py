@@ -7,9 +7,9 @@
 Without photographs in data/ it trains on the drawn pictures in sample/. Each epoch prints a line:
 the loss trained on, and on the validation pictures the mean squared error, the Pearson
 correlation, and the best accuracy of ten thresholds. A run leaves its folder runs/NAME:
-config.json, metrics.jsonl (an epoch a line), the weights of its best epoch and, with --test_size,
-test.json. What the article does not have (--schedule, --flip, --shift, --dropout …) is off unless
-asked for.
+config.json, metrics.jsonl (an epoch a line), the weights of its best epoch, the same epochs for
+TensorBoard and, with --test_size, test.json. What the article does not have (--schedule, --flip,
+--shift, --dropout …) is off unless asked for.
 """
 
 import contextlib
@@ -336,6 +336,89 @@ def compile_steps(network: models.Network, optimizer: Adam, config: Config):
 
 
 # ---------------------------------------------------------------------------------------------
+# Watching it train: what TensorBoard shows of a run
+# ---------------------------------------------------------------------------------------------
+
+class EventFile:
+    """A file in the run's folder that TensorBoard reads; a record an epoch.
+
+    tf.summary.scalar and its siblings refuse to work where TensorBoard is not installed. What they
+    write is a TFRecord file of Event messages, and TensorFlow alone can write that: TensorBoard
+    may come when the run is over.
+    """
+
+    def __init__(self, run: Path, first_epoch: int):
+        # TensorBoard reads all files with "tfevents" in their name, in the order of the names.
+        self.file = tf.io.TFRecordWriter(str(run / f"events.out.tfevents.{time.time_ns()}"))
+        self.write(0, file_version="brain.Event:2")
+        # To TensorBoard: what an earlier start of this run told of these epochs no longer counts.
+        start = tf.compat.v1.SessionLog(status=tf.compat.v1.SessionLog.START)
+        self.write(first_epoch, session_log=start)
+
+    def write(self, epoch: int, **content) -> None:
+        event = tf.compat.v1.Event(wall_time=time.time(), step=epoch, **content)
+        self.file.write(event.SerializeToString())
+        self.file.flush()
+
+
+def epoch_summary(record: dict, lr: float, predictions: np.ndarray, dataset: data.Dataset,
+                  first_kernel: np.ndarray) -> tf.compat.v1.Summary:
+    """What TensorBoard shows of an epoch, under names that it groups by their first word.
+
+    record: the epoch's line of metrics.jsonl; predictions: for the validation pictures, (n,);
+    first_kernel: of the network's first layer with weights. The formats are those of TensorBoard's
+    plugins/{scalar,histogram,image}/summary_v2.py.
+    """
+    labels = dataset.valid_labels
+    summary = tf.compat.v1.Summary()
+
+    def add(plugin: str, tag: str, content) -> None:
+        value = summary.value.add(tag=tag, tensor=tf.make_tensor_proto(content))
+        value.metadata.plugin_data.plugin_name = plugin
+
+    scalars = {"training/loss": record["train_loss"], "training/learning_rate": lr,
+               "training/pictures_per_second": record["pictures_per_second"]}
+    scalars |= {f"validation/{name}": record[name]
+                for name in ("mse", "pearson", "best_accuracy", "threshold")}
+    for tag, value in scalars.items():
+        if value is not None:  # an undefined Pearson
+            add("scalars", tag, value)
+
+    for name, label in (("cats", data.CAT), ("dogs", data.DOG)):
+        counts, edges = np.histogram(predictions[labels == label], 20, (0, 1))
+        add("histograms", f"predictions/{name}", np.stack([edges[:-1], edges[1:], counts], axis=1))
+
+    wrong = metrics.mistakes(predictions, labels, record["threshold"])
+    pictures = {"mistakes/cats_called_dogs": dataset.valid_images[wrong[labels[wrong] == data.CAT]],
+                "mistakes/dogs_called_cats": dataset.valid_images[wrong[labels[wrong] == data.DOG]]}
+    pictures = {tag: images[:9] for tag, images in pictures.items()}
+    if first_kernel.ndim == 4:  # of a convolution: (size, size, 3, filters)
+        # A weight of 0 is half bright; one scale for all, up to the largest weight either way.
+        brightness = 127.5 + 127.5 * first_kernel / np.abs(first_kernel).max()
+        pictures["kernels/first_layer"] = brightness.round().astype(np.uint8).transpose(3, 0, 1, 2)
+    for tag, images in pictures.items():
+        if len(images):
+            page = sheet(images)
+            height, width, _ = page.shape
+            add("images", tag, [b"%d" % width, b"%d" % height, tf.io.encode_png(page).numpy()])
+    return summary
+
+
+def sheet(images: np.ndarray) -> np.ndarray:
+    """uint8 (n, height, width, 3) as one picture: in rows, small ones enlarged, white between."""
+    count, height, _, _ = images.shape
+    times = max(1, 64 // height)  # so that each of a kernel's numbers is a square one can see
+    columns = math.ceil(math.sqrt(count))
+    rows = math.ceil(count / columns)
+    images = images.repeat(times, axis=1).repeat(times, axis=2)
+    images = np.pad(images, ((0, rows * columns - count), (0, 4), (0, 4), (0, 0)),
+                    constant_values=255)
+    _, height, width, _ = images.shape
+    images = images.reshape(rows, columns, height, width, 3).swapaxes(1, 2)
+    return images.reshape(rows * height, columns * width, 3)
+
+
+# ---------------------------------------------------------------------------------------------
 # The loop
 # ---------------------------------------------------------------------------------------------
 
@@ -391,11 +474,11 @@ def train_and_evaluate(config: Config, dataset: data.Dataset, run: Path) -> tupl
     """Train for config.epochs, validating after each.
 
     Returns the best epoch's record, and whether Ctrl-C ended the training before its time.
-    Writes into the folder `run`: a line an epoch to metrics.jsonl, and the weights whenever an
-    epoch is the best so far. With these the test pictures, if any, are answered in the end, at
-    the threshold that validation chose: "test" of the record, and test.json. Ctrl-C ends the
-    epoch at the next step; what was reached by then is validated and kept like any epoch. Raises
-    TrainingError when the numbers are not finite.
+    Writes into the folder `run`: a line an epoch to metrics.jsonl, a record an epoch for
+    TensorBoard, and the weights whenever an epoch is the best so far. With these the test
+    pictures, if any, are answered in the end, at the threshold that validation chose: "test" of
+    the record, and test.json. Ctrl-C ends the epoch at the next step; what was reached by then is
+    validated and kept like any epoch. Raises TrainingError when the numbers are not finite.
     """
     network = config.make_network()
     network.scale.measure(dataset.train_images)
@@ -404,6 +487,7 @@ def train_and_evaluate(config: Config, dataset: data.Dataset, run: Path) -> tupl
     optimizer = Adam(network.trainable_variables, config.weight_decay)
     train_step, eval_step = compile_steps(network, optimizer, config)
     checkpoint = tf.train.Checkpoint(network=network)
+    events = EventFile(run, first_epoch=1)
     best = None
 
     with stop_on_ctrl_c() as stop, open(run / "metrics.jsonl", "w") as history:
@@ -423,6 +507,9 @@ def train_and_evaluate(config: Config, dataset: data.Dataset, run: Path) -> tupl
             }
             history.write(json.dumps(record) + "\n")
             history.flush()
+            events.write(epoch, summary=epoch_summary(
+                record, learning_rate(config, epoch / config.epochs), predictions, dataset,
+                network.kernels[0].numpy()))
             print(epoch_line(record, config.epochs), flush=True)
             if best is None or metrics.rank(record) > metrics.rank(best):
                 best = record

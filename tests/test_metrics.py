@@ -53,6 +53,20 @@ def test_accuracy_counts_as_cat_what_exceeds_the_threshold():
     assert metrics.best_accuracy(predictions, labels) == (0.75, 0.0)
 
 
+def test_mistakes_are_what_the_threshold_gets_wrong_the_surest_first():
+    predictions = [0.9, 0.45, 0.2, 0.1, 0.6, 0.35, 0.45]
+    labels = [0, 0, 0, 1, 1, 1, 0]
+    # At 0.4: wrong are three dogs, by 0.9, 0.45 and 0.45, and two cats, by 0.9 and 0.65.
+    assert metrics.mistakes(predictions, labels, 0.4).tolist() == [0, 3, 5, 1, 6]
+    assert metrics.mistakes(predictions, labels, 0.9).tolist() == [3, 5, 4]
+    assert metrics.mistakes([0.9, 0.2], [1, 0], 0.5).tolist() == []
+
+
+def test_mistakes_are_as_many_as_the_accuracy_leaves(pair):
+    for threshold, accuracy in zip(metrics.THRESHOLDS, metrics.accuracies(*pair)):
+        assert len(metrics.mistakes(*pair, threshold)) == round(200 * (1 - accuracy))
+
+
 def test_a_prediction_on_the_threshold_is_a_dog():
     assert metrics.accuracies([0.5], [0])[5] == 1
     assert metrics.accuracies([0.5], [0])[4] == 0

@@ -1,0 +1,150 @@
+"""What TensorBoard is told: read back with TensorFlow, beside metrics.jsonl, NumPy and Pillow."""
+
+import io
+import json
+import sys
+from pathlib import Path
+
+import data
+import numpy as np
+import pytest
+import tensorflow as tf
+import train
+from PIL import Image
+from test_train import tiny_config, tiny_dataset
+
+FIGURES = {"training/loss": "train_loss", "training/pictures_per_second": "pictures_per_second",
+           "validation/mse": "mse", "validation/pearson": "pearson",
+           "validation/best_accuracy": "best_accuracy", "validation/threshold": "threshold"}
+
+
+def read_events(run: Path) -> list:
+    """All events of a run, in the order in which TensorBoard reads them."""
+    return [event for file in sorted(run.glob("*tfevents*"))
+            for event in tf.compat.v1.train.summary_iterator(str(file))]
+
+
+def shown(summary) -> dict:
+    """{(plugin, tag): its array}; of a picture, what Pillow decodes."""
+    values = {}
+    for value in summary.value:
+        plugin, array = value.metadata.plugin_data.plugin_name, tf.make_ndarray(value.tensor)
+        if plugin == "images":
+            width, height, png = array
+            array = np.asarray(Image.open(io.BytesIO(png)))
+            assert array.shape == (int(height), int(width), 3)
+        values[plugin, value.tag] = array
+    assert len(values) == len(summary.value)
+    return values
+
+
+def summary_of(predictions, labels, images=None, threshold=0.5, kernel=np.zeros((4, 2))) -> dict:
+    """What is shown of made predictions."""
+    labels = np.array(labels, np.float32)
+    images = np.zeros((len(labels), 6, 8, 3), np.uint8) if images is None else images
+    dataset = data.Dataset(None, None, [], images, labels, [], None, None, [], [])
+    record = {"train_loss": 0.5, "pictures_per_second": 9.0, "mse": 0.25, "pearson": None,
+              "best_accuracy": 0.5, "threshold": threshold}
+    return shown(train.epoch_summary(record, 1e-3, np.array(predictions, np.float32), dataset,
+                                     kernel))
+
+
+def test_a_runs_figures_are_those_of_metrics_jsonl_an_epoch_a_step(tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, "tensorboard", None)  # to import it would be an error
+    config = tiny_config(epochs=4, schedule="onecycle", lr=1e-3)
+    train.train_and_evaluate(config, tiny_dataset(20), tmp_path)
+    records = [json.loads(line) for line in (tmp_path / "metrics.jsonl").read_text().splitlines()]
+    version, start, *epochs = read_events(tmp_path)
+    assert version.file_version == "brain.Event:2"
+    assert [event.step for event in epochs] == [record["epoch"] for record in records]
+    # Half a wave from 0.2 of all steps on: at 0.25, 0.5, 0.75 and 1 a 16th, 6, 11 and 16 16ths.
+    rates = 1e-3 * (1 + np.cos(np.pi * np.array([1, 6, 11, 16]) / 16)) / 2
+    for event, record, rate in zip(epochs, records, rates, strict=True):
+        values = shown(event.summary)
+        figures = {tag: value for (plugin, tag), value in values.items() if plugin == "scalars"}
+        assert figures.pop("training/learning_rate") == pytest.approx(rate, abs=1e-9)
+        assert figures == {tag: np.float32(record[name]) for tag, name in FIGURES.items()}
+        assert all(value.shape == () for value in figures.values())
+
+
+def test_an_epoch_can_be_seen_as_soon_as_it_is_over(tmp_path, monkeypatch):
+    seen = []
+    monkeypatch.setattr(train, "epoch_line", lambda record, epochs: seen.append(
+        [event.step for event in read_events(tmp_path) if event.HasField("summary")]))
+    train.train_and_evaluate(tiny_config(epochs=3), tiny_dataset(10), tmp_path)
+    assert seen == [[1], [1, 2], [1, 2, 3]]
+
+
+def test_a_second_start_has_a_file_of_its_own_and_takes_back_what_it_will_tell_again(tmp_path):
+    for first_epoch in (1, 3):
+        events = train.EventFile(tmp_path, first_epoch)
+        events.write(first_epoch, summary=tf.compat.v1.Summary())
+    assert len(list(tmp_path.glob("events.out.tfevents.*"))) == 2
+    events = read_events(tmp_path)
+    assert [event.WhichOneof("what") for event in events] == [
+        "file_version", "session_log", "summary"] * 2
+    assert [event.step for event in events] == [0, 1, 1, 0, 3, 3]
+    assert all(event.session_log.status == tf.compat.v1.SessionLog.START for event in events[1::3])
+
+
+def test_the_distributions_count_every_prediction_by_its_class():
+    generator = np.random.default_rng(0)
+    predictions = np.append(generator.random(300), [0, 1, 1]).astype(np.float32)
+    labels = np.append(generator.integers(0, 2, 300), [0, 0, 1])
+    values = summary_of(predictions, labels)
+    for tag, label in (("predictions/cats", 1), ("predictions/dogs", 0)):
+        low, high, counts = values["histograms", tag].T  # (20, 3)
+        np.testing.assert_allclose(low, np.arange(20) / 20)
+        np.testing.assert_allclose(high, np.arange(1, 21) / 20)
+        by_hand = np.zeros(20)
+        for prediction in predictions[labels == label]:
+            by_hand[min(int(prediction * 20), 19)] += 1  # 1 itself belongs to the last
+        np.testing.assert_array_equal(counts, by_hand)
+
+
+def test_an_undefined_pearson_is_left_out():
+    values = summary_of([0.5] * 4, [1, 0, 1, 0])
+    assert {tag for plugin, tag in values if plugin == "scalars"} == {
+        *FIGURES, "training/learning_rate"} - {"validation/pearson"}
+
+
+def test_the_first_kernels_are_shown_enlarged_all_on_one_scale(tmp_path):
+    train.train_and_evaluate(tiny_config(epochs=1), tiny_dataset(10), tmp_path)
+    reader = tf.train.load_checkpoint(str(tmp_path / "weights"))  # of this one epoch
+    kernel = reader.get_tensor("network/layers/1/kernel/.ATTRIBUTES/VARIABLE_VALUE")
+    page = shown(read_events(tmp_path)[-1].summary)["images", "kernels/first_layer"]
+    assert page.shape == (5 * 67, 5 * 67, 3)  # 24 kernels: five in a row, 3 x 21 pixels, a gap of 4
+    for number in range(24):
+        row, column = 67 * (number // 5), 67 * (number % 5)
+        tile = page[row:row + 63, column:column + 63]
+        squares = tile.reshape(3, 21, 3, 21, 3)
+        assert (squares == squares[:, :1, :, :1]).all()  # nothing between the pixels is made up
+        weights = (tile[::21, ::21] / 127.5 - 1) * np.abs(kernel).max()
+        np.testing.assert_allclose(weights, kernel[..., number], atol=np.abs(kernel).max() / 250)
+        assert (page[row + 63:row + 67, column:column + 67] == 255).all()
+        assert (page[row:row + 67, column + 63:column + 67] == 255).all()
+    assert (page[268:, 268:] == 255).all()  # there is no 25th
+
+
+def test_a_network_without_convolutions_has_no_kernels_to_show():
+    assert not any(plugin == "images" for plugin, _ in summary_of([0.9, 0.1], [1, 0]))
+
+
+def test_the_mistakes_are_shown_the_surest_first_nine_of_each_class():
+    # Twelve cats and twelve dogs, each picture of its own grey; the threshold is 0.3.
+    images = np.arange(24, dtype=np.uint8).repeat(70 * 80 * 3).reshape(24, 70, 80, 3)
+    labels = [1] * 12 + [0] * 12
+    predictions = [0.2, 0.1, 0.9, 0.3] + [0.8] * 8 + [0.29] + [0.4 + n / 100 for n in range(11)]
+    values = summary_of(predictions, labels, images, threshold=0.3)
+    cats, dogs = (values["images", f"mistakes/{name}"]
+                  for name in ("cats_called_dogs", "dogs_called_cats"))
+    assert cats.shape == (2 * 74, 2 * 84, 3) and dogs.shape == (3 * 74, 3 * 84, 3)
+    # Each tile's corner tells which picture it is, and the one beyond the last cat is white.
+    np.testing.assert_array_equal(cats[::74, ::84, 0], [[1, 0], [3, 255]])
+    np.testing.assert_array_equal(dogs[::74, ::84, 0], [[23, 22, 21], [20, 19, 18], [17, 16, 15]])
+    assert (cats[:70, :80] == 1).all()
+
+
+def test_without_mistakes_no_picture_is_written():
+    values = summary_of([0.9, 0.1], [1, 0], kernel=np.ones((3, 3, 3, 1), np.float32))
+    assert [tag for plugin, tag in values if plugin == "images"] == ["kernels/first_layer"]
