@@ -400,7 +400,8 @@ def epoch_summary(record: dict, lr: float, predictions: np.ndarray, dataset: dat
         if len(images):
             page = sheet(images)
             height, width, _ = page.shape
-            add("images", tag, [b"%d" % width, b"%d" % height, tf.io.encode_png(page).numpy()])
+            png = tf.io.encode_png(page, compression=1).numpy()  # 4 times faster, 6% larger
+            add("images", tag, [b"%d" % width, b"%d" % height, png])
     return summary
 
 
