@@ -384,14 +384,13 @@ def epoch_summary(record: dict, lr: float, predictions: np.ndarray, dataset: dat
         if value is not None:  # an undefined Pearson
             add("scalars", tag, value)
 
-    for name, label in (("cats", data.CAT), ("dogs", data.DOG)):
+    wrong = metrics.mistakes(predictions, labels, record["threshold"])
+    pictures = {}
+    for name, label, mistake in (("cats", data.CAT, "cats_called_dogs"),
+                                 ("dogs", data.DOG, "dogs_called_cats")):
         counts, edges = np.histogram(predictions[labels == label], 20, (0, 1))
         add("histograms", f"predictions/{name}", np.stack([edges[:-1], edges[1:], counts], axis=1))
-
-    wrong = metrics.mistakes(predictions, labels, record["threshold"])
-    pictures = {"mistakes/cats_called_dogs": dataset.valid_images[wrong[labels[wrong] == data.CAT]],
-                "mistakes/dogs_called_cats": dataset.valid_images[wrong[labels[wrong] == data.DOG]]}
-    pictures = {tag: images[:9] for tag, images in pictures.items()}
+        pictures[f"mistakes/{mistake}"] = dataset.valid_images[wrong[labels[wrong] == label][:9]]
     if first_kernel.ndim == 4:  # of a convolution: (size, size, 3, filters)
         # A weight of 0 is half bright; one scale for all, up to the largest weight either way.
         brightness = 127.5 + 127.5 * first_kernel / np.abs(first_kernel).max()
