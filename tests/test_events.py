@@ -11,11 +11,19 @@ import pytest
 import tensorflow as tf
 import train
 from PIL import Image
-from test_train import tiny_config, tiny_dataset
+from test_train import tiny_config
 
 FIGURES = {"training/loss": "train_loss", "training/pictures_per_second": "pictures_per_second",
            "validation/mse": "mse", "validation/pearson": "pearson",
            "validation/best_accuracy": "best_accuracy", "validation/threshold": "threshold"}
+
+
+def noise(count: int) -> data.Dataset:
+    """`count` pictures to train on and as many others to validate on, of tiny_config's size."""
+    images = np.random.default_rng(0).integers(0, 256, (2 * count, 12, 14, 3), dtype=np.uint8)
+    labels = np.resize([1, 0], 2 * count).astype(np.float32)
+    return data.Dataset(images[count:], labels[count:], [], images[:count], labels[:count], [],
+                        images[:0], labels[:0], [], [])
 
 
 def read_events(run: Path) -> list:
@@ -52,7 +60,7 @@ def summary_of(predictions, labels, images=None, threshold=0.5, kernel=np.zeros(
 def test_a_runs_figures_are_those_of_metrics_jsonl_an_epoch_a_step(tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "tensorboard", None)  # to import it would be an error
     config = tiny_config(epochs=4, schedule="onecycle", lr=1e-3)
-    train.train_and_evaluate(config, tiny_dataset(20), tmp_path)
+    train.train_and_evaluate(config, noise(20), tmp_path)
     records = [json.loads(line) for line in (tmp_path / "metrics.jsonl").read_text().splitlines()]
     version, start, *epochs = read_events(tmp_path)
     assert version.file_version == "brain.Event:2"
@@ -71,7 +79,7 @@ def test_an_epoch_can_be_seen_as_soon_as_it_is_over(tmp_path, monkeypatch):
     seen = []
     monkeypatch.setattr(train, "epoch_line", lambda record, epochs: seen.append(
         [event.step for event in read_events(tmp_path) if event.HasField("summary")]))
-    train.train_and_evaluate(tiny_config(epochs=3), tiny_dataset(10), tmp_path)
+    train.train_and_evaluate(tiny_config(epochs=3), noise(10), tmp_path)
     assert seen == [[1], [1, 2], [1, 2, 3]]
 
 
@@ -111,7 +119,7 @@ def test_an_undefined_pearson_is_left_out():
 def test_the_first_kernels_are_shown_enlarged_all_on_one_scale(tmp_path, monkeypatch):
     network = tiny_config().make_network()
     monkeypatch.setattr(train.Config, "make_network", lambda config: network)
-    train.train_and_evaluate(tiny_config(epochs=2, lr=0.01), tiny_dataset(10), tmp_path)
+    train.train_and_evaluate(tiny_config(epochs=2, lr=0.01), noise(10), tmp_path)
     kernel = network.kernels[0].numpy()  # as the last epoch left it
     before, page = (shown(event.summary)["images", "kernels/first_layer"]
                     for event in read_events(tmp_path)[-2:])
