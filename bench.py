@@ -76,8 +76,6 @@ def our_training(arch: str, dtype: str) -> Iterator[dict]:
     Beside it those of the compiled step alone, always on the same batch. The two take turns as
     well: the machine changes its speed by more than they differ.
     """
-    import threading
-
     import train  # before tensorflow: models.py sets what that reads
     import tensorflow as tf
     config = our_config(arch, dtype)
@@ -91,7 +89,9 @@ def our_training(arch: str, dtype: str) -> Iterator[dict]:
         seconds = {"ours": 0.0, "our step alone": 0.0}
         for half in (1, 2):
             started = time.perf_counter()
-            train.train_epoch(train_step, dataset, config, 2 * turn + half, threading.Event())
+            progress = train.Progress(config.seed, 2 * turn + half)
+            for _ in train.train_epoch(train_step, dataset, config, progress):
+                pass
             trained = time.perf_counter()
             for _ in range(STEPS[arch]):
                 loss = train_step(*batch, lr)
@@ -197,7 +197,6 @@ def keras_loading(folder: str) -> Iterator[float]:
 def our_memory(arch: str, dtype: str) -> Iterator[dict]:
     """A training process with 4096 + 1024 pictures, an epoch's validation and its saved weights."""
     import dataclasses
-    import threading
 
     import train  # before tensorflow: models.py sets what that reads
     import tensorflow as tf
@@ -210,9 +209,10 @@ def our_memory(arch: str, dtype: str) -> Iterator[dict]:
     with tempfile.TemporaryDirectory() as run:
         after = {}
         for epoch in range(1, 11):
-            train.train_epoch(train_step, part, config, epoch, threading.Event())
+            for _ in train.train_epoch(train_step, part, config, train.Progress(0, epoch)):
+                pass
             train.predict(eval_step, valid if epoch == 1 else valid[:64], config.batch_size)
-            train.write_weights(tf.train.Checkpoint(network=network), Path(run))
+            train.write_checkpoint(tf.train.Checkpoint(network=network), Path(run, "best"))
             after[epoch] = {**memory(), "traces": train_step.experimental_get_tracing_count()
                             + eval_step.experimental_get_tracing_count()}
     yield after
@@ -231,6 +231,38 @@ def keras_memory(arch: str, dtype: str, settings: dict, tuned: bool) -> Iterator
             model.save_weights(Path(run, "best.weights.h5"))
             after[epoch] = memory()
     yield after
+
+
+def our_saving(arch: str, dtype: str) -> Iterator[dict]:
+    """Seconds of an epoch of 4096 pictures, from some of its steps, and of all that it saves.
+
+    A checkpoint within it whenever train.py has paused long enough, one at its end, and the
+    weights, as if every epoch were the best so far.
+    """
+    import train  # before tensorflow: models.py sets what that reads
+    import tensorflow as tf
+    config = our_config(arch, dtype)
+    network = config.make_network()
+    optimizer, progress = train.Adam(network.trainable_variables), train.Progress(config.seed)
+    train_step, _ = train.compile_steps(network, optimizer, config)
+    weights = tf.train.Checkpoint(network=network)
+    everything = tf.train.Checkpoint(network=network, adam=optimizer, progress=progress)
+    images, labels = map(tf.constant, made_pictures(config.batch_size))
+    with tempfile.TemporaryDirectory(dir=Path.cwd()) as folder:  # where runs/ would be
+        while True:
+            started = time.perf_counter()
+            for _ in range(STEPS[arch]):
+                loss = train_step(images, labels, config.lr)
+            float(loss)
+            trained = time.perf_counter()
+            train.write_checkpoint(weights, Path(folder, "best"))
+            written = time.perf_counter()
+            progress.epoch += 1
+            train.save(everything, Path(folder))
+            once = time.perf_counter() - written
+            epoch = (trained - started) * 4096 / (STEPS[arch] * config.batch_size)
+            within = epoch // ((train.SAVE_PAUSE + 1) * once)
+            yield {"epoch": epoch, "saving": (within + 1) * once + written - trained}
 
 
 def memory() -> dict[str, int]:
@@ -474,6 +506,20 @@ def bench_memory(console: Console, facts: dict, rounds: int) -> dict:
     return results
 
 
+def bench_checkpoint(console: Console, facts: dict, rounds: int) -> dict:
+    """What share of an epoch of 4096 pictures goes into checkpoints."""
+    results, rows = {}, []
+    for arch in facts["settings"]:
+        side = functools.partial(our_saving, arch, facts["dtype"])
+        figures = results[arch] = take_turns({"ours": side}, rounds)
+        shares = 100 * np.divide(figures["saving"], figures["epoch"])
+        rows.append([arch, *(f"{np.median(figures[part]):.2f}" for part in ("epoch", "saving")),
+                     *spread(shares)])
+    print_table(console, f"an epoch of 4096 pictures in {facts['dtype']}, and saving in it",
+                ["network", "epoch, s", "saving, s", "% of it", "lowest", "highest"], rows)
+    return results
+
+
 def bench_start(console: Console, facts: dict, rounds: int) -> dict:
     """Seconds from a cold `python train.py` to the end of its first step and what follows it."""
     figures = take_turns({"python train.py": cold_start}, rounds)
@@ -484,7 +530,7 @@ def bench_start(console: Console, facts: dict, rounds: int) -> dict:
 
 
 PARTS = {"training": bench_training, "loading": bench_loading, "memory": bench_memory,
-         "start": bench_start}
+         "checkpoint": bench_checkpoint, "start": bench_start}
 
 
 def define_flags() -> None:
@@ -524,7 +570,7 @@ def measure(parts: list[str], networks: list[str], rounds: int, json_file: str |
                **{name: metadata.version(name) for name in ("tensorflow", "keras", "numpy")},
                "python": platform.python_version()}
     facts = {}
-    if {"training", "memory"} & set(parts):
+    if {"training", "memory", "checkpoint"} & set(parts):
         facts = once(functools.partial(facts_of_train, networks))
         machine["train.py takes"] = facts["dtype"]
     console.print(", ".join(f"{name} {value}" for name, value in machine.items()))

@@ -475,14 +475,18 @@ def load_network(run: Path) -> Network:
         network = Network(config["arch"], tuple(config["input_size"]), config["kernel_size"],
                           config["stride"], config["pooling"], config["scaling"], config["init"],
                           config["seed"], config["dropout"], config["dtype"])
-        tf.train.Checkpoint(network=network).read(str(run / "weights")).assert_consumed()
     except OSError as error:
         raise ValueError(f"{run} is not the folder of a run: {error.filename}: "
                          f"{error.strerror}") from error
     except (json.JSONDecodeError, KeyError, TypeError) as error:
         raise ValueError(f"{run} is damaged: its config.json is not what train.py writes "
                          f"({type(error).__name__}: {error})") from error
-    except (tf.errors.OpError, AssertionError) as error:
+    try:
+        best = max(run.glob("best/epoch-*"), default=run / "best")  # two while one is replaced
+        status = tf.train.Checkpoint(network=network).read(str(best / "checkpoint"))
+        status.expect_partial()  # complaints come from here, not from TensorFlow's log
+        status.assert_consumed()
+    except (tf.errors.OpError, IndexError, ValueError, AssertionError) as error:
         raise ValueError(f"{run} is damaged: its weights are missing or not of this "
                          f"{network.name}; train it again") from error
     return network

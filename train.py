@@ -3,26 +3,30 @@
     python train.py --arch=conv2_fc512 --lr=1e-5    # the article's best network
     python train.py --arch=mlp                      # its baseline, which learns nothing
     python train.py --arch=conv1 --data_dir=PHOTOS --epochs=3 --scaling=unit
+    python train.py --resume=runs/conv1-1           # go on with a run that was interrupted
 
 Without photographs in data/ it trains on the drawn pictures in sample/. Each epoch prints a line:
 the loss trained on, and on the validation pictures the mean squared error, the Pearson
 correlation, and the best accuracy of ten thresholds. A run leaves its folder runs/NAME:
-config.json, metrics.jsonl (an epoch a line), the weights of its best epoch, the same epochs for
-TensorBoard and, with --test_size, test.json. What the article does not have (--schedule, --flip,
---shift, --dropout …) is off unless asked for.
+config.json, metrics.jsonl (an epoch a line), the same epochs for TensorBoard, best/ (the weights
+of its best epoch), checkpoints/ (what --resume goes on from) and, with --test_size, test.json.
+What the article does not have (--schedule, --flip, --shift, --dropout …) is off unless asked for.
 """
 
 import contextlib
 import dataclasses
+import fcntl
 import functools
+import hashlib
 import json
 import math
 import os
 import platform
+import re
+import shlex
 import shutil
 import signal
 import sys
-import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -101,6 +105,9 @@ DTYPE = flags.DEFINE_enum(
     "both on this machine and takes the faster")
 NAME = flags.DEFINE_string("name", None, "the run's folder in --runs_dir [ARCH-1, ARCH-2 …]")
 RUNS_DIR = flags.DEFINE_string("runs_dir", "runs", "where the folders of runs go")
+RESUME = flags.DEFINE_string(
+    "resume", None, "the folder of a run to go on with, from its newest checkpoint and as it was "
+    "begun: only --epochs and, if the pictures were moved, --data_dir can be given beside it")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -443,42 +450,68 @@ class TrainingError(ArithmeticError):
     """The numbers ran away; as one sentence that says where, and what to try."""
 
 
-def train_epoch(train_step: Callable, dataset: data.Dataset, config: Config, epoch: int,
-                stop: threading.Event) -> tuple[float, int]:
-    """One pass over the training pictures (a tensor), or the part of it until `stop` is set.
+@dataclasses.dataclass(eq=False)
+class Progress(tf.train.experimental.PythonState):
+    """How far a run has come: what its checkpoints hold besides the network and Adam's variables.
 
-    Returns the mean loss and the number of pictures seen. Raises TrainingError for a loss that is
-    not finite.
+    With the configuration and the pictures it decides all that follows: order, augmentation and
+    dropout are functions of seed and step.
     """
-    count = len(dataset.train_images)
+
+    seed: int
+    epoch: int = 1         # the one under way
+    step: int = 0          # how many of its steps are done
+    loss_sum: float = 0.0  # over the pictures of these steps
+    seconds: float = 0.0   # that these steps took
+    history: list[dict] = dataclasses.field(default_factory=list)  # a record for each epoch before
+
+    def serialize(self) -> str:
+        return json.dumps(dataclasses.asdict(self))
+
+    def deserialize(self, text: bytes) -> None:
+        vars(self).update(json.loads(text))
+
+    @property
+    def best(self) -> dict | None:
+        """The record of the best epoch, the first of equal ones."""
+        return max(self.history, key=metrics.rank, default=None)
+
+
+def train_epoch(train_step: Callable, dataset: data.Dataset, config: Config,
+                progress: Progress) -> Iterator[None]:
+    """What `progress` leaves to do of its epoch, over the training pictures (a tensor).
+
+    Yields after each step, when progress counts it: then it can be saved, or left. Raises
+    TrainingError for a loss that is not finite.
+    """
+    epoch, count = progress.epoch, len(dataset.train_images)
     steps = math.ceil(count / config.batch_size)
-    loss_sum, seen = 0.0, 0
     with data.progress_bar(f"epoch {epoch}/{config.epochs}", count) as advance:
         for step, batch in enumerate(batches(count, config.batch_size, config.seed, epoch), 1):
-            lr = learning_rate(config, ((epoch - 1) * steps + step - 0.5)
-                               / (config.epochs * steps))
-            loss = float(train_step(tf.gather(dataset.train_images, batch),
-                                    tf.gather(dataset.train_labels, batch), lr))
-            if not math.isfinite(loss):
-                raise TrainingError(f"the loss is {loss} at epoch {epoch}, step {step}: "
-                                    f"{what_to_try(config)}")
-            loss_sum += loss * len(batch)
-            seen += len(batch)
+            if step > progress.step:
+                lr = learning_rate(config, ((epoch - 1) * steps + step - 0.5)
+                                   / (config.epochs * steps))
+                loss = float(train_step(tf.gather(dataset.train_images, batch),
+                                        tf.gather(dataset.train_labels, batch), lr))
+                if not math.isfinite(loss):
+                    raise TrainingError(f"the loss is {loss} at epoch {epoch}, step {step}: "
+                                        f"{what_to_try(config)}")
+                progress.loss_sum += loss * len(batch)
+                progress.step = step
+                yield
             advance(len(batch))
-            if stop.is_set():
-                break
-    return loss_sum / seen, seen
 
 
-def train_and_evaluate(config: Config, dataset: data.Dataset, run: Path) -> tuple[dict, bool]:
-    """Train for config.epochs, validating after each.
+def train_and_evaluate(config: Config, dataset: data.Dataset,
+                       run: Path) -> tuple[dict | None, int | None]:
+    """Train for config.epochs, validating after each; from the folder's newest checkpoint on.
 
-    Returns the best epoch's record, and whether Ctrl-C ended the training before its time.
-    Writes into the folder `run`: a line an epoch to metrics.jsonl, a record an epoch for
-    TensorBoard, and the weights whenever an epoch is the best so far. With these the test
-    pictures, if any, are answered in the end, at the threshold that validation chose: "test" of
-    the record, and test.json. Ctrl-C ends the epoch at the next step; what was reached by then is
-    validated and kept like any epoch. Raises TrainingError when the numbers are not finite.
+    Returns the best epoch's record, and the signal that ended the training before its time, if
+    one did. Writes into the folder `run`: a line an epoch to metrics.jsonl, a record an epoch for
+    TensorBoard, the weights of the best epoch to best/, and all it takes to go on to checkpoints/.
+    With the best weights the test pictures, if any, are answered in the end, at the threshold
+    that validation chose: "test" of the record, and test.json. Raises TrainingError when the
+    numbers are not finite, and ValueError for checkpoints that cannot be used.
     """
     network = config.make_network()
     network.scale.measure(dataset.train_images)
@@ -486,43 +519,58 @@ def train_and_evaluate(config: Config, dataset: data.Dataset, run: Path) -> tupl
     dataset = dataclasses.replace(dataset, train_images=tf.constant(dataset.train_images))
     optimizer = Adam(network.trainable_variables, config.weight_decay)
     train_step, eval_step = compile_steps(network, optimizer, config)
-    checkpoint = tf.train.Checkpoint(network=network)
-    events = EventFile(run, first_epoch=1)
-    best = None
+    progress = Progress(config.seed)
+    weights = tf.train.Checkpoint(network=network)
+    everything = tf.train.Checkpoint(network=network, adam=optimizer, progress=progress)
+    restore(everything, run, config)
+    (run / "metrics.jsonl").touch()
+    events = EventFile(run, progress.epoch)
+    save_at = time.perf_counter() + FIRST_SAVE
 
-    with stop_on_ctrl_c() as stop, open(run / "metrics.jsonl", "w") as history:
-        for epoch in range(1, config.epochs + 1):
-            started = time.perf_counter()
-            loss, seen = train_epoch(train_step, dataset, config, epoch, stop)
+    with heed_signals() as received:
+        while progress.epoch <= config.epochs and not received:
+            epoch, started = progress.epoch, time.perf_counter() - progress.seconds
+            for _ in train_epoch(train_step, dataset, config, progress):
+                if received or time.perf_counter() > save_at:
+                    progress.seconds = time.perf_counter() - started
+                    save_at = save(everything, run)
+                if received:
+                    return progress.best, received[0]
             trained = time.perf_counter()
             predictions = predict(eval_step, dataset.valid_images, config.batch_size)
             if not np.isfinite(predictions).all():
                 raise TrainingError(f"the predictions after epoch {epoch} are not finite: "
                                     f"{what_to_try(config)}")
+            seen = len(dataset.train_images)
             record = {
-                "epoch": epoch, "pictures": seen, "train_loss": loss,
+                "epoch": epoch, "pictures": seen, "train_loss": progress.loss_sum / seen,
                 **metrics.measure(predictions, dataset.valid_labels),
                 "seconds": round(time.perf_counter() - started, 2),
                 "pictures_per_second": round(seen / (trained - started), 1),
             }
-            history.write(json.dumps(record) + "\n")
-            history.flush()
+            progress.epoch, progress.step = epoch + 1, 0
+            progress.loss_sum = progress.seconds = 0.0
+            progress.history.append(record)
+            # In this order: whenever it is cut short, what the checkpoint tells of is there.
+            if progress.best is record:
+                write_checkpoint(weights, best_folder(run, record))
+            write_text(run / "metrics.jsonl",
+                       "".join(json.dumps(record) + "\n" for record in progress.history))
             events.write(epoch, summary=epoch_summary(
                 record, learning_rate(config, epoch / config.epochs), predictions, dataset,
                 network.kernels[0].numpy()))
+            save_at = save(everything, run)
             print(epoch_line(record, config.epochs), flush=True)
-            if best is None or metrics.rank(record) > metrics.rank(best):
-                best = record
-                write_weights(checkpoint, run)
-            if stop.is_set():
-                break
 
+    if received:
+        return progress.best, received[0]
+    best = dict(progress.best)
     if len(dataset.test_images):
-        checkpoint.read(str(run / "weights"))
+        weights.read(str(best_folder(run, best) / "checkpoint")).assert_consumed()
         predictions = predict(eval_step, dataset.test_images, config.batch_size)
         best["test"] = metrics.measure_at(best["threshold"], predictions, dataset.test_labels)
-        (run / "test.json").write_text(json.dumps(best["test"]) + "\n")
-    return best, stop.is_set()
+        write_text(run / "test.json", json.dumps(best["test"]) + "\n")
+    return best, None
 
 
 def what_to_try(config: Config) -> str:
@@ -531,26 +579,115 @@ def what_to_try(config: Config) -> str:
 
 
 @contextlib.contextmanager
-def stop_on_ctrl_c() -> Iterator[threading.Event]:
-    """Yields an event that the first Ctrl-C sets; a second one stops the program at once."""
-    stop = threading.Event()
+def heed_signals() -> Iterator[list[int]]:
+    """Yields a list that gets the first Ctrl-C or SIGTERM; a second ends the program at once."""
+    received = []
 
     def handle(signum, frame):
-        stop.set()
-        signal.signal(signal.SIGINT, before)
-        print("\nCtrl-C: finishing with what was reached (once more to stop at once)", flush=True)
+        received.append(signum)
+        for each in before:
+            signal.signal(each, signal.SIG_DFL)
+        # Not print, which could have been interrupted in the middle of a line.
+        os.write(1, b"\nfinishing the step and saving (once more to stop at once)\n")
 
-    before = signal.signal(signal.SIGINT, handle)
+    before = {each: signal.signal(each, handle) for each in (signal.SIGINT, signal.SIGTERM)}
     try:
-        yield stop
+        yield received
     finally:
-        signal.signal(signal.SIGINT, before)
+        for each, handler in before.items():
+            signal.signal(each, handler)
 
 
-def write_weights(checkpoint: tf.train.Checkpoint, run: Path) -> None:
-    """The network's variables to run/weights.*; the old ones stay until the new are written."""
-    for file in Path(checkpoint.write(str(run / "new-weights"))).parent.glob("new-weights.*"):
-        file.replace(run / file.name.removeprefix("new-"))
+# ---------------------------------------------------------------------------------------------
+# Checkpoints: what survives
+#
+# A run may be killed at any moment, also while it writes. So whatever is written first gets
+# another name, and its own when it is whole: the system renames at once or not at all. (tf.train.
+# CheckpointManager also keeps the newest few; but it leaves what a killed process had begun, and
+# would keep a damaged newest checkpoint and delete the whole one before it.)
+# ---------------------------------------------------------------------------------------------
+
+FIRST_SAVE = 60  # seconds after which an epoch that is still under way is saved for the first time
+SAVE_PAUSE = 60  # then so many times as long as saving took: it costs less than two percent
+
+
+def save(everything: tf.train.Checkpoint, run: Path) -> float:
+    """Write a checkpoint of a run; returns when, on time.perf_counter, the next one is due.
+
+    The one before is kept, in case that this one gets damaged; older ones go.
+    """
+    started = time.perf_counter()
+    progress = everything.progress
+    folder = run / "checkpoints" / f"epoch-{progress.epoch:06}-step-{progress.step:06}"
+    write_checkpoint(everything, folder)
+    others = sorted(run.glob("checkpoints/epoch-*"))
+    before = [other for other in others if other < folder][-1:]  # what is after it was damaged
+    best = progress.best and best_folder(run, progress.best)
+    others += [other for other in run.glob("best/epoch-*")  # a killed run's may be ahead
+               if other != best and other < run / "best" / f"epoch-{progress.epoch:06}"]
+    for other in others:
+        if other not in (folder, *before):
+            shutil.rmtree(other)
+    ended = time.perf_counter()
+    return ended + SAVE_PAUSE * (ended - started)
+
+
+def best_folder(run: Path, record: dict) -> Path:
+    return run / "best" / f"epoch-{record['epoch']:06}"
+
+
+def write_checkpoint(checkpoint: tf.train.Checkpoint, folder: Path) -> None:
+    """Write a checkpoint into `folder`, whole or not at all."""
+    unfinished = folder.parent / "unfinished"
+    shutil.rmtree(unfinished, ignore_errors=True)  # a killed process's
+    try:
+        checkpoint.write(str(unfinished / "checkpoint"))
+        shutil.rmtree(folder, ignore_errors=True)  # of the same step, but damaged or outdated
+        unfinished.rename(folder)
+    finally:
+        shutil.rmtree(unfinished, ignore_errors=True)  # a full disk needs the room
+
+
+def write_text(file: Path, text: str) -> None:
+    """Write a file, whole or not at all."""
+    unfinished = file.with_name(file.name + ".unfinished")
+    unfinished.write_text(text)
+    unfinished.replace(file)
+
+
+def restore(everything: tf.train.Checkpoint, run: Path, config: Config) -> None:
+    """Read the run's newest whole checkpoint, if it has any, and say so.
+
+    TensorFlow compares what it reads with a checksum for every variable: damage is noticed, and
+    the checkpoint before is taken. Raises ValueError if that is of no use either, or if the
+    checkpoints are of another run.
+    """
+    folders = sorted(run.glob("checkpoints/epoch-*"), reverse=True)
+    for folder in folders:
+        try:
+            status = everything.read(str(folder / "checkpoint"))
+            status.expect_partial()  # complaints come from here, not from TensorFlow's log
+            status.assert_consumed()
+            progress = everything.progress
+            if progress.seed != config.seed:
+                raise ValueError
+        except (tf.errors.OpError, IndexError):
+            print(f"{folder} is damaged" + ": trying the one before" * (folder != folders[-1]))
+        except (ValueError, AssertionError) as error:
+            raise ValueError(f"{folder} is of another run: it does not fit the {config.arch} with "
+                             f"--seed={config.seed} of {run}/config.json; put the right one back"
+                             ) from error
+        else:
+            if progress.epoch > config.epochs:
+                print(f"{run} is finished: its {config.epochs} epochs are trained; a larger "
+                      "--epochs adds to them", flush=True)
+            else:
+                print(f"{run} goes on in epoch {progress.epoch}, after step {progress.step}",
+                      flush=True)
+            return
+    if folders:
+        raise ValueError(f"{run} cannot go on: none of its checkpoints can be read; the weights "
+                         "of its best epoch are in its best/")
 
 
 # ---------------------------------------------------------------------------------------------
@@ -578,6 +715,35 @@ def make_run_folder(runs_dir: Path, name: str | None, arch: str) -> Path:
     return runs_dir / name
 
 
+@contextlib.contextmanager
+def alone_in(run: Path) -> Iterator[None]:
+    """Keeps every other train.py out of the run's folder, as long as this one lives.
+
+    Raises ValueError if one is in it, or if nothing can be written there.
+    """
+    try:
+        file = open(run / ".lock", "w")
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)  # the system lets go of a dead one's
+    except BlockingIOError:
+        raise ValueError(f"{run} is in use: another train.py is at work in it; wait until it has "
+                         "ended, or interrupt it") from None
+    except OSError as error:
+        raise ValueError(f"{run} cannot be written to ({error.strerror}): make it writable, or go "
+                         "on with a copy of it") from error
+    with file:
+        yield
+
+
+def digest(dataset: data.Dataset) -> str:
+    """A number that only the same pictures in the same order and the same parts have."""
+    sha256 = hashlib.sha256()
+    for array in (dataset.train_images, dataset.train_labels, dataset.valid_images,
+                  dataset.valid_labels, dataset.test_images, dataset.test_labels):
+        sha256.update(str(array.shape).encode())
+        sha256.update(array)
+    return sha256.hexdigest()
+
+
 def write_config(run: Path, config: Config, folder: Path, dataset: data.Dataset) -> None:
     """config.json: what the run's numbers follow from."""
     record = {
@@ -587,6 +753,8 @@ def write_config(run: Path, config: Config, folder: Path, dataset: data.Dataset)
             "bundled_sample": folder.resolve() == data.SAMPLE.resolve(),
             "train_size": len(dataset.train_files), "valid_size": len(dataset.valid_files),
             "test_size": len(dataset.test_files),
+            "sizes_asked_for": [TRAIN_SIZE.value, VALID_SIZE.value, TEST_SIZE.value],
+            "digest": digest(dataset),
             "skipped": [{"file": str(file), "reason": reason} for file, reason in dataset.skipped],
         },
         "command": sys.argv,
@@ -594,7 +762,7 @@ def write_config(run: Path, config: Config, folder: Path, dataset: data.Dataset)
                      "numpy": np.__version__, "pillow": PIL.__version__},
         "machine": {"processor": platform.machine(), "cores": os.cpu_count()},
     }
-    (run / "config.json").write_text(json.dumps(record, indent=2) + "\n")
+    write_text(run / "config.json", json.dumps(record, indent=2) + "\n")
 
 
 def check_memory(network: models.Network, config: Config, count: int) -> None:
@@ -666,7 +834,7 @@ def print_end(best: dict, run: Path) -> None:
               f"accuracy {test['accuracy']:.1%}, MSE {test['mse']:.4f}, "
               f"Pearson {metrics.pearson_text(test['pearson'])}")
     files = ["config.json", "metrics.jsonl"] + ["test.json"] * ("test" in best)
-    print(f"{run}/: {', '.join(files)}, weights (of the best epoch)")
+    print(f"{run}/: {', '.join(files)}, best/ (the best epoch's weights), checkpoints/")
 
 
 def run_from_flags() -> None:
@@ -681,19 +849,105 @@ def run_from_flags() -> None:
     if config.dtype == "auto":
         config = dataclasses.replace(config, dtype=faster_dtype())
     run = make_run_folder(Path(RUNS_DIR.value), NAME.value, config.arch)
-    try:
-        dataset = data.load_dataset(pictures, TRAIN_SIZE.value, VALID_SIZE.value, config.seed,
-                                    config.input_size, TEST_SIZE.value)
-        write_config(run, config, folder, dataset)
-    except BaseException:
-        shutil.rmtree(run)  # a run that never began leaves no folder behind
-        raise
+    with alone_in(run):
+        try:
+            dataset = data.load_dataset(pictures, TRAIN_SIZE.value, VALID_SIZE.value, config.seed,
+                                        config.input_size, TEST_SIZE.value)
+            write_config(run, config, folder, dataset)
+        except BaseException:
+            shutil.rmtree(run)  # a run that never began leaves no folder behind
+            raise
+        print_start(config, sketch, folder, dataset, run)
+        finish(config, dataset, run)
 
-    print_start(config, sketch, folder, dataset, run)
-    best, interrupted = train_and_evaluate(config, dataset, run)
+
+def resume(run: Path) -> None:
+    """From the folder of a run that was interrupted to a finished run.
+
+    Its configuration and its pictures are the run's own. Raises ValueError, with the reason and
+    before anything is changed, when they are not to be had or another flag was given.
+    """
+    others = [f"--{name}" for name in flags.FLAGS
+              if flags.FLAGS[name].present and name not in ("resume", "epochs", "data_dir")]
+    if others:
+        raise ValueError(f"{', '.join(others)} cannot be given with --resume: a run goes on as it "
+                         "was begun; only --epochs can change, and --data_dir if its pictures "
+                         "were moved")
+    try:
+        record = json.loads((run / "config.json").read_text())
+        begun = Config(**{**record["config"], "input_size": tuple(record["config"]["input_size"])})
+        known = record["data"]
+        train_size, valid_size, test_size = known["sizes_asked_for"]
+        folder = data.SAMPLE if known["bundled_sample"] else Path(known["folder"])
+        skipped = [(Path(file["file"]).name, file["reason"]) for file in known["skipped"]]
+        with tf.Graph().as_default():  # shapes only
+            sketch = begun.make_network()
+    except OSError as error:
+        raise ValueError(f"--resume={run} is not the folder of a run: {error.filename}: "
+                         f"{error.strerror}") from error
+    except (ValueError, KeyError, TypeError) as error:
+        raise ValueError(f"--resume={run} is damaged: its config.json is not what train.py writes "
+                         f"({type(error).__name__}: {error})") from error
+
+    history = run / "metrics.jsonl"
+    epochs = len(history.read_text().splitlines()) if history.exists() else 0
+    config = dataclasses.replace(begun, epochs=EPOCHS.value or begun.epochs)
+    if config.epochs < epochs:
+        raise ValueError(f"--epochs={config.epochs}: {run} has {epochs} behind it already; give a "
+                         "larger number, or none")
+    if not list(run.glob("checkpoints/epoch-*")):
+        if epochs > 1:  # the first line is written just before the first checkpoint
+            raise ValueError(f"{run} cannot go on: its checkpoints/ are gone; train it again")
+        print(f"{run} has no checkpoint yet: it begins again")
+
+    with alone_in(run):
+        if not flags.FLAGS["data_dir"].using_default_value:
+            folder = Path(data.DATA_DIR.value)
+        try:
+            _, pictures = data.choose_pictures(str(folder), typed=True)
+            count = data.check_sizes(pictures, train_size, valid_size, test_size)
+            check_memory(sketch, config, count)
+            dataset = data.load_dataset(pictures, train_size, valid_size, config.seed,
+                                        config.input_size, test_size)
+        except data.DataError as error:
+            raise ValueError(f"{run} cannot go on: {error}; if its pictures were moved, say where "
+                             "with --data_dir") from error
+        if digest(dataset) != known["digest"]:
+            broken = [f"{file} is broken ({reason}); " for file, reason in dataset.skipped
+                      if (file.name, reason) not in skipped]
+            raise ValueError(
+                f"{run} cannot go on: the pictures in {folder} are not those it was begun with; "
+                f"{''.join(broken[:1])}put them back, or say with --data_dir where they are")
+        record["config"]["epochs"], known["folder"] = config.epochs, str(folder.resolve())
+        write_text(run / "config.json", json.dumps(record, indent=2) + "\n")
+        if config.epochs != begun.epochs and config.schedule == "onecycle":
+            print(f"from here on the learning rate follows the cycle of {config.epochs} epochs, "
+                  f"not of {begun.epochs}: a run begun with --epochs={config.epochs} would have "
+                  "other numbers")
+        finish(config, dataset, run)
+
+
+def finish(config: Config, dataset: data.Dataset, run: Path) -> None:
+    """Train from where the run is to its end; whatever gets in the way, say how to go on."""
+    go_on = f"python train.py --resume={shlex.quote(str(run))}"
+    try:
+        best, received = train_and_evaluate(config, dataset, run)
+    except (OSError, tf.errors.OpError) as error:
+        raise OSError(f"{what_happened(error)}; all that was saved before is whole: put that "
+                      f"right and go on with {go_on}") from error
+    if received:
+        print(f"saved; go on with {go_on}")
+        sys.exit(128 + received)
     print_end(best, run)
-    if interrupted:
-        sys.exit(130)
+
+
+def what_happened(error: OSError | tf.errors.OpError) -> str:
+    """One phrase for what the system or TensorFlow said."""
+    if isinstance(error, OSError):
+        return f"{error.filename}: {error.strerror}" if error.filename else str(error)
+    # No memory for a step, no room for a checkpoint … without the names of TensorFlow's insides.
+    return "TensorFlow gave up: " + re.sub(r"^\{\{.*?\}\} | \[Op:\w+\]$", "",
+                                           error.message.splitlines()[0])
 
 
 def main(argv: list[str]) -> None:
@@ -701,16 +955,18 @@ def main(argv: list[str]) -> None:
     if argv[1:]:
         sys.exit(f"train.py takes flags only, not {argv[1]!r}: see python train.py --help")
     sys.stdout.reconfigure(errors="backslashreplace")  # a file's name need not be Unicode
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # tidies up, as Ctrl-C does
     try:
-        run_from_flags()
+        if RESUME.value is None:
+            run_from_flags()
+        else:
+            resume(Path(RESUME.value))
     except (ValueError, TrainingError) as error:
         sys.exit(str(error))
-    except OSError as error:
-        sys.exit(f"{error.filename}: {error.strerror}" if error.filename else str(error))
+    except (OSError, tf.errors.OpError) as error:
+        sys.exit(what_happened(error))
     except MemoryError as error:
         sys.exit(f"this machine's memory does not suffice: {error}")
-    except tf.errors.OpError as error:  # no memory for a step, no room for the weights
-        sys.exit(f"TensorFlow gave up: {error.message.splitlines()[0]}")
     except KeyboardInterrupt:
         sys.exit(130)
 

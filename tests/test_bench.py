@@ -124,6 +124,24 @@ def test_training_with_many_pictures_is_traced_once(monkeypatch):
     assert after[10]["peak"] >= after[10]["now"] > 5120 * 94 * 125 * 3
 
 
+def test_saving_is_timed_beside_an_epoch_of_4096_pictures(two_steps, clock, tmp_path, monkeypatch):
+    import train
+    monkeypatch.chdir(tmp_path)
+    # Two steps of 32 pictures in 2 s: 128 s an epoch. The weights take 2 s; a checkpoint, which
+    # looks at the clock twice itself, 6 s.
+    assert next(bench.our_saving("conv1", "float32")) == {"epoch": 128, "saving": 2 + 6}
+    monkeypatch.setattr(train, "SAVE_PAUSE", 3)  # one each 6 + 18 s: five within the epoch
+    assert next(bench.our_saving("conv1", "float32")) == {"epoch": 128, "saving": 2 + 6 * 6}
+
+
+def test_the_cost_of_saving_is_told_as_a_share(monkeypatch, capsys):
+    monkeypatch.setattr(bench, "take_turns", lambda sides, rounds: {
+        "epoch": [50.0, 50.0, 50.0], "saving": [1.0, 2.0, 1.5]})
+    bench.bench_checkpoint(Console(width=120), {"dtype": "float32", "settings": {"mlp": {}}}, 3)
+    rows = [line.strip("│ ").split() for line in capsys.readouterr().out.splitlines()]
+    assert "mlp │ 50.00 │ 1.50 │ 3.0 │ 2.0 │ 4.0".split() in rows
+
+
 def test_tables_name_every_side_with_its_spread_and_ratio(monkeypatch, capsys):
     monkeypatch.setattr(bench, "take_turns", lambda sides, rounds: {
         name: [10.0 * number, 30.0 * number, 20.0 * number]

@@ -1,0 +1,107 @@
+"""Runs of train.py for test_resume.py, each in a process of its own that may be killed.
+
+They are forked from a process that has imported this file, and so TensorFlow, but has never used
+it: a start takes milliseconds, not seconds.
+"""
+
+import os
+import resource
+import signal
+import sys
+import threading
+import time
+from pathlib import Path
+
+import tensorflow as tf
+import train
+from absl import app
+
+
+def run(folder, arguments, prepare):
+    """python train.py ARGUMENTS in `folder`, answers into its files stdout and stderr."""
+    os.chdir(folder)
+    for number, name in ((1, "stdout"), (2, "stderr")):
+        os.dup2(os.open(name, os.O_WRONLY | os.O_CREAT | os.O_TRUNC), number)
+    tf.config.run_functions_eagerly(True)  # quicker than compiling what is to end soon
+    prepare()
+    app.run(train.main, ["train.py", *arguments], train.parse_flags)
+
+
+def as_it_is():
+    pass
+
+
+def die():
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+def save_at_every_step():
+    train.FIRST_SAVE = train.SAVE_PAUSE = 0
+
+
+def die_at_step(number):
+    """Before the number-th step from now."""
+    save_at_every_step()
+    learning_rate, steps = train.learning_rate, iter(range(1, number))
+
+    def counted(*arguments):
+        next(steps, None) or die()
+        return learning_rate(*arguments)
+
+    train.learning_rate = counted
+
+
+def die_at_change(number):
+    """Before the number-th change from now of what is on the disk: a file, a folder or a name."""
+    save_at_every_step()
+    changes = iter(range(1, number))
+
+    def watch(event, arguments):
+        writes = event == "open" and isinstance(arguments[2], int) and arguments[2] & (
+            os.O_WRONLY | os.O_RDWR)
+        if writes or event in ("os.mkdir", "os.remove", "os.rename", "os.rmdir", "shutil.rmtree"):
+            next(changes, None) or die()
+
+    sys.addaudithook(watch)
+
+
+def die_while_writing(number, seconds):
+    """So many seconds after TensorFlow has begun with its number-th checkpoint from now."""
+    save_at_every_step()
+    write, writes = tf.train.Checkpoint.write, iter(range(1, number))
+
+    def wait(temporary):
+        while not temporary.exists():
+            time.sleep(0.0001)
+        time.sleep(seconds)
+        die()
+
+    def watched(checkpoint, prefix):
+        if not next(writes, None):
+            threading.Thread(target=wait, args=[Path(f"{prefix}_temp")], daemon=True).start()
+        return write(checkpoint, prefix)
+
+    tf.train.Checkpoint.write = watched
+
+
+def slow_disk():
+    """Once there is a file named slow, writing takes a minute."""
+    write_checkpoint = train.write_checkpoint
+
+    def write(*arguments):
+        if Path("slow").exists():
+            Path("writing").touch()
+            time.sleep(60)
+        write_checkpoint(*arguments)
+
+    train.write_checkpoint = write
+
+
+def small_files(size):
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size, size))
+
+
+def nobody():
+    """No more root, who may write everywhere."""
+    if os.getuid() == 0:
+        os.setuid(65534)

@@ -1,0 +1,596 @@
+"""A run survives: interrupted, killed, on a full disk or with damaged files, it loses nothing."""
+
+import dataclasses
+import functools
+import json
+import multiprocessing
+import os
+import shutil
+import signal
+import tempfile
+import time
+from pathlib import Path
+
+import data
+import models
+import mortal
+import numpy as np
+import pytest
+import tensorflow as tf
+import train
+from absl import flags
+from absl.testing import flagsaver
+from conftest import ROOT
+from PIL import Image
+
+# Everything that chance has a part in is on.
+CONFIG = train.Config(arch="conv1", lr=1e-3, epochs=3, batch_size=4, loss="bce", init="he",
+                      input_size=(12, 14), scaling="standard", schedule="onecycle", flip=True,
+                      shift=2, dropout=0.3, weight_decay=0.1, label_smoothing=0.1)
+FLAGS = ("--arch=mlp", "--lr=1e-3", "--epochs=3", "--batch_size=4", "--input_size=12x14",
+         "--scaling=standard", "--flip", "--shift=2", "--dropout=0.3", "--dtype=float32",
+         "--schedule=onecycle", "--train_size=10", "--valid_size=10", "--test_size=4",
+         "--data_dir=photos", "--name=mine")
+
+
+def make_dataset() -> data.Dataset:
+    generator = np.random.default_rng(1)
+    parts = []
+    for count in (10, 10, 6):  # three steps an epoch
+        parts += [generator.integers(0, 256, (count, 12, 14, 3), dtype=np.uint8),
+                  np.resize([1, 0], count).astype(np.float32), []]
+    return data.Dataset(*parts, [])
+
+
+def records(run: Path) -> list[dict]:
+    """metrics.jsonl, if there is one yet, but for the time it took."""
+    history = run / "metrics.jsonl"
+    lines = history.read_text().splitlines() if history.exists() else []
+    return [{**json.loads(line), "seconds": 0, "pictures_per_second": 0} for line in lines]
+
+
+def numbers(folder: Path) -> dict[str, bytes]:
+    """Every variable of the newest checkpoint in `folder`, to the last bit."""
+    reader = tf.train.load_checkpoint(str(max(folder.glob("epoch-*")) / "checkpoint"))
+    return {name: reader.get_tensor(name).tobytes()
+            for name, dtype in reader.get_variable_to_dtype_map().items() if dtype != tf.string}
+
+
+def assert_equal_runs(run: Path, other: Path):
+    assert records(run) == records(other)
+    for folder in ("checkpoints", "best"):
+        assert numbers(run / folder) == numbers(other / folder) != {}
+    assert (run / "test.json").read_text() == (other / "test.json").read_text()
+
+
+def call_at_steps(monkeypatch, calls: dict):
+    """Calls calls[n] in the n-th step from now on."""
+    learning_rate, steps = train.learning_rate, iter(range(1, 1000))
+
+    def counted(*arguments):
+        calls.get(next(steps), lambda: None)()
+        return learning_rate(*arguments)
+
+    monkeypatch.setattr(train, "learning_rate", counted)
+
+
+def ctrl_c():
+    os.kill(os.getpid(), signal.SIGINT)
+
+
+def answer(*arguments: str):
+    """What python train.py ARGUMENTS exits with, run in this process."""
+    with flagsaver.flagsaver():
+        flags.FLAGS.unparse_flags()
+        try:
+            train.main(flags.FLAGS(["train.py", *arguments]))
+            return 0
+        except SystemExit as error:
+            return error.code
+
+
+def everything_of(config: train.Config) -> tf.train.Checkpoint:
+    network = config.make_network()
+    return tf.train.Checkpoint(network=network, adam=train.Adam(network.trainable_variables),
+                               progress=train.Progress(config.seed))
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory) -> Path:
+    """A run of CONFIG that nothing disturbed."""
+    run = tmp_path_factory.mktemp("whole")
+    train.train_and_evaluate(CONFIG, make_dataset(), run)
+    return run
+
+
+@pytest.fixture(scope="module")
+def eagerly():
+    """Steps run as they are: quicker than compiling them for a few."""
+    tf.config.run_functions_eagerly(True)
+    yield
+    tf.config.run_functions_eagerly(False)
+
+
+@pytest.fixture(scope="module")
+def begun(tmp_path_factory, eagerly) -> Path:
+    """A folder with photos/, runs/whole and runs/mine, which ends in the second of its epochs."""
+    folder = tmp_path_factory.mktemp("begun")
+    (folder / "photos").mkdir()
+    for number in range(16):
+        for name in ("cat", "dog"):
+            noise = np.random.default_rng([number, ord(name[0])]).integers(0, 256, (12, 14, 3))
+            Image.fromarray(noise.astype(np.uint8)).save(folder / f"photos/{name}.{number}.png")
+    with pytest.MonkeyPatch.context() as monkeypatch:
+        monkeypatch.chdir(folder)
+        assert answer(*FLAGS[:-1], "--name=whole") == 0
+        call_at_steps(monkeypatch, {5: ctrl_c})
+        assert answer(*FLAGS) == 130
+    return folder
+
+
+@pytest.fixture
+def folder(begun, tmp_path, monkeypatch) -> Path:
+    """A copy of `begun`, and the folder that train.py runs in."""
+    copy = tmp_path / "copy"
+    shutil.copytree(begun, copy)
+    for file in copy.glob("runs/*/config.json"):
+        file.write_text(file.read_text().replace(str(begun), str(copy)))
+    monkeypatch.chdir(copy)
+    return copy
+
+
+@pytest.fixture(scope="module")
+def processes():
+    """processes(folder, *arguments, prepare=…): train.py in a process of its own."""
+    with pytest.MonkeyPatch.context() as monkeypatch:
+        monkeypatch.setenv("PYTHONPATH", os.pathsep.join([str(ROOT), str(ROOT / "tests")]))
+        context = multiprocessing.get_context("forkserver")
+        context.set_forkserver_preload(["mortal"])
+        started = []
+
+        def start(folder: Path, *arguments: str, prepare=mortal.as_it_is):
+            process = context.Process(target=mortal.run, args=(folder, arguments, prepare))
+            process.start()
+            started.append(process)
+            return process
+
+        yield start
+        for process in started:
+            process.kill()
+
+
+def wait_for(what, process):
+    deadline = time.monotonic() + 240
+    while not what():
+        assert process.is_alive() and time.monotonic() < deadline
+        time.sleep(0.01)
+
+
+# ---------------------------------------------------------------------------------------------
+# Interrupted and resumed
+# ---------------------------------------------------------------------------------------------
+
+def test_a_run_that_was_interrupted_ends_like_one_that_was_not(whole, tmp_path, monkeypatch):
+    for step in (2, 1, 1):  # within an epoch of three steps, at its end, in the next one
+        with monkeypatch.context() as patch:
+            call_at_steps(patch, {step: ctrl_c})
+            _, received = train.train_and_evaluate(CONFIG, make_dataset(), tmp_path)
+        assert received == signal.SIGINT
+    best, received = train.train_and_evaluate(CONFIG, make_dataset(), tmp_path)
+    assert received is None and best["test"] == json.loads((whole / "test.json").read_text())
+    assert_equal_runs(tmp_path, whole)
+
+
+def test_checkpoints_within_an_epoch_change_nothing_and_the_newest_two_stay(whole, tmp_path,
+                                                                           monkeypatch):
+    monkeypatch.setattr(train, "FIRST_SAVE", 0)
+    monkeypatch.setattr(train, "SAVE_PAUSE", 0)
+    train.train_and_evaluate(CONFIG, make_dataset(), tmp_path)
+    assert_equal_runs(tmp_path, whole)
+    assert sorted(folder.name for folder in tmp_path.glob("checkpoints/*")) == [
+        "epoch-000003-step-000003", "epoch-000004-step-000000"]
+    best = max(records(tmp_path), key=lambda record: (record["best_accuracy"], -record["mse"]))
+    assert [folder.name for folder in tmp_path.glob("best/*")] == [f"epoch-{best['epoch']:06}"]
+
+
+def test_a_checkpoint_within_an_epoch_waits_sixty_times_as_long_as_it_takes(tmp_path, monkeypatch):
+    clock = iter(range(100, 200, 4))  # looked at before and after
+    monkeypatch.setattr(train.time, "perf_counter", lambda: next(clock))
+    everything = tf.train.Checkpoint(progress=train.Progress(0))
+    assert train.save(everything, tmp_path) == 104 + 60 * 4
+
+
+def test_a_checkpoint_gives_its_numbers_back_to_the_last_digit(tmp_path):
+    progress = train.Progress(7, 3, 2, 0.1 + 0.2, 1 / 3, [{"mse": 2 / 3, "pearson": None}])
+    train.write_checkpoint(tf.train.Checkpoint(progress=progress), tmp_path / "a")
+    read = train.Progress(0)
+    tf.train.Checkpoint(progress=read).read(str(tmp_path / "a/checkpoint"))
+    assert dataclasses.asdict(read) == dataclasses.asdict(progress)
+
+
+def test_train_py_goes_on_with_the_runs_own_configuration(folder, capsys):
+    before = json.loads(Path("runs/mine/config.json").read_text())
+    assert answer("--resume=runs/mine") == 0
+    assert "runs/mine goes on in epoch 2, after step 2" in capsys.readouterr().out
+    assert_equal_runs(Path("runs/mine"), Path("runs/whole"))
+    assert json.loads(Path("runs/mine/config.json").read_text()) == before
+
+
+def test_a_run_without_a_checkpoint_yet_begins_again(folder, capsys):
+    shutil.rmtree("runs/mine/checkpoints")
+    assert answer("--resume=runs/mine") == 0
+    assert "runs/mine has no checkpoint yet: it begins again" in capsys.readouterr().out
+    assert_equal_runs(Path("runs/mine"), Path("runs/whole"))
+
+
+def test_a_finished_run_says_so_and_keeps_its_numbers(folder, capsys):
+    shutil.copytree("runs/whole", "runs/copy")
+    assert answer("--resume=runs/copy") == 0
+    output = capsys.readouterr().out
+    assert "runs/copy is finished: its 3 epochs are trained" in output
+    assert "best accuracy" in output
+    assert_equal_runs(Path("runs/copy"), Path("runs/whole"))
+
+
+def test_more_epochs_can_be_asked_for_and_move_the_cycle(folder, capsys, monkeypatch):
+    progress = []
+    monkeypatch.setattr(train, "learning_rate", lambda config, share: progress.append(share) or 0)
+    assert answer("--resume=runs/mine", "--epochs=4") == 0
+    output = capsys.readouterr().out
+    assert "follows the cycle of 4 epochs, not of 3: a run begun with --epochs=4 would" in output
+    # Steps of 4, 4 and 2 pictures: 12 in all, 5 of them done, and each counts by its middle.
+    np.testing.assert_allclose(progress, (np.arange(5, 12) + 0.5) / 12)
+    assert len(records(Path("runs/mine"))) == 4
+    assert json.loads(Path("runs/mine/config.json").read_text())["config"]["epochs"] == 4
+
+
+def test_pictures_that_were_moved_are_found_with_data_dir(folder):
+    Path("photos").rename("elsewhere")
+    assert answer("--resume=runs/mine", "--data_dir=elsewhere") == 0
+    assert_equal_runs(Path("runs/mine"), Path("runs/whole"))
+    known = json.loads(Path("runs/mine/config.json").read_text())["data"]
+    assert known["folder"] == str(folder / "elsewhere")
+
+
+def test_the_digest_tells_pictures_their_order_and_their_parts():
+    dataset = make_dataset()
+    swapped = dataclasses.replace(dataset, train_images=dataset.train_images[::-1].copy())
+    labelled = dataclasses.replace(dataset, valid_labels=1 - dataset.valid_labels)
+    moved = dataclasses.replace(
+        dataset, train_images=np.concatenate([dataset.train_images, dataset.valid_images]),
+        valid_images=dataset.valid_images[:0])
+    digests = {train.digest(each) for each in (dataset, swapped, labelled, moved)}
+    assert len(digests) == 4 and train.digest(make_dataset()) in digests
+
+
+# ---------------------------------------------------------------------------------------------
+# Refused, in one sentence
+# ---------------------------------------------------------------------------------------------
+
+def refused(*arguments: str) -> str:
+    """The sentence, after which nothing of runs/ has changed."""
+    before = contents()
+    sentence = answer(*arguments)
+    assert isinstance(sentence, str) and len(sentence.splitlines()) == 1
+    assert contents() == before
+    return sentence
+
+
+def contents() -> dict[Path, bytes]:
+    return {file: file.read_bytes() for file in Path("runs").rglob("*")
+            if file.is_file() and file.name != ".lock"}
+
+
+@pytest.mark.parametrize("given, names", [
+    (["--lr=1e-3"], "--lr"), (["--noflip"], "--flip"), (["--name=mine"], "--name"),
+    (["--seed=0", "--train_size=10", "--kernel_size=3"], "--train_size, --kernel_size, --seed")])
+def test_any_other_flag_is_refused_by_name(given, names, folder):
+    sentence = refused("--resume=runs/mine", *given)
+    refusal = " cannot be given with --resume: a run goes on as it was begun; only --epochs can"
+    assert refusal in sentence and set(sentence.partition(refusal)[0].split(", ")) == set(
+        names.split(", "))
+
+
+def test_a_recipe_beside_resume_is_refused(folder):
+    sentence = refused("--resume=runs/mine", f"--flagfile={ROOT}/recipes/minute.flags")
+    assert "--schedule" in sentence and "cannot be given with --resume" in sentence
+
+
+def test_what_is_no_run_is_refused(folder):
+    assert "runs/no is not the folder of a run: runs/no/config.json: No such file" in refused(
+        "--resume=runs/no")
+    for damage in ("", "[]", '{"config": {}}', '{"config": {"input_size": 3}}', "\0"):
+        Path("runs/mine/config.json").write_text(damage)
+        assert "runs/mine is damaged: its config.json is not what train.py writes (" in refused(
+            "--resume=runs/mine")
+
+
+def test_fewer_epochs_than_there_are_is_refused(folder):
+    assert refused("--resume=runs/whole", "--epochs=2") == (
+        "--epochs=2: runs/whole has 3 behind it already; give a larger number, or none")
+
+
+def test_a_run_whose_checkpoints_were_deleted_is_refused(folder):
+    shutil.rmtree("runs/whole/checkpoints")
+    assert "runs/whole cannot go on: its checkpoints/ are gone" in refused("--resume=runs/whole")
+
+
+@pytest.mark.parametrize("change, sentence", [
+    (lambda: Path("photos/cat.3.png").unlink(), "are not those it was begun with; put them back"),
+    (lambda: shutil.copy("photos/cat.3.png", "photos/cat.99.png"), "are not those it was begun"),
+    (lambda: shutil.copy("photos/cat.3.png", "photos/cat.4.png"), "are not those it was begun"),
+    (lambda: Path("photos/cat.3.png").write_bytes(b""),
+     "photos/cat.3.png is broken (empty file); put them back"),
+    (lambda: [file.unlink() for file in Path("photos").glob("dog.1*")],
+     "needs more pictures than there are"),
+    (lambda: shutil.rmtree("photos"), "photos is not a folder; if its pictures were moved, say"),
+])
+def test_other_pictures_than_before_are_noticed(change, sentence, folder):
+    change()
+    answered = refused("--resume=runs/mine")
+    assert answered.startswith("runs/mine cannot go on: ") and sentence in answered
+    assert "--data_dir" in answered
+
+
+@pytest.mark.parametrize("change", [
+    {"arch": "conv1"}, {"arch": "conv2_48"}, {"input_size": (14, 14)}, {"seed": 1}])
+def test_checkpoints_of_another_network_are_refused(change, folder):
+    config = dataclasses.replace(CONFIG, **{"arch": "mlp", **change})
+    with pytest.raises(ValueError, match="is of another run: it does not fit the "
+                                         f"{config.arch} with --seed={config.seed} of runs/mine"):
+        train.restore(everything_of(config), Path("runs/mine"), config)
+
+
+def test_a_run_that_was_given_anothers_checkpoints_is_refused_and_keeps_them(folder):
+    config = Path("runs/mine/config.json")
+    config.write_text(config.read_text().replace('"arch": "mlp"', '"arch": "conv1"'))
+    assert "of another run: it does not fit the conv1 with --seed=0 of runs/mine/config.json" in (
+        refused("--resume=runs/mine"))
+
+
+# ---------------------------------------------------------------------------------------------
+# Damage
+# ---------------------------------------------------------------------------------------------
+
+def flip_a_bit(file: Path):
+    content = bytearray(file.read_bytes())
+    content[len(content) // 3] ^= 16
+    file.write_bytes(content)
+
+
+def cut_off(file: Path):
+    file.write_bytes(file.read_bytes()[:-100])
+
+
+def empty(file: Path):
+    file.write_bytes(b"")
+
+
+@pytest.mark.parametrize("damage", [flip_a_bit, cut_off, empty, Path.unlink])
+@pytest.mark.parametrize("ending", ["index", "data-00000-of-00001"])
+def test_a_damaged_newest_checkpoint_is_noticed(damage, ending, folder, capsys):
+    older, newest = sorted(Path("runs/mine/checkpoints").glob("epoch-*"))
+    damage(newest / f"checkpoint.{ending}")
+    config = dataclasses.replace(CONFIG, arch="mlp")
+    everything = everything_of(config)
+    train.restore(everything, Path("runs/mine"), config)
+    assert f"{newest} is damaged: trying the one before\n" in capsys.readouterr().out
+    progress = everything.progress
+    assert (progress.epoch, progress.step) == (2, 0) and older.name == "epoch-000002-step-000000"
+
+    damage(older / f"checkpoint.{ending}")
+    with pytest.raises(ValueError, match="none of its checkpoints can be read"):
+        train.restore(everything, Path("runs/mine"), config)
+    models.load_network(Path("runs/mine"))  # the best epoch's weights are still there
+
+
+def test_from_the_checkpoint_before_a_damaged_one_a_run_ends_with_its_numbers(folder, capsys):
+    newest = max(Path("runs/mine/checkpoints").glob("epoch-*"))
+    flip_a_bit(newest / "checkpoint.data-00000-of-00001")
+    assert answer("--resume=runs/mine") == 0
+    assert f"{newest} is damaged" in capsys.readouterr().out
+    assert_equal_runs(Path("runs/mine"), Path("runs/whole"))
+
+
+def test_a_damaged_checkpoint_does_not_push_out_the_good_one_before_it(tmp_path):
+    everything = tf.train.Checkpoint(progress=train.Progress(0))
+    for step in (1, 2, 3):
+        everything.progress.step = step
+        train.save(everything, tmp_path)
+    everything.progress.step = 2  # 3 was damaged: the run has gone on from 2
+    train.save(everything, tmp_path)
+    everything.progress.step = 1
+    train.save(everything, tmp_path)
+    assert [folder.name for folder in tmp_path.glob("checkpoints/*")] == [
+        "epoch-000001-step-000001"]
+
+
+# ---------------------------------------------------------------------------------------------
+# Signals, and two processes
+# ---------------------------------------------------------------------------------------------
+
+@pytest.mark.parametrize("sent, code", [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_a_signal_ends_the_run_after_the_step_with_everything_saved(sent, code, folder, processes):
+    process = processes(folder, *FLAGS[:-1], "--name=long", "--epochs=100000")
+    run = folder / "runs/long"
+    wait_for(lambda: list(run.glob("checkpoints/epoch-*")), process)
+    os.kill(process.pid, sent)
+    process.join(60)
+    assert process.exitcode == code and (folder / "stderr").read_text() == ""
+    output = (folder / "stdout").read_text()
+    assert "finishing the step and saving (once more to stop at once)" in output
+    assert output.endswith("saved; go on with python train.py --resume=runs/long\n")
+    assert [record["epoch"] for record in records(run)] == list(range(1, len(records(run)) + 1))
+    assert int(max(run.glob("checkpoints/epoch-*")).name[6:12]) == len(records(run)) + 1
+
+
+def test_a_second_ctrl_c_ends_at_once_and_loses_nothing_saved(folder, processes):
+    process = processes(folder, "--resume=runs/mine", "--epochs=100000", prepare=mortal.slow_disk)
+    wait_for(lambda: len(records(Path("runs/mine"))) > 2, process)
+    Path("slow").touch()
+    wait_for(Path("writing").exists, process)
+    os.kill(process.pid, signal.SIGINT)
+    wait_for(lambda: "finishing the step" in Path("stdout").read_text(), process)
+    started = time.monotonic()
+    os.kill(process.pid, signal.SIGINT)
+    process.join(60)
+    assert time.monotonic() - started < 20  # the disk would take a minute
+    assert process.exitcode == -signal.SIGINT  # which a shell calls 130
+    epochs = len(records(Path("runs/mine")))
+    assert epochs > 2 and answer("--resume=runs/mine", f"--epochs={epochs + 1}") == 0
+    assert len(records(Path("runs/mine"))) == epochs + 1
+
+
+def test_a_run_that_is_in_use_is_refused_to_a_second_process(folder, processes):
+    process = processes(folder, "--resume=runs/mine", "--epochs=100000")
+    wait_for(lambda: len(records(Path("runs/mine"))) > 2, process)
+    assert answer("--resume=runs/mine") == (
+        "runs/mine is in use: another train.py is at work in it; wait until it has ended, or "
+        "interrupt it")
+    assert process.is_alive()
+    process.kill()
+    process.join(60)
+    epochs = len(records(Path("runs/mine")))  # the lock died with it
+    assert answer("--resume=runs/mine", f"--epochs={epochs + 1}") == 0
+
+
+# ---------------------------------------------------------------------------------------------
+# Faults
+# ---------------------------------------------------------------------------------------------
+
+@pytest.mark.parametrize("arguments, size, where", [
+    ((*FLAGS[:-1], "--name=new"), 500_000, "runs/new/best/"),
+    ((*FLAGS[:-1], "--name=new"), 2_000_000, "runs/new/checkpoints/"),
+    (("--resume=runs/mine",), 2_000_000, "runs/mine/checkpoints/")])
+def test_a_full_disk_is_told_and_costs_nothing_that_was_saved(arguments, size, where, folder,
+                                                              processes):
+    """A file may have so many bytes; the weights take a million and a checkpoint three."""
+    before = contents()
+    process = processes(folder, *arguments, prepare=functools.partial(mortal.small_files, size))
+    process.join(240)
+    sentence, run = (folder / "stderr").read_text(), Path(where).parent
+    assert process.exitcode == 1 and len(sentence.splitlines()) == 1
+    assert "File too large" in sentence and f"{where}unfinished" in sentence
+    assert f"go on with python train.py --resume={run}" in sentence
+    assert not list(Path("runs").rglob("unfinished"))  # it takes no room
+    assert all(contents()[file] == content for file, content in before.items()
+               if "checkpoints" in file.parts or "best" in file.parts)
+    assert answer(f"--resume={run}") == 0
+    assert_equal_runs(run, Path("runs/whole"))
+
+
+def test_a_folder_that_cannot_be_written_to_is_told(begun, processes):
+    with tempfile.TemporaryDirectory() as made:  # where nobody may look: not so in tmp_path
+        folder = Path(made)
+        folder.chmod(0o777)
+        shutil.copytree(begun / "photos", folder / "photos")
+        shutil.copytree(begun / "runs", folder / "runs")
+        (folder / "runs/mine/.lock").chmod(0o444)
+        (folder / "runs/mine").chmod(0o555)
+        process = processes(folder, "--resume=runs/mine", prepare=mortal.nobody)
+        process.join(240)
+        assert process.exitcode == 1
+        assert (folder / "stderr").read_text() == (
+            "runs/mine cannot be written to (Permission denied): make it writable, or go on with "
+            "a copy of it\n")
+        (folder / "runs/mine").chmod(0o755)
+
+
+def test_a_file_in_the_way_is_told(folder):
+    Path("runs/mine/checkpoints/unfinished").touch()
+    sentence = answer("--resume=runs/mine")
+    assert len(sentence.splitlines()) == 1
+    assert "runs/mine/checkpoints/unfinished is not a directory" in sentence
+    assert "put that right and go on with python train.py --resume=runs/mine" in sentence
+    Path("runs/mine/checkpoints/unfinished").unlink()
+    assert answer("--resume=runs/mine") == 0
+    assert_equal_runs(Path("runs/mine"), Path("runs/whole"))
+
+
+@pytest.fixture
+def after_scanning(monkeypatch):
+    """Something happens to the pictures between their being found and their being read."""
+    def arrange(happens):
+        check_sizes = data.check_sizes
+        monkeypatch.setattr(data, "check_sizes",
+                            lambda *arguments: (check_sizes(*arguments), happens())[0])
+    return arrange
+
+
+def test_pictures_that_vanish_or_break_after_they_were_found_are_replaced(folder, after_scanning,
+                                                                          capsys):
+    def happens():
+        Path("photos/cat.3.png").unlink()
+        Path("photos/cat.4.png").write_bytes(b"not a picture")
+
+    after_scanning(happens)
+    assert answer("--arch=mlp", "--input_size=12x14", "--epochs=1", "--dtype=float32",
+                  "--data_dir=photos", "--name=new") == 0
+    output = capsys.readouterr().out
+    assert "skipped photos/cat.3.png: no such file or directory" in output
+    assert "skipped photos/cat.4.png: not an image" in output
+
+
+def test_a_folder_that_vanishes_after_its_pictures_were_found_is_told(folder, after_scanning):
+    after_scanning(lambda: shutil.rmtree("photos"))
+    sentence = answer(*FLAGS[:-1], "--name=new")
+    assert isinstance(sentence, str) and len(sentence.splitlines()) == 1
+    assert not Path("runs/new").exists()
+
+
+def test_kill_9_at_thirty_moments_loses_nothing(folder, processes):
+    """Two runs, each killed fifteen times and gone on with; then they end like one that was not.
+
+    They are killed in a step, between any two changes of the disk, and while TensorFlow writes.
+    """
+    flags = ("--arch=mlp", "--lr=1e-3", "--epochs=8", "--batch_size=4", "--input_size=12x14",
+             "--scaling=standard", "--dtype=float32", "--train_size=10", "--valid_size=10",
+             f"--data_dir={folder / 'photos'}", "--name=mine")
+    whole, *killed = (folder / name for name in ("whole", "a", "b"))
+    for each in (whole, *killed):
+        each.mkdir()
+    process = processes(whole, *flags, prepare=mortal.save_at_every_step)
+    process.join(240)
+    assert process.exitcode == 0
+    expected = records(whole / "runs/mine")
+
+    moments = []
+    for number in range(5):
+        moments += [functools.partial(mortal.die_at_change, 2 + 5 * number + offset)
+                    for offset in (0, 2, 4)]
+        moments += [functools.partial(mortal.die_at_step, 1 + number)]
+        moments += [functools.partial(mortal.die_while_writing, which, 0.001 * number)
+                    for which in (1, 2)]
+    assert len(moments) == 30
+    within = 0
+    for first, second in zip(moments[::2], moments[1::2]):
+        before = [len(records(each / "runs/mine")) for each in killed]
+        started = [processes(each, *again(each, flags), prepare=moment)
+                   for each, moment in zip(killed, (first, second))]
+        for process in started:
+            process.join(240)
+            assert process.exitcode == -signal.SIGKILL
+        for each, count in zip(killed, before):
+            run = each / "runs/mine"
+            within += bool(list(run.glob("checkpoints/unfinished/*_temp")))
+            assert len(records(run)) >= count
+            assert records(run) == expected[:len(records(run))]
+            if records(run):
+                models.load_network(run)
+    assert within >= 3  # some of them in the middle of a file
+    for each in killed:
+        process = processes(each, "--resume=runs/mine", prepare=mortal.save_at_every_step)
+        process.join(240)
+        assert process.exitcode == 0
+        assert records(each / "runs/mine") == expected
+        for part in ("checkpoints", "best"):
+            assert numbers(each / "runs/mine" / part) == numbers(whole / "runs/mine" / part)
+        assert not list(each.rglob("unfinished"))
+
+
+def again(folder: Path, flags: tuple[str, ...]) -> tuple[str, ...]:
+    """How a run that was killed goes on; before it had its config.json, there is none."""
+    if (folder / "runs/mine/config.json").exists():
+        return ("--resume=runs/mine",)
+    shutil.rmtree(folder / "runs", ignore_errors=True)
+    return flags
