@@ -22,7 +22,7 @@ import urllib.request
 import warnings
 import zipfile
 from collections import Counter
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -33,6 +33,7 @@ import numpy as np
 from absl import app, flags
 from PIL import Image
 from rich import progress
+from rich.console import Console
 from rich.text import Text
 
 CAT, DOG = 1, 0
@@ -349,6 +350,25 @@ def in_threads(decode: Callable[[Path], Any], paths: list[Path]) -> Iterable[Any
         pool.shutdown(cancel_futures=True)  # Ctrl-C waits for the pictures at hand, not for all
 
 
+def load_batches(paths: list[Path], size: tuple[int, int], batch_size: int = 32
+                 ) -> Iterator[tuple[list[Path], np.ndarray, list[Skipped]]]:
+    """Any number of pictures in order, some at a time: for what answers and forgets them.
+
+    Yields the files that could be loaded, their pictures as uint8 (n, height, width, 3), and the
+    others, batch_size in all. While the caller works on them, the next ones are loaded.
+    """
+    load = functools.partial(load_picture, size=size)
+    for start in range(0, len(paths), 1024):  # no more than these wait to be fetched
+        some = paths[start:start + 1024]
+        pictures = iter(in_threads(load, some))
+        for first in range(0, len(some), batch_size):
+            loaded = list(zip(some[first:first + batch_size], pictures))
+            skipped = [picture for _, picture in loaded if isinstance(picture, Skipped)]
+            loaded = [pair for pair in loaded if not isinstance(pair[1], Skipped)]
+            images = np.array([picture for _, picture in loaded], np.uint8)
+            yield [path for path, _ in loaded], images.reshape(-1, *size, 3), skipped
+
+
 def why_unreadable(path: Path, error: Exception) -> str:
     """One phrase for what Pillow or the file system said."""
     if isinstance(error, OSError) and error.strerror:
@@ -369,13 +389,16 @@ class Speed(progress.ProgressColumn):
 
 @contextmanager
 def progress_bar(description: str, total: int):
-    """A bar with the speed and the time left, on a terminal only.
+    """A bar with the speed and the time left, on stderr and only if that is a terminal.
 
-    Yields the function that advances it by a number of pictures.
+    Yields the function that advances it by a number of pictures. What is printed meanwhile
+    appears above it.
     """
     columns = (progress.TextColumn("{task.description}"), progress.BarColumn(),
                progress.MofNCompleteColumn(), Speed(), progress.TimeRemainingColumn())
-    with progress.Progress(*columns, disable=not sys.stdout.isatty(), transient=True) as bar:
+    with progress.Progress(*columns, console=Console(stderr=True), transient=True,
+                           disable=not sys.stderr.isatty(),
+                           redirect_stdout=sys.stdout.isatty()) as bar:
         task = bar.add_task(description, total=total)
         yield lambda pictures=1: bar.advance(task, pictures)
 

@@ -11,9 +11,11 @@ A layer is a `tf.Module`: it makes its `tf.Variable`s from the shape of its inpu
 its output when called. A network is the list of its layers. Nothing here knows of training.
 """
 
+import functools
 import itertools
 import json
 import os
+import shutil
 import sys
 from dataclasses import dataclass
 from pathlib import Path
@@ -255,9 +257,10 @@ class Conv2D(Layer):
             LIMITS[init](window * channels, window * filters), seed), name="kernel")
         rows, columns, _ = self.output_shape
         self.multiply_adds = rows * columns * window * channels * filters
+        self.convolve = convolve
 
     def __call__(self, x):
-        return convolve(x, tf.cast(self.kernel, x.dtype), self.stride)
+        return self.convolve(x, tf.cast(self.kernel, x.dtype), self.stride)
 
 
 class BiasRelu(Layer):
@@ -490,6 +493,110 @@ def load_network(run: Path) -> Network:
         raise ValueError(f"{run} is damaged: its weights are missing or not of this "
                          f"{network.name}; train it again") from error
     return network
+
+
+# ---------------------------------------------------------------------------------------------
+# A network that leaves home
+# ---------------------------------------------------------------------------------------------
+
+def export(network: Network, threshold: float, folder: Path) -> None:
+    """Write `folder`, a SavedModel of the network that TensorFlow runs without this code.
+
+    Its two signatures answer with the probability of a cat, and `serving_default` with the label,
+    too: a cat if that is above the threshold, which is also a variable of the whole. The folder
+    appears whole or not at all; one that was there stays until then. The network's gradients are
+    TensorFlow's from now on: ours would have to be written out for those without this code.
+    """
+    for layer in network.layers:
+        if isinstance(layer, Conv2D):
+            layer.convolve = functools.partial(tf.nn.conv2d, padding="VALID")
+    module = tf.Module()
+    module.network = network
+    module.threshold = tf.Variable(threshold, dtype=tf.float32, trainable=False)
+    picture = tf.TensorSpec((*network.input_size, 3), tf.uint8)
+
+    # There is no if or for to be translated, and looking for one takes a second.
+    @tf.function(input_signature=[tf.TensorSpec((None, *picture.shape), tf.uint8)], autograph=False)
+    def pixels(images):
+        return {"probability": tf.sigmoid(network(images))}  # float32 (n,)
+
+    @tf.function(input_signature=[tf.TensorSpec((None,), tf.string)], autograph=False)
+    def serve(image_bytes):
+        images = tf.map_fn(lambda contents: decode_picture(contents, network.input_size),
+                           image_bytes, fn_output_signature=picture)
+        probability = tf.sigmoid(network(images))
+        label = tf.where(probability > module.threshold, "cat", "dog")
+        return {"probability": probability, "label": label}
+
+    new, old = folder.with_name(f"new-{folder.name}"), folder.with_name(f"old-{folder.name}")
+    for rest in (new, old):  # of an export that was interrupted
+        shutil.rmtree(rest, ignore_errors=True)
+    tf.saved_model.save(module, str(new), {"pixels": pixels, "serving_default": serve})
+    if folder.exists():
+        folder.rename(old)
+    new.rename(folder)
+    shutil.rmtree(old, ignore_errors=True)
+
+
+def decode_picture(contents, size: tuple[int, int]):
+    """A file's contents -> uint8 (height, width, 3): data.load_picture in TensorFlow's operations.
+
+    JPEG, PNG, BMP (of 8 bits a pixel or more) or GIF. Of 255 levels the two differ by one at most:
+    Pillow rounds between its passes over rows and columns. Only where one single colour stands
+    for transparency (a GIF's, a PNG's without a palette) that is not seen. Raises
+    InvalidArgumentError for what cannot be decoded.
+    """
+    orientation = exif_orientation(contents)
+    turned = tf.reduce_any(orientation == [5, 6, 7, 8])
+
+    def jpeg():  # at full size, a half, a quarter or an eighth, as in load_picture
+        least = tf.where(turned, size[::-1], size) * 3 // 2
+        times = tf.reduce_min(tf.io.extract_jpeg_shape(contents)[:2] // least)
+        decoders = [functools.partial(tf.io.decode_jpeg, contents, channels=3, ratio=ratio,
+                                      dct_method="INTEGER_ACCURATE") for ratio in (1, 2, 4, 8)]
+        image = tf.switch_case(tf.reduce_sum(tf.cast(times >= [2, 4, 8], tf.int32)), decoders)
+        return tf.cast(image, tf.float32)
+
+    def bmp():
+        image = tf.io.decode_bmp(contents)
+        image = tf.cond(tf.shape(image)[2] == 1, lambda: palette_colours(contents, image),
+                        lambda: image[:, :, :3])
+        return tf.cast(image, tf.float32)
+
+    def png_or_gif():  # of 1 to 4 channels: with an even number the last one is opacity
+        image = tf.io.decode_image(contents, expand_animations=False)
+        image = tf.cast(tf.ensure_shape(image, (None, None, None)), tf.float32)
+        opacity = image[:, :, -1:] / 255
+        return tf.cond(tf.shape(image)[2] % 2 == 0,
+                       lambda: image[:, :, :-1] * opacity + 255 * (1 - opacity),  # on white
+                       lambda: image) * tf.ones(3)  # grey becomes three equal channels
+
+    kind = tf.strings.substr(contents, 0, 2)
+    image = tf.case([(kind == b"\xff\xd8", jpeg), (kind == b"BM", bmp)], png_or_gif)
+    image = tf.transpose(image, tf.where(turned, [1, 0, 2], [0, 1, 2]))
+    image = tf.image.resize(image, size, antialias=True)  # (height, width, 3)
+    image = tf.where(tf.reduce_any(orientation == [2, 3, 6, 7]), image[:, ::-1], image)
+    image = tf.where(tf.reduce_any(orientation == [3, 4, 7, 8]), image[::-1], image)
+    return tf.cast(tf.round(image), tf.uint8)
+
+
+def exif_orientation(contents):
+    """How the camera was held, 1 (upright) to 8, says EXIF's tag 0x0112; or any other number."""
+    # The tag, its type (a short), count (one) and value, each with its low byte or high one first.
+    # What does not match stays as it is: no picture's first byte is 1 to 8.
+    found = tf.strings.regex_replace(
+        tf.strings.substr(contents, 0, 4096),
+        r"^\C*?Exif\x00\x00\C*?(?:\x12\x01\x03\x00\x01\x00\x00\x00"
+        r"|\x01\x12\x00\x03\x00\x00\x00\x01\x00)([\x01-\x08])\C*$", r"\1")
+    return tf.cast(tf.io.decode_raw(found, tf.uint8)[0], tf.int32)
+
+
+def palette_colours(contents, image):
+    """uint8 (rows, columns, 3) of a BMP whose pixels, (rows, columns, 1), number its colours."""
+    start, header = tf.unstack(tf.io.decode_raw(tf.strings.substr(contents, 10, 8), tf.int32), 2)
+    palette = tf.strings.substr(contents, 14 + header, start - 14 - header)
+    palette = tf.reshape(tf.io.decode_raw(palette, tf.uint8), (-1, 4))  # blue, green, red, nothing
+    return tf.gather(palette[:, 2::-1], tf.cast(image[:, :, 0], tf.int32))
 
 
 # ---------------------------------------------------------------------------------------------
