@@ -4,13 +4,15 @@
     python train.py --arch=mlp                      # its baseline, which learns nothing
     python train.py --arch=conv1 --data_dir=PHOTOS --epochs=3 --scaling=unit
     python train.py --resume=runs/conv1-1           # go on with a run that was interrupted
+    python train.py --evaluate=runs/conv1-1 --data_dir=OTHERS    # measure a network, train nothing
 
 Without photographs in data/ it trains on the drawn pictures in sample/. Each epoch prints a line:
 the loss trained on, and on the validation pictures the mean squared error, the Pearson
 correlation, and the best accuracy of ten thresholds. A run leaves its folder runs/NAME:
 config.json, metrics.jsonl (an epoch a line), the same epochs for TensorBoard, best/ (the weights
-of its best epoch), checkpoints/ (what --resume goes on from) and, with --test_size, test.json.
-What the article does not have (--schedule, --flip, --shift, --dropout …) is off unless asked for.
+of its best epoch), model/ (that network for predict.py and others), checkpoints/ (what --resume
+goes on from) and, with --test_size, test.json. What the article does not have (--schedule, --flip,
+--shift, --dropout …) is off unless asked for.
 """
 
 import contextlib
@@ -108,6 +110,9 @@ RUNS_DIR = flags.DEFINE_string("runs_dir", "runs", "where the folders of runs go
 RESUME = flags.DEFINE_string(
     "resume", None, "the folder of a run to go on with, from its newest checkpoint and as it was "
     "begun: only --epochs and, if the pictures were moved, --data_dir can be given beside it")
+EVALUATE = flags.DEFINE_string(
+    "evaluate", None, "train nothing: the folder of a run whose network is measured on all pictures "
+    "of --data_dir, at the threshold that its validation chose")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -825,8 +830,7 @@ def print_end(best: dict, run: Path) -> None:
     """The best epoch's metrics, and where everything is."""
     print(f"\nbest epoch: {best['epoch']}, validation MSE {best['mse']:.4f}, "
           f"Pearson {metrics.pearson_text(best['pearson'])}")
-    print("cat if above  " + "".join(f"{threshold:7.1f}" for threshold in metrics.THRESHOLDS))
-    print("accuracy      " + "".join(f"{accuracy:7.1%}" for accuracy in best["accuracies"]))
+    print_accuracies(best)
     print(f"best accuracy {best['best_accuracy']:.1%} at t = {best['threshold']:.1f}")
     if "test" in best:
         test = best["test"]
@@ -834,7 +838,13 @@ def print_end(best: dict, run: Path) -> None:
               f"accuracy {test['accuracy']:.1%}, MSE {test['mse']:.4f}, "
               f"Pearson {metrics.pearson_text(test['pearson'])}")
     files = ["config.json", "metrics.jsonl"] + ["test.json"] * ("test" in best)
-    print(f"{run}/: {', '.join(files)}, best/ (the best epoch's weights), checkpoints/")
+    print(f"{run}/: {', '.join(files)}, best/ and model/ (the best epoch's weights and network), "
+          "checkpoints/")
+
+
+def print_accuracies(record: dict) -> None:
+    print("cat if above  " + "".join(f"{threshold:7.1f}" for threshold in metrics.THRESHOLDS))
+    print("accuracy      " + "".join(f"{accuracy:7.1%}" for accuracy in record["accuracies"]))
 
 
 def run_from_flags() -> None:
@@ -932,6 +942,8 @@ def finish(config: Config, dataset: data.Dataset, run: Path) -> None:
     go_on = f"python train.py --resume={shlex.quote(str(run))}"
     try:
         best, received = train_and_evaluate(config, dataset, run)
+        if not received:
+            models.export(models.load_network(run), best["threshold"], run / "model")
     except (OSError, tf.errors.OpError) as error:
         raise OSError(f"{what_happened(error)}; all that was saved before is whole: put that "
                       f"right and go on with {go_on}") from error
@@ -950,6 +962,47 @@ def what_happened(error: OSError | tf.errors.OpError) -> str:
                                            error.message.splitlines()[0])
 
 
+def evaluate(run: Path) -> None:
+    """Print the metrics of a run's network on all pictures of --data_dir.
+
+    Raises ValueError, with the reason, for a folder that is not a whole run's, for pictures that
+    are not there, and for any other flag: the network is what it is.
+    """
+    others = [f"--{name}" for name in flags.FLAGS
+              if flags.FLAGS[name].present and name not in ("evaluate", "data_dir")]
+    if others:
+        raise ValueError(f"{', '.join(others)} cannot be given with --evaluate: the network and "
+                         "its threshold are the run's; only --data_dir says on what")
+    network = models.load_network(run)
+    try:
+        epochs = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
+        threshold = max(epochs, key=metrics.rank)["threshold"]
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise ValueError(f"{run} is damaged: its metrics.jsonl is missing or not what train.py "
+                         "writes; train it again") from error
+    typed = not flags.FLAGS["data_dir"].using_default_value
+    folder, pictures = data.choose_pictures(data.DATA_DIR.value, typed)
+
+    eval_step = tf.function(lambda images: tf.sigmoid(network(images)))
+    label_of, labels, predictions = dict(pictures), [], []
+    with data.progress_bar("evaluating", len(pictures)) as advance:
+        for files, images, skipped in data.load_batches(list(label_of), network.input_size):
+            predictions += [*eval_step(tf.constant(images)).numpy()]
+            labels += [label_of[file] for file in files]
+            for file, reason in skipped:
+                print(f"skipped {file}: {reason}")
+            advance(len(files) + len(skipped))
+    if not labels:
+        raise ValueError(f"none of the {len(pictures)} pictures of {folder} can be read")
+    record = metrics.measure(predictions, labels)
+    at_threshold = metrics.measure_at(threshold, predictions, labels)
+    print(f"{run} ({network.name}) on {len(labels)} pictures of {folder}, {sum(labels)} of cats: "
+          f"MSE {record['mse']:.4f}, Pearson {metrics.pearson_text(record['pearson'])}")
+    print_accuracies(record)
+    print(f"accuracy {at_threshold['accuracy']:.1%} at t = {threshold:.1f}, which the run's "
+          "validation chose")
+
+
 def main(argv: list[str]) -> None:
     logging.set_verbosity(logging.WARNING)  # TensorFlow reports each checkpoint's timing
     if argv[1:]:
@@ -957,10 +1010,12 @@ def main(argv: list[str]) -> None:
     sys.stdout.reconfigure(errors="backslashreplace")  # a file's name need not be Unicode
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # tidies up, as Ctrl-C does
     try:
-        if RESUME.value is None:
-            run_from_flags()
-        else:
+        if RESUME.value is not None:
             resume(Path(RESUME.value))
+        elif EVALUATE.value is not None:
+            evaluate(Path(EVALUATE.value))
+        else:
+            run_from_flags()
     except (ValueError, TrainingError) as error:
         sys.exit(str(error))
     except (OSError, tf.errors.OpError) as error:
