@@ -39,6 +39,7 @@ INPUT_SIZE = (94, 125)
 # measured.
 STEPS = {"mlp": 48, "conv1": 36, "conv2_48": 12, "conv2_128": 4, "conv2_fc512": 5}
 MEMORY_STEPS = 4
+PREDICTIONS = 50  # in one turn, one at a time
 
 Side = Callable[[], Iterator[float | dict]]
 
@@ -192,6 +193,48 @@ def keras_loading(folder: str) -> Iterator[float]:
             folder, image_size=INPUT_SIZE, batch_size=64, shuffle=False, verbose=False)
         images = np.concatenate([images.numpy().astype(np.uint8) for images, _ in dataset])
         yield len(images) / (time.perf_counter() - started)
+
+
+def write_network(arch: str, run: str) -> Iterator[None]:
+    """What predict.py needs of a run."""
+    import models
+    models.export(models.Network(arch), 0.5, Path(run, "model"))
+    yield
+
+
+def our_predicting(run: str, folder: str) -> Iterator[float]:
+    """Pictures per second from files to probabilities, as predict.py answers."""
+    import predict
+    model = predict.load_model(Path(run))
+    while True:
+        started = time.perf_counter()
+        paths, _ = predict.find_pictures([folder])
+        count = sum(len(files) for files, _, _ in predict.answers(model, paths))
+        yield count / (time.perf_counter() - started)
+
+
+def article_predicting(arch: str, folder: str) -> Iterator[float]:
+    """The article's way: one picture after the other, each through Model.predict."""
+    height, width = INPUT_SIZE
+    model = keras_network(arch, 1e-5, "bce")
+    pictures = data.find_pictures(Path(folder))[:PREDICTIONS]
+    while True:
+        started = time.perf_counter()
+        for picture in pictures:
+            image = np.array(Image.open(picture.path).convert("RGB").resize((width, height)))
+            model.predict(image[None], verbose=0)
+        yield len(pictures) / (time.perf_counter() - started)
+
+
+def keras_predicting(arch: str, folder: str) -> Iterator[float]:
+    """Keras at its best: image_dataset_from_directory, and Model.predict of all its batches."""
+    import tensorflow as tf
+    model = keras_network(arch, 1e-5, "bce")
+    while True:
+        started = time.perf_counter()
+        dataset = tf.keras.utils.image_dataset_from_directory(
+            folder, labels=None, image_size=INPUT_SIZE, shuffle=False, verbose=False)
+        yield len(model.predict(dataset, verbose=0)) / (time.perf_counter() - started)
 
 
 def our_memory(arch: str, dtype: str) -> Iterator[dict]:
@@ -436,20 +479,42 @@ def bench_training(console: Console, facts: dict, rounds: int) -> dict:
 
 def bench_loading(console: Console, facts: dict, rounds: int) -> dict:
     """Pictures per second from files to uint8 arrays."""
-    with tempfile.TemporaryDirectory() as made:
-        folder = Path(made)
-        if flags.FLAGS["data_dir"].using_default_value:
-            make_jpegs(folder, 400)
-            what = "400 made JPEGs of 500x375"
-        else:
-            what = f"{link_pictures(Path(data.DATA_DIR.value), folder)} of {data.DATA_DIR.value}"
+    with pictures_to_load() as (folder, what):
         figures = take_turns({
-            "ours": functools.partial(our_loading, made),
-            "the article's loop": functools.partial(article_loading, made),
-            "Keras image_dataset_from_directory": functools.partial(keras_loading, made),
+            "ours": functools.partial(our_loading, folder),
+            "the article's loop": functools.partial(article_loading, folder),
+            "Keras image_dataset_from_directory": functools.partial(keras_loading, folder),
         }, rounds)
     print_comparison(console, f"loading {what}, pictures/s", figures)
     return figures
+
+
+def bench_predicting(console: Console, facts: dict, rounds: int) -> dict:
+    """Pictures per second from files to answers."""
+    results = {}
+    with pictures_to_load() as (folder, what), tempfile.TemporaryDirectory() as run:
+        for arch in facts["settings"]:
+            once(functools.partial(write_network, arch, run))
+            results[arch] = take_turns({
+                "ours": functools.partial(our_predicting, run, folder),
+                "one at a time through Model.predict": functools.partial(
+                    article_predicting, arch, folder),
+                "Keras predict of a dataset": functools.partial(keras_predicting, arch, folder),
+            }, rounds)
+            print_comparison(console, f"answers of {arch} to {what}, pictures/s", results[arch])
+    return results
+
+
+@contextlib.contextmanager
+def pictures_to_load() -> Iterator[tuple[str, str]]:
+    """A folder of pictures that every side can read, until it is done with, and what they are."""
+    with tempfile.TemporaryDirectory() as made:
+        if flags.FLAGS["data_dir"].using_default_value:
+            make_jpegs(Path(made), 400)
+            yield made, "400 made JPEGs of 500x375"
+        else:
+            source = Path(data.DATA_DIR.value)
+            yield made, f"{link_pictures(source, Path(made))} of {source}"
 
 
 def link_pictures(source: Path, folder: Path, most: int = 1000) -> int:
@@ -529,8 +594,8 @@ def bench_start(console: Console, facts: dict, rounds: int) -> dict:
     return figures
 
 
-PARTS = {"training": bench_training, "loading": bench_loading, "memory": bench_memory,
-         "checkpoint": bench_checkpoint, "start": bench_start}
+PARTS = {"training": bench_training, "loading": bench_loading, "predicting": bench_predicting,
+         "memory": bench_memory, "checkpoint": bench_checkpoint, "start": bench_start}
 
 
 def define_flags() -> None:
@@ -570,7 +635,7 @@ def measure(parts: list[str], networks: list[str], rounds: int, json_file: str |
                **{name: metadata.version(name) for name in ("tensorflow", "keras", "numpy")},
                "python": platform.python_version()}
     facts = {}
-    if {"training", "memory", "checkpoint"} & set(parts):
+    if {"training", "predicting", "memory", "checkpoint"} & set(parts):
         facts = once(functools.partial(facts_of_train, networks))
         machine["train.py takes"] = facts["dtype"]
     console.print(", ".join(f"{name} {value}" for name, value in machine.items()))
