@@ -77,7 +77,10 @@ def answers(model, paths: list[Path]
     pixels = model.signatures["pixels"]
     size = tuple(pixels.structured_input_signature[1]["images"].shape[1:3])
     for files, images, skipped in data.load_batches(paths, size):
-        yield files, pixels(images=tf.constant(images))["probability"].numpy(), skipped
+        if files:  # no picture at all is more than a convolution can take
+            yield files, pixels(images=tf.constant(images))["probability"].numpy(), skipped
+        else:
+            yield files, np.empty(0, np.float32), skipped
 
 
 def as_line(file: Path, label: str, probability: float) -> str:

@@ -987,8 +987,9 @@ def evaluate(run: Path) -> None:
     label_of, labels, predictions = dict(pictures), [], []
     with data.progress_bar("evaluating", len(pictures)) as advance:
         for files, images, skipped in data.load_batches(list(label_of), network.input_size):
-            predictions += [*eval_step(tf.constant(images)).numpy()]
-            labels += [label_of[file] for file in files]
+            if files:  # no picture at all is more than a convolution can take
+                predictions += [*eval_step(tf.constant(images)).numpy()]
+                labels += [label_of[file] for file in files]
             for file, reason in skipped:
                 print(f"skipped {file}: {reason}")
             advance(len(files) + len(skipped))

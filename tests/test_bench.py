@@ -98,6 +98,16 @@ def test_loading_is_timed_on_the_same_files(tmp_path, clock):
     assert 0 < next(bench.keras_loading(str(tmp_path))) <= 20 / 2
 
 
+def test_predicting_is_timed_on_the_same_files(tmp_path, clock, monkeypatch):
+    monkeypatch.setattr(bench, "PREDICTIONS", 6)
+    pictures, run = tmp_path / "pictures", tmp_path / "run"
+    bench.make_jpegs((pictures.mkdir(), pictures)[1], 20)
+    next(bench.write_network("conv1", str(run)))
+    assert next(bench.our_predicting(str(run), str(pictures))) == 20 / 2
+    assert 0 < next(bench.article_predicting("conv1", str(pictures))) <= 6 / 2
+    assert 0 < next(bench.keras_predicting("conv1", str(pictures))) <= 20 / 2
+
+
 def test_only_pictures_that_every_side_can_read_are_loaded(tmp_path):
     source, folder = tmp_path / "source", tmp_path / "links"
     bench.make_jpegs((source.mkdir(), source)[1], 20)

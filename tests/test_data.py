@@ -834,6 +834,33 @@ def test_the_users_files_are_never_changed(folder):
     assert snapshot(folder) == before
 
 
+def test_batches_hold_every_picture_once_in_order_and_what_cannot_be_loaded(folder):
+    paths = [picture.path for picture in data.find_pictures(folder)]
+    broken = paths[3]
+    broken.write_bytes(b"")
+    batches = list(data.load_batches(paths, (20, 30), batch_size=7))
+    assert sum((files for files, _, _ in batches), []) == paths[:3] + paths[4:]
+    assert [len(files) + len(skipped) for files, _, skipped in batches][:-1] == [7] * (
+        len(batches) - 1)
+    assert sum((skipped for _, _, skipped in batches), []) == [(broken, "empty file")]
+    for files, images, _ in batches:
+        assert images.dtype == np.uint8
+        np.testing.assert_array_equal(
+            images, [data.load_picture(file, (20, 30)) for file in files])
+    assert [images.shape for _, images, _ in data.load_batches([broken], (20, 30))] == [
+        (0, 20, 30, 3)]
+
+
+def test_only_so_many_pictures_wait_to_be_fetched(monkeypatch):
+    begun = []
+    monkeypatch.setattr(data, "load_picture", lambda path, size: (
+        begun.append(path), np.zeros((*size, 3), np.uint8))[1])
+    batches = data.load_batches([Path(str(number)) for number in range(3000)], (2, 2))
+    next(batches)
+    batches.close()
+    assert 32 <= len(begun) <= 1024
+
+
 def test_results_come_in_the_order_of_their_paths():
     def slow_at_first(path):
         time.sleep(0.02 if int(path.name) % 5 == 0 else 0)
@@ -1004,6 +1031,18 @@ def test_on_a_terminal_the_census_shows_how_far_it_is(tmp_path):
     assert process.returncode == 0
     for part in (b"reading pictures", b"8/8", b"pictures/s", b"unreadable: 0"):
         assert part in shown
+
+
+def test_the_progress_never_mixes_with_what_is_redirected(tmp_path):
+    make_data(tmp_path, *[(30, 40)] * 8)
+    master, terminal = pty.openpty()
+    result = subprocess.run([sys.executable, str(ROOT / "data.py")], cwd=tmp_path,
+                            env={**os.environ, "TERM": "xterm"}, stdout=subprocess.PIPE,
+                            stderr=terminal)
+    os.close(terminal)
+    assert result.stdout.startswith(b"data: 8 pictures") and b"pictures/s" not in result.stdout
+    assert b"reading pictures" in os.read(master, 1 << 16)
+    os.close(master)
 
 
 def test_a_bad_folder_is_one_sentence_and_exit_code_1(tmp_path, refuses):

@@ -12,7 +12,7 @@ from conftest import ROOT
 
 README = (ROOT / "README.md").read_text()
 SCRIPTS = ("train.py", "models.py", "data.py", "metrics.py", "filters.py", "bench.py",
-           "tools/draw_sample.py")
+           "predict.py", "tools/draw_sample.py")
 BLOCKS = re.findall(r"^```\w*\n(.*?)^```", README, re.DOTALL | re.MULTILINE)
 COMMANDS = [line.split("#")[0].strip() for block in BLOCKS for line in block.splitlines()
             if line.startswith(("python ", "python3 ", "pytest "))]
@@ -32,7 +32,8 @@ def known_flags() -> dict[str, set[str]]:
 
 def test_every_file_named_exists():
     named = set(re.findall(r"^## (\S+\.py)$", README, re.MULTILINE))
-    assert named == {"train.py", "models.py", "data.py", "metrics.py", "filters.py", "bench.py"}
+    assert named == {"train.py", "predict.py", "models.py", "data.py", "metrics.py", "filters.py",
+                     "bench.py"}
     named |= set(re.findall(r"`((?:[a-z_]+/)?[a-z_]+\.(?:py|txt|jpg|md))`", README))
     for name in named:
         assert (ROOT / name).exists(), name

@@ -10,6 +10,8 @@ import numpy as np
 import pytest
 import tensorflow as tf
 import train
+from absl import flags
+from absl.testing import flagsaver
 from conftest import ROOT
 from test_models import weights_in_keras_order
 
@@ -436,8 +438,69 @@ def test_a_run_prints_its_story_and_leaves_its_record(run_script, photos, tmp_pa
     assert record["versions"]["tensorflow"] == tf.__version__
     assert len((run / "metrics.jsonl").read_text().splitlines()) == 3
     names = {file.name.rstrip("0123456789") for file in run.iterdir()}
-    assert names == {"config.json", "metrics.jsonl", "best", "checkpoints", ".lock",
+    assert names == {"config.json", "metrics.jsonl", "best", "checkpoints", "model", ".lock",
                      "events.out.tfevents."}
+
+    records = [json.loads(line) for line in (run / "metrics.jsonl").open()]
+    best = max(records, key=lambda record: (record["best_accuracy"], -record["mse"]))
+    model = tf.saved_model.load(str(run / "model"))
+    assert model.threshold.numpy() == np.float32(best["threshold"])
+    images = GENERATOR.integers(0, 256, (4, 24, 32, 3), dtype=np.uint8)
+    expected = 1 / (1 + np.exp(-models.load_network(run)(images).numpy()))
+    np.testing.assert_allclose(
+        model.signatures["pixels"](images=tf.constant(images))["probability"], expected, rtol=1e-4)
+
+
+@pytest.fixture
+def finished_run(photos, tmp_path) -> Path:
+    """A run of two epochs on pictures of 12x14, and the fixture photos to measure it on."""
+    config, dataset = tiny_config(), tiny_dataset(20)
+    train.train_and_evaluate(config, dataset, tmp_path)
+    train.write_config(tmp_path, config, tmp_path, dataset)
+    return tmp_path
+
+
+def test_a_finished_network_is_measured_on_other_pictures_at_its_own_threshold(
+        finished_run, photos, capsys):
+    (photos / "dog.11.png").write_text("no picture")
+    (photos / "dog.12.png").write_text("no picture")
+    records = [json.loads(line) for line in (finished_run / "metrics.jsonl").open()]
+    records[0]["threshold"] = records[1]["threshold"] = 0.5
+    (finished_run / "metrics.jsonl").write_text("\n".join(map(json.dumps, records)))
+    before = sorted(finished_run.rglob("*"))
+    with flagsaver.flagsaver():
+        flags.FLAGS.unparse_flags()
+        train.main(flags.FLAGS(["train.py", f"--evaluate={finished_run}", f"--data_dir={photos}"]))
+    network = models.load_network(finished_run)
+    files = [file for file in sorted(photos.iterdir()) if file.stem not in ("dog.11", "dog.12")]
+    labels = np.array([file.name.startswith("cat") for file in files])
+    images = np.stack([data.load_picture(file, (12, 14)) for file in files])
+    predictions = 1 / (1 + np.exp(-network(images).numpy()))
+    output = capsys.readouterr().out
+    assert f"{finished_run} (conv1) on 23 pictures of {photos}, 12 of cats: " in output
+    assert f"MSE {np.mean((predictions - labels) ** 2):.4f}, " in output
+    assert f"Pearson {np.corrcoef(predictions, labels)[0, 1]:.3f}\n" in output
+    assert f"accuracy {np.mean((predictions > 0.5) == labels):.1%} at t = 0.5, which" in output
+    table = [f"{np.mean((predictions > t / 10) == labels):.1%}" for t in range(10)]
+    assert table == output.split("accuracy")[1].split()
+    assert f"skipped {photos}/dog.11.png: not an image" in output
+    assert sorted(finished_run.rglob("*")) == before  # nothing is written
+
+
+def test_an_evaluation_that_makes_no_sense_is_refused_by_name(finished_run, photos, declines):
+    run = f"--evaluate={finished_run}"
+    assert "--lr, --flip cannot be given with --evaluate" in declines(
+        train.main, run, "--lr=1e-5", "--noflip", f"--data_dir={photos}")
+    assert "nowhere is not the folder of a run" in declines(train.main, "--evaluate=nowhere")
+    assert "--data_dir=nothing is not a folder" in declines(train.main, run, "--data_dir=nothing")
+    for name in ("cat", "dog"):
+        for file in photos.glob(f"{name}.*"):
+            file.write_text("no picture")
+    assert f"none of the 24 pictures of {photos} can be read" in declines(
+        train.main, run, f"--data_dir={photos}")
+    (finished_run / "metrics.jsonl").write_text("")
+    assert "is damaged: its metrics.jsonl is missing or not what train.py writes" in declines(
+        train.main, run, f"--data_dir={photos}")
 
 
 def test_two_runs_on_one_machine_print_identical_numbers(run_script, photos, tmp_path):
