@@ -352,7 +352,7 @@ def in_threads(decode: Callable[[Path], Any], paths: list[Path]) -> Iterable[Any
 
 def load_batches(paths: list[Path], size: tuple[int, int], batch_size: int = 32
                  ) -> Iterator[tuple[list[Path], np.ndarray, list[Skipped]]]:
-    """Any number of pictures in order, some at a time: for what answers and forgets them.
+    """Pictures of any number in order, some at a time: for those who answer and forget them.
 
     Yields the files that could be loaded, their pictures as uint8 (n, height, width, 3), and the
     others, batch_size in all. While the caller works on them, the next ones are loaded.
@@ -360,7 +360,7 @@ def load_batches(paths: list[Path], size: tuple[int, int], batch_size: int = 32
     load = functools.partial(load_picture, size=size)
     for start in range(0, len(paths), 1024):  # no more than these wait to be fetched
         some = paths[start:start + 1024]
-        pictures = iter(in_threads(load, some))
+        pictures = in_threads(load, some)
         for first in range(0, len(some), batch_size):
             loaded = list(zip(some[first:first + batch_size], pictures))
             skipped = [picture for _, picture in loaded if isinstance(picture, Skipped)]

@@ -502,10 +502,11 @@ def load_network(run: Path) -> Network:
 def export(network: Network, threshold: float, folder: Path) -> None:
     """Write `folder`, a SavedModel of the network that TensorFlow runs without this code.
 
-    Its two signatures answer with the probability of a cat, and `serving_default` with the label,
-    too: a cat if that is above the threshold, which is also a variable of the whole. The folder
-    appears whole or not at all; one that was there stays until then. The network's gradients are
-    TensorFlow's from now on: ours would have to be written out for those without this code.
+    Its signatures: `pixels`, uint8 (n, height, width, 3) to the probability of a cat, float32
+    (n,); and `serving_default`, the contents of n files to that and the label, "cat" above the
+    threshold. What is loaded has a variable `threshold`. The folder appears whole or not at all;
+    one that was there stays until then. The network's gradients are TensorFlow's from now on:
+    ours would have to be written out for those without this code.
     """
     for layer in network.layers:
         if isinstance(layer, Conv2D):
@@ -515,7 +516,7 @@ def export(network: Network, threshold: float, folder: Path) -> None:
     module.threshold = tf.Variable(threshold, dtype=tf.float32, trainable=False)
     picture = tf.TensorSpec((*network.input_size, 3), tf.uint8)
 
-    # There is no if or for to be translated, and looking for one takes a second.
+    # Nothing here needs autograph, which would take a second to read it.
     @tf.function(input_signature=[tf.TensorSpec((None, *picture.shape), tf.uint8)], autograph=False)
     def pixels(images):
         return {"probability": tf.sigmoid(network(images))}  # float32 (n,)
@@ -543,7 +544,7 @@ def decode_picture(contents, size: tuple[int, int]):
 
     JPEG, PNG, BMP (of 8 bits a pixel or more) or GIF. Of 255 levels the two differ by one at most:
     Pillow rounds between its passes over rows and columns. Only where one single colour stands
-    for transparency (a GIF's, a PNG's without a palette) that is not seen. Raises
+    for transparency (in a GIF, or a PNG without a palette) that is not heeded. Raises
     InvalidArgumentError for what cannot be decoded.
     """
     orientation = exif_orientation(contents)

@@ -37,7 +37,7 @@ finally:
 
 
 def load_model(run: Path):
-    """The SavedModel of a finished run's folder. Raises ValueError, with the reason, if it has none.
+    """The SavedModel in a finished run's folder. Raises ValueError, with the reason, without one.
 
     Its signature `pixels` takes uint8 (n, height, width, 3) to the probability of a cat, float32
     (n,); its variable `threshold` is where a cat begins.

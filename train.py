@@ -111,8 +111,8 @@ RESUME = flags.DEFINE_string(
     "resume", None, "the folder of a run to go on with, from its newest checkpoint and as it was "
     "begun: only --epochs and, if the pictures were moved, --data_dir can be given beside it")
 EVALUATE = flags.DEFINE_string(
-    "evaluate", None, "train nothing: the folder of a run whose network is measured on all pictures "
-    "of --data_dir, at the threshold that its validation chose")
+    "evaluate", None, "train nothing: the folder of a run whose network is measured on all "
+    "pictures of --data_dir, at the threshold that its validation chose")
 
 
 @dataclasses.dataclass(frozen=True)
