@@ -9,10 +9,11 @@
 Without photographs in data/ it trains on the drawn pictures in sample/. Each epoch prints a line:
 the loss trained on, and on the validation pictures the mean squared error, the Pearson
 correlation, and the best accuracy of ten thresholds. A run leaves its folder runs/NAME:
-config.json, metrics.jsonl (an epoch a line), the same epochs for TensorBoard, best/ (the weights
-of its best epoch), model/ (that network for predict.py and others), checkpoints/ (what --resume
-goes on from) and, with --test_size, test.json. What the article does not have (--schedule, --flip,
---shift, --dropout …) is off unless asked for.
+config.json, metrics.jsonl (an epoch a line), the same epochs for TensorBoard, of its best epoch
+best/ (the weights), predictions.jsonl (what it answers to each validation picture) and model/ (the
+network for predict.py and others), checkpoints/ (what --resume goes on from) and, with
+--test_size, test.json. What the article does not have (--schedule, --flip, --shift, --dropout …)
+is off unless asked for.
 """
 
 import contextlib
@@ -513,10 +514,11 @@ def train_and_evaluate(config: Config, dataset: data.Dataset,
 
     Returns the best epoch's record, and the signal that ended the training before its time, if
     one did. Writes into the folder `run`: a line an epoch to metrics.jsonl, a record an epoch for
-    TensorBoard, the weights of the best epoch to best/, and all it takes to go on to checkpoints/.
-    With the best weights the test pictures, if any, are answered in the end, at the threshold
-    that validation chose: "test" of the record, and test.json. Raises TrainingError when the
-    numbers are not finite, and ValueError for checkpoints that cannot be used.
+    TensorBoard, the weights of the best epoch to best/ and its answers to predictions.jsonl, and
+    all it takes to go on to checkpoints/. With the best weights the test pictures, if any, are
+    answered in the end, at the threshold that validation chose: "test" of the record, and
+    test.json. Raises TrainingError when the numbers are not finite, and ValueError for checkpoints
+    that cannot be used.
     """
     network = config.make_network()
     network.scale.measure(dataset.train_images)
@@ -559,6 +561,7 @@ def train_and_evaluate(config: Config, dataset: data.Dataset,
             # In this order: whenever it is cut short, what the checkpoint tells of is there.
             if progress.best is record:
                 write_checkpoint(weights, best_folder(run, record))
+                write_predictions(predictions, dataset, run)
             write_text(run / "metrics.jsonl",
                        "".join(json.dumps(record) + "\n" for record in progress.history))
             events.write(epoch, summary=epoch_summary(
@@ -693,6 +696,16 @@ def restore(everything: tf.train.Checkpoint, run: Path, config: Config) -> None:
     if folders:
         raise ValueError(f"{run} cannot go on: none of its checkpoints can be read; the weights "
                          "of its best epoch are in its best/")
+
+
+def write_predictions(predictions: np.ndarray, dataset: data.Dataset, run: Path) -> None:
+    """run/predictions.jsonl: each validation picture, its label, and the probability of a cat.
+
+    JSON, because the name of a file may hold anything: quotes, new lines, bytes that are no text.
+    """
+    records = ({"file": str(file.absolute()), "label": int(label), "probability": float(cat)}
+               for file, label, cat in zip(dataset.valid_files, dataset.valid_labels, predictions))
+    write_text(run / "predictions.jsonl", "".join(json.dumps(row) + "\n" for row in records))
 
 
 # ---------------------------------------------------------------------------------------------
@@ -837,7 +850,7 @@ def print_end(best: dict, run: Path) -> None:
         print(f"on {test['pictures']} pictures that nothing was chosen on, at that threshold: "
               f"accuracy {test['accuracy']:.1%}, MSE {test['mse']:.4f}, "
               f"Pearson {metrics.pearson_text(test['pearson'])}")
-    files = ["config.json", "metrics.jsonl"] + ["test.json"] * ("test" in best)
+    files = ["config.json", "metrics.jsonl", "predictions.jsonl"] + ["test.json"] * ("test" in best)
     print(f"{run}/: {', '.join(files)}, best/ and model/ (the best epoch's weights and network), "
           "checkpoints/")
 

@@ -280,6 +280,19 @@ def test_the_saved_weights_give_the_best_epochs_metrics_again(tmp_path):
     assert mse == pytest.approx(best["mse"], rel=1e-4)
 
 
+def test_the_best_epochs_predictions_are_kept_under_any_name_of_a_file(tmp_path):
+    dataset = tiny_dataset(20)
+    names = ['a "quoted",\nname.jpg', "katze ä猫.jpg", os.fsdecode(b"no text \xff.jpg"), "\\.jpg"]
+    dataset.valid_files = [tmp_path / f"{number}{names[number % 4]}" for number in range(20)]
+    best, _ = train.train_and_evaluate(tiny_config(epochs=4), dataset, tmp_path)
+    lines = (tmp_path / "predictions.jsonl").read_text().splitlines()
+    records = [json.loads(line) for line in lines]
+    assert [Path(record["file"]) for record in records] == dataset.valid_files
+    assert [record["label"] for record in records] == dataset.valid_labels.tolist()
+    errors = [(record["probability"] - record["label"]) ** 2 for record in records]
+    assert np.mean(errors) == pytest.approx(best["mse"], rel=1e-6)
+
+
 def test_a_runs_network_is_loaded_from_its_folder(tmp_path):
     config, dataset = tiny_config(epochs=2, dropout=0.5), tiny_dataset(20)
     best, _ = train.train_and_evaluate(config, dataset, tmp_path)
@@ -438,8 +451,8 @@ def test_a_run_prints_its_story_and_leaves_its_record(run_script, photos, tmp_pa
     assert record["versions"]["tensorflow"] == tf.__version__
     assert len((run / "metrics.jsonl").read_text().splitlines()) == 3
     names = {file.name.rstrip("0123456789") for file in run.iterdir()}
-    assert names == {"config.json", "metrics.jsonl", "best", "checkpoints", "model", ".lock",
-                     "events.out.tfevents."}
+    assert names == {"config.json", "metrics.jsonl", "predictions.jsonl", "best", "checkpoints",
+                     "model", ".lock", "events.out.tfevents."}
 
     records = [json.loads(line) for line in (run / "metrics.jsonl").open()]
     best = max(records, key=lambda record: (record["best_accuracy"], -record["mse"]))
