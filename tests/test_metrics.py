@@ -1,11 +1,14 @@
 """The metrics against NumPy and by hand, the refusals, and the table of runs."""
 
 import json
+import os
 import warnings
+from pathlib import Path
 
 import metrics
 import numpy as np
 import pytest
+from PIL import Image
 
 
 @pytest.fixture(params=range(5))
@@ -161,3 +164,143 @@ def test_measures_at_a_threshold_by_hand():
     assert record["pictures"] == 4 and record["threshold"] == 0.3 and record["accuracy"] == 0.5
     assert record["mse"] == pytest.approx((0.01 + 0.1225 + 0.64 + 0.01) / 4)
     assert metrics.measure_at(0.1, np.ones(4), np.array([1, 0, 1, 0]))["pearson"] is None
+
+
+# ---------------------------------------------------------------------------------------------
+# The pictures of a run
+# ---------------------------------------------------------------------------------------------
+
+def add_predictions(run, files, predictions, labels):
+    (run / "predictions.jsonl").write_text("".join(
+        json.dumps({"file": str(file), "label": label, "probability": probability}) + "\n"
+        for file, probability, label in zip(files, predictions, labels)))
+
+
+def plain_picture(path, colour, size=(20, 15)):
+    Image.new("RGB", size, colour).save(path)
+    return path
+
+
+def colour_at(page, x, y):
+    return tuple(np.asarray(page)[y, x])
+
+
+PREDICTIONS, LABELS = np.array([0.9, 0.97, 0.05, 0.35, 0.52, 0.1]), np.array([1, 0, 1, 0, 1, 0])
+
+
+def test_surest_mistakes_are_on_the_wrong_side_and_farthest_from_their_label():
+    assert metrics.surest_mistakes(PREDICTIONS, LABELS, 0.3).tolist() == [1, 2, 3]
+    assert metrics.surest_mistakes(PREDICTIONS, LABELS, 0.6).tolist() == [1, 2, 4]
+    assert metrics.surest_mistakes(np.array([0.9, 0.2]), np.array([1, 0]), 0.5).tolist() == []
+
+
+def test_most_undecided_is_nearest_to_a_half():
+    assert metrics.most_undecided(PREDICTIONS).tolist() == [4, 3, 0, 5, 2, 1]
+
+
+def test_mistakes_and_undecided_pictures_stand_in_order_on_the_sheet(tmp_path):
+    colours = ["red", "green", "blue", "yellow", "magenta", "cyan"]
+    files = [plain_picture(tmp_path / f"{colour}.png", colour) for colour in colours]
+    page = metrics.mistakes_sheet("mine", files, PREDICTIONS, LABELS)
+    # Of the ten thresholds 0.4 and 0.5 have the best accuracy: 1 and 2 are wrong.
+    places = [(x + 96, y + 72) for y in (100, 576) for x in range(0, 1200, 202)]
+    assert [colour_at(page, *place) for place in places] == [
+        Image.new("RGB", (1, 1), colour).getpixel((0, 0)) for colour in
+        ["green", "blue", *["white"] * 4, "magenta", "yellow", "red", "cyan", "blue", "green"]]
+
+
+def test_a_picture_that_is_gone_or_broken_costs_the_sheet_nothing(tmp_path):
+    (tmp_path / "broken.jpg").write_text("no picture")
+    wide = plain_picture(tmp_path / "wide.png", "red", size=(400, 2))
+    page = metrics.mistakes_sheet("mine", [tmp_path / "gone.jpg", tmp_path / "broken.jpg", wide],
+                                  np.array([0.4, 0.6, 0.55]), np.array([1, 0, 1]))
+    grey = Image.new("RGB", (1, 1), "lightgrey").getpixel((0, 0))
+    assert colour_at(page, 5, 105) == grey                                      # broken: a mistake
+    assert any(colour_at(page, 96, y) == (255, 0, 0) for y in range(576, 720))  # wide: undecided
+    assert colour_at(page, 5 + 202, 580) == colour_at(page, 5 + 404, 580) == grey
+
+
+def test_a_picture_stored_turned_is_shown_upright(tmp_path):
+    picture = Image.new("RGB", (40, 20), "red")
+    picture.paste("blue", (0, 0, 20, 20))
+    exif = Image.Exif()
+    exif[0x0112] = 6  # to be turned clockwise: what is left comes on top
+    picture.save(tmp_path / "turned.png", exif=exif)
+    shown = metrics.thumbnail(tmp_path / "turned.png")
+    assert colour_at(shown, 96, 20) == (0, 0, 255) and colour_at(shown, 96, 120) == (255, 0, 0)
+
+
+@pytest.mark.parametrize("name, shown", [
+    ("cat.1.jpg", "cat.1.jpg"), ("a\nb.jpg", "a\\nb.jpg"), ("猫.jpg", "\\u732b.jpg"),
+    (os.fsdecode(b"\xff.jpg"), "\\udcff.jpg")])
+def test_names_are_shown_in_letters_that_the_font_has(name, shown):
+    assert metrics.short_name(Path("folder") / name) == shown
+
+
+def test_long_names_are_shortened_in_the_middle():
+    short = metrics.short_name(Path("cat." + "0123456789" * 20 + ".jpeg"))
+    assert short.startswith("cat.0123") and short.endswith("…6789.jpeg")
+    assert metrics.ImageFont.load_default(17).getlength(short) <= 190
+
+
+def test_the_histogram_counts_right_and_wrong_answers_of_each_class():
+    predictions = np.array([0.97] * 4 + [0.12] * 2 + [0.17] * 3 + [0.62])
+    labels = np.array([1] * 6 + [0] * 4)
+    # Cats above 0.1: six of ten are right; above 0.2 to 0.6 seven; above 0.7 and more eight.
+    page = metrics.histogram("mine", predictions, labels)
+    cat, dog, pale_cat, pale_dog = ((255, 176, 64), (80, 160, 255), (255, 227, 189),
+                                    (197, 224, 255))
+    assert metrics.best_accuracy(predictions, labels) == (0.8, pytest.approx(0.7))
+    heights = {}
+    for floor, colours in ((380, (cat, pale_cat)), (680, (dog, pale_dog))):
+        for colour in colours:
+            here = (np.asarray(page)[floor - 230:floor] == colour).all(axis=2)  # (230, 1200)
+            for bar in range(20):
+                if height := here[:, 40 + 56 * bar + 10].sum():
+                    heights[floor, colour, bar] = height
+    # Four pictures are the highest bar, 200 pixels; the others stand in proportion.
+    assert heights == {(380, cat, 19): pytest.approx(200, abs=2),
+                       (380, pale_cat, 2): pytest.approx(100, abs=2),
+                       (680, dog, 3): pytest.approx(150, abs=2),
+                       (680, dog, 12): pytest.approx(50, abs=2)}
+    line = np.asarray(page)[600, :, 0] == 0
+    assert abs(np.flatnonzero(line).mean() - (40 + 1120 * 0.7)) < 2
+
+
+def test_constant_predictions_have_a_histogram_too():
+    page = metrics.histogram("mlp", np.zeros(4), np.array([1, 0, 1, 0]))
+    assert colour_at(page, 60, 300) == (255, 227, 189)  # every cat is wrong
+    assert colour_at(page, 60, 600) == (80, 160, 255)   # and every dog right
+
+
+def test_the_pictures_of_a_run_from_the_command_line(run_script, tmp_path):
+    run = make_run(tmp_path / "runs" / "mine", "conv1", [(0.3, 0.2, 0.61)])
+    files = [plain_picture(tmp_path / f"{number}.png", "red") for number in range(6)]
+    add_predictions(run, files, PREDICTIONS.tolist(), LABELS.tolist())
+    result = run_script("metrics.py", "--run=runs/mine", "--pictures")
+    assert result.returncode == 0 and result.stderr == "" and "61.0%" in result.stdout
+    assert result.stdout.split()[-2:] == ["runs/mine/mistakes.png", "runs/mine/histogram.png"]
+    for name in ("mistakes", "histogram"):
+        with Image.open(run / f"{name}.png") as page:
+            assert page.width == 1200
+
+
+def test_predictions_come_back_as_they_were_written(tmp_path):
+    names = ["a.jpg", 'quoted "\n" name.jpg', "猫.jpg", os.fsdecode(b"\xff.jpg")]
+    add_predictions(tmp_path, names, [0.25, 0.5, 0.75, 1.0], [1, 0, 1, 0])
+    files, predictions, labels = metrics.read_predictions(tmp_path)
+    assert files == [Path(name) for name in names]
+    assert predictions.tolist() == [0.25, 0.5, 0.75, 1.0] and labels.tolist() == [1, 0, 1, 0]
+
+
+@pytest.mark.parametrize("text, reason", [
+    ("", "no predictions to measure"), ("{", "JSONDecodeError"), ("3", "TypeError"),
+    ('{"file": "a"}', "KeyError"),
+    ('{"file": "a", "label": 2, "probability": 0.5}', "a label is 2"),
+    ('{"file": "a", "label": 1, "probability": NaN}', "1 predictions are not finite")])
+def test_damaged_predictions_are_refused(text, reason, tmp_path):
+    with pytest.raises(ValueError, match="is not the folder of a run: .*No such file"):
+        metrics.read_predictions(tmp_path)
+    (tmp_path / "predictions.jsonl").write_text(text)
+    with pytest.raises(ValueError, match=f"predictions.jsonl is not what train.py.*{reason}"):
+        metrics.read_predictions(tmp_path)
