@@ -468,22 +468,30 @@ class Network(tf.Module):
         return 3 * self.multiply_adds - self.first_with_weights.multiply_adds
 
 
-def load_network(run: Path) -> Network:
-    """The network of a run's best epoch, as train.py left it in the folder `run`.
+def untrained_network(run: Path) -> Network:
+    """The network of a run with its first weights, as it was before the first step.
 
-    Raises ValueError, with the reason, for a folder that is not a whole run's.
+    Raises ValueError, with the reason, for a folder that is not a run's.
     """
     try:
         config = json.loads((run / "config.json").read_text())["config"]
-        network = Network(config["arch"], tuple(config["input_size"]), config["kernel_size"],
-                          config["stride"], config["pooling"], config["scaling"], config["init"],
-                          config["seed"], config["dropout"], config["dtype"])
+        return Network(config["arch"], tuple(config["input_size"]), config["kernel_size"],
+                       config["stride"], config["pooling"], config["scaling"], config["init"],
+                       config["seed"], config["dropout"], config["dtype"])
     except OSError as error:
         raise ValueError(f"{run} is not the folder of a run: {error.filename}: "
                          f"{error.strerror}") from error
     except (json.JSONDecodeError, KeyError, TypeError) as error:
         raise ValueError(f"{run} is damaged: its config.json is not what train.py writes "
                          f"({type(error).__name__}: {error})") from error
+
+
+def load_network(run: Path) -> Network:
+    """The network of a run's best epoch, as train.py left it in the folder `run`.
+
+    Raises ValueError, with the reason, for a folder that is not a whole run's.
+    """
+    network = untrained_network(run)
     try:
         best = max(run.glob("best/epoch-*"), default=run / "best")  # two while one is replaced
         status = tf.train.Checkpoint(network=network).read(str(best / "checkpoint"))

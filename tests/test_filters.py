@@ -1,9 +1,20 @@
 """The convolution against its plain NumPy form and by hand; the pictures that filters.py writes."""
 
+import dataclasses
+import io
+import json
+import re
+import types
+
 import filters
+import models
 import numpy as np
 import pytest
+import tensorflow as tf
+import train
+from conftest import ROOT
 from PIL import Image
+from rich.console import Console
 
 GENERATOR = np.random.default_rng(0)
 
@@ -115,3 +126,266 @@ def test_filters_refuses_in_one_sentence(refuses, tmp_path):
     Image.new("RGB", (2, 2)).save(tmp_path / "tiny.png")
     assert "is 2x2, smaller than the kernel" in refuses("filters.py", "--image=tiny.png",
                                                        "--padding=valid")
+
+
+# ---------------------------------------------------------------------------------------------
+# With a trained network
+# ---------------------------------------------------------------------------------------------
+
+def make_run(folder, network, files=(), **options):
+    """What train.py leaves in a run's folder of this network, with these validation pictures."""
+    folder.mkdir(parents=True)
+    config = train.Config(network.name, lr=1e-3, epochs=1, batch_size=4, loss="bce", init="glorot",
+                          input_size=network.input_size, **options)
+    (folder / "config.json").write_text(json.dumps({"config": dataclasses.asdict(config)}))
+    (folder / "predictions.jsonl").write_text("".join(
+        json.dumps({"file": str(file), "label": 1, "probability": 0.5}) + "\n" for file in files))
+    train.write_weights(tf.train.Checkpoint(network=network), folder)
+    return folder
+
+
+def table_rows(trained, untrained):
+    console = Console(file=io.StringIO(), width=150)
+    console.print(filters.similarity_table(trained, untrained))
+    lines = console.file.getvalue().splitlines()
+    return [[cell.strip() for cell in line.split("│")[1:-1]] for line in lines if "│" in line]
+
+
+def test_edge_filters_are_v_and_h_and_the_same_turned_by_45_degrees():
+    by_hand = filters.edge_filters(3)
+    np.testing.assert_array_equal(by_hand["V"] + np.zeros((3, 3)), filters.V)
+    np.testing.assert_array_equal(by_hand["H"] + np.zeros((3, 3)), filters.H)
+    np.testing.assert_array_equal(by_hand["\\"], [[-1, -1, 0], [-1, 0, 1], [0, 1, 1]])
+    np.testing.assert_array_equal(by_hand["/"], [[0, 1, 1], [-1, 0, 1], [-1, -1, 0]])
+    np.testing.assert_array_equal(filters.edge_filters(4)["V"][:, 0], [-1, -1, 1, 1])
+
+
+def test_similarity_is_the_cosine_on_grey_by_hand():
+    kernels = np.zeros((3, 3, 3, 5), np.float32)
+    kernels[:, :, :, 0] = -0.01 * filters.V[:, :, None]  # its sides exchanged, and faint
+    kernels[:, :, 1, 1] = filters.H                      # in green only: on grey still H
+    kernels[:, :, :, 2] = 1                              # brightness, no edge
+    kernels[:, :, 0, 3], kernels[:, :, 2, 3] = filters.V, -filters.V  # red against blue
+    kernels[:, :, 0, 4] = filters.V + filters.H
+    # V and a diagonal have four numbers in common and a length of root 6 each: 4 / 6.
+    by_hand = [[1, 0, 4 / 6, 4 / 6], [0, 1, 4 / 6, 4 / 6], [0, 0, 0, 0], [0, 0, 0, 0],
+               [6 / 72 ** 0.5, 6 / 72 ** 0.5, 8 / 72 ** 0.5, 0]]
+    np.testing.assert_allclose(filters.edge_similarities(kernels), by_hand, atol=1e-6)
+    assert not filters.edge_similarities(np.ones((1, 1, 3, 2), np.float32)).any()  # no sides
+
+
+def test_of_random_kernels_two_percent_are_called_edge_filters():
+    kernels = GENERATOR.uniform(-1, 1, (3, 3, 3, 20_000))
+    similarities = filters.edge_similarities(kernels).max(axis=1)
+    assert np.mean(similarities >= filters.EDGE) == pytest.approx(0.0224, abs=0.005)
+
+
+def test_the_table_counts_the_edge_filters_of_both_networks():
+    trained, untrained = models.Network("conv1", (12, 14)), models.Network("conv1", (12, 14))
+    flat = np.ones((3, 3, 3, 24), np.float32)
+    untrained.kernels[0].assign(flat)
+    flat[:, :, :, 3] = filters.V[:, :, None]
+    flat[:, :, :, 7] = flat[:, :, :, 8] = -filters.edge_filters(3)["/"][:, :, None]
+    trained.kernels[0].assign(flat)
+    # V - 1 has three times -2, -1 and 0; the two -/ - 1 the same numbers: 45 for each colour.
+    change = (3 * 3 * (3 * 4 + 3 * 1) / (24 * 27)) ** 0.5
+    assert table_rows(trained, untrained) == [
+        ["trained", "24", "3", "1", "0", "0", "2", "0.00", "1.00", f"{change:.1%}"],
+        ["untrained", "24", "0", "0", "0", "0", "0", "0.00", "0.00", "0.0%"]]
+
+
+def test_strength_is_the_mean_answer_whatever_its_sign():
+    network = models.Network("conv1", (12, 14), scaling="unit")
+    kernels = np.zeros((3, 3, 3, 24), np.float32)
+    kernels[1, 1, 0, 5], kernels[1, 1, 1, 6] = 2, -3  # twice the red, three times less the green
+    network.kernels[0].assign(kernels)
+    red, green = np.zeros((2, 12, 14, 3), np.uint8)
+    red[:, :, 0] = green[:, :, 1] = 255
+    by_hand = np.zeros(24)
+    by_hand[5], by_hand[6] = 2 / 3, 2 * 3 / 3  # one picture is red and two are green
+    np.testing.assert_allclose(filters.strengths(network, [red, green, green]), by_hand, rtol=1e-6)
+
+
+@pytest.mark.parametrize("pooling", ["max", "average", "none"])
+def test_maps_equal_the_articles_words(pooling):
+    network = models.Network("conv1", (12, 15), pooling=pooling, scaling="unit")
+    bias = next(layer.bias for layer in network.layers if isinstance(layer, models.BiasRelu))
+    bias.assign(np.linspace(-0.5, 0.5, 24))
+    picture = GENERATOR.integers(0, 256, (12, 15, 3), dtype=np.uint8)
+    (answers, left), = filters.blocks(network, picture)
+    for index in (0, 23):
+        kernel = network.kernels[0].numpy()[:, :, :, index]
+        by_hand = sum(filters.convolve_by_hand(picture[:, :, colour] / 255, kernel[:, :, colour],
+                                               "valid") for colour in range(3))
+        np.testing.assert_allclose(answers[:, :, index], by_hand, atol=1e-5)
+        by_hand = np.maximum(by_hand + bias.numpy()[index], 0)
+        if pooling != "none":
+            fours = by_hand[:10, :12].reshape(5, 2, 6, 2)
+            by_hand = {"max": fours.max, "average": fours.mean}[pooling](axis=(1, 3))
+        np.testing.assert_allclose(left[:, :, index], by_hand, atol=1e-5)
+
+
+def test_evidence_is_the_mean_loss_of_the_squares_that_cover_a_pixel():
+    answers = [filters.Covered(0, 0, 0.9), filters.Covered(0, 1, 0.5), filters.Covered(1, 0, 0.7),
+               filters.Covered(1, 1, 0.3)]
+    np.testing.assert_allclose(filters.evidence((3, 3), 2, 0.7, answers),
+                               [[-0.2, 0, 0.2], [-0.1, 0.1, 0.3], [0, 0.2, 0.4]], atol=1e-6)
+
+
+def test_the_square_slides_over_the_whole_picture():
+    network = models.Network("mlp", (11, 14))
+    answers = filters.occlude(network, np.zeros((11, 14, 3), np.uint8), size=4)
+    assert [answer[:2] for answer in answers] == [
+        (row, column) for row in range(8) for column in range(11)]
+    assert {row for row, *_ in filters.occlude(network, np.zeros((11, 14, 3), np.uint8), 8)} == {
+        0, 2, 3}  # by a quarter of its size, and the last one to the edge
+
+
+def looks_at(arch, rows, columns, sign=1.0):
+    """A network whose logit is sign * (mean brightness of this part of a 24x32 picture - 1 / 2)."""
+    network = models.Network(arch, (24, 32), scaling="unit")
+    for kernel in network.kernels:
+        kernel.assign(tf.zeros_like(kernel))
+    first, *hidden = network.kernels
+    if arch == "mlp":
+        part = np.zeros((24, 32, 3, 512), np.float32)
+        part[rows, columns, :, 0] = 1
+        first.assign(part.reshape(-1, 512))
+    else:  # the first kernel passes its middle pixel on; of the maps only this part is taken
+        kernel = np.zeros((3, 3, 3, 24), np.float32)
+        kernel[1, 1, :, 0] = 1
+        first.assign(kernel)
+        part = np.zeros((11, 15, 24, 128), np.float32)
+        part[-(-rows.start * 11 // 24):rows.stop * 11 // 24,
+             -(-columns.start * 15 // 32):columns.stop * 15 // 32, 0, 0] = 1
+        hidden.pop(0).assign(part.reshape(-1, 128))
+    for kernel in hidden[:-1]:
+        kernel[0, 0].assign(1)
+    hidden[-1][0, 0].assign(sign * 4 / part.sum())
+    network.layers[-1].bias.assign([-sign * 2])
+    return network
+
+
+CORNERS = {"top left": (slice(0, 8), slice(0, 8)), "top right": (slice(0, 8), slice(24, 32)),
+           "bottom left": (slice(16, 24), slice(0, 8)),
+           "bottom right": (slice(16, 24), slice(24, 32))}
+
+
+@pytest.mark.parametrize("corner", CORNERS)
+@pytest.mark.parametrize("arch", ["mlp", "conv1"])
+def test_a_network_made_to_look_at_one_corner_shows_that_corner(arch, corner):
+    rows, columns = CORNERS[corner]
+    network = looks_at(arch, rows, columns)
+    picture = GENERATOR.integers(200, 256, (24, 32, 3), dtype=np.uint8)
+    inside = np.zeros((24, 32), bool)
+    inside[rows, columns] = True
+
+    gradient = filters.sensitivity(network, picture)
+    assert gradient[inside].any() and not gradient[~inside].any()
+
+    before = filters.probability(network, picture[None])[0]
+    answers = filters.occlude(network, picture, 4)
+    evidence = filters.evidence((24, 32), 4, before, answers)
+    assert before > 0.6 and inside.flat[evidence.argmax()]
+    assert evidence[inside].sum() > 0.8 * evidence.sum() > 0 and evidence.min() > -1e-6
+    # The picture of it: orange in this corner, none in the others; what speaks for a dog is blue.
+    for sign, colour in ((1, 0), (-1, 2)):
+        page = filters.why_sheet(looks_at(arch, rows, columns, sign), picture,
+                                 Image.fromarray(picture), "x.jpg", "planted")
+        pixels = np.asarray(page).astype(int)
+        height = round(394 * 24 / 32)
+        top = page.height - 36 - height
+        panel = pixels[top:top + height, 402:402 + 394]
+        coloured = panel[:, :, colour] - panel[:, :, 2 - colour]
+        for other, (rows_of, columns_of) in CORNERS.items():
+            part = coloured[rows_of.start * height // 24:rows_of.stop * height // 24,
+                            columns_of.start * 394 // 32:columns_of.stop * 394 // 32]
+            assert (part.max() > 100) == (other == corner) and part.min() > -3
+
+
+def test_sensitivity_equals_the_change_of_the_answer():
+    network = models.Network("conv2_48", (12, 14), scaling="unit")
+    picture = GENERATOR.integers(1, 255, (12, 14, 3), dtype=np.uint8)
+    gradient = filters.sensitivity(network, picture)
+    for row, column in ((3, 4), (7, 9), (11, 13)):
+        changes = []
+        for colour in range(3):  # a hundredth of a level either way, as the pixels of two pictures
+            twins = np.repeat(picture[None].astype(np.float32), 2, axis=0)
+            twins[:, row, column, colour] += 0.02, -0.02
+            changes.append(np.abs(np.subtract(*network(twins).numpy())) / 0.04)
+        assert gradient[row, column] == pytest.approx(max(changes), rel=0.05, abs=1e-5)
+
+
+@pytest.mark.parametrize("arch, options", [
+    ("conv1", {"pooling": "none", "kernel_size": 5, "dtype": "bfloat16"}),
+    ("conv2_fc512", {"pooling": "average", "kernel_size": 1, "scaling": "standard"}),
+    ("conv1", {"stride": 2, "kernel_size": 2})])
+def test_a_network_gets_three_sheets(arch, options, photos, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    network = models.Network(arch, (24, 32), **options)
+    run = make_run(tmp_path / "runs" / "of mine", network,
+                   [*photos.iterdir(), tmp_path / "gone.jpg"], **options)
+    written = filters.network_pictures(photos / "cat.0.png", run)
+    assert [str(file) for file in written] == [
+        f"filtered/cat.0-of mine-{kind}.png" for kind in ("kernels", "maps", "why")]
+    for file in written:
+        with Image.open(file) as page:
+            assert page.width == 1200
+    picture = np.asarray(Image.open(photos / "cat.0.png"))
+    probability = 1 / (1 + np.exp(-network(picture[None]).numpy()[0]))
+    said = capsys.readouterr().out
+    assert f"cat.0.png: a cat with probability {probability:.1%}" in said
+    count = models.ARCHITECTURES[arch].filters[0]
+    assert len(re.findall(rf"│ (trained|untrained) +│ +{count} │", said)) == 2
+
+
+def test_the_strongest_kernel_comes_first(photos, tmp_path):
+    network = models.Network("conv1", (24, 32))
+    kernels = 0.01 * np.ones((3, 3, 3, 24), np.float32)
+    kernels[:, :, :, 17] = 1
+    network.kernels[0].assign(kernels)
+    picture = np.full((24, 32, 3), 99, np.uint8)
+    order = filters.strengths(network, [picture]).argsort()[::-1]
+    page = np.asarray(filters.kernels_sheet(network, network, order, 1, "mine"))
+    orange = (page == filters.ORANGE).all(axis=2)
+    rows = np.flatnonzero(orange[:, :8].any(axis=1))  # the first column: V, and then the first one
+    assert orange[rows[-1] - 100:rows[-1], 2:106].all()
+    assert not orange[rows[-1] - 100:, 151:].any()
+
+
+def test_a_network_without_convolutions_shows_only_why(photos, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    run = make_run(tmp_path / "mine", models.Network("mlp", (24, 32)))
+    written = filters.network_pictures(photos / "dog.1.png", run)
+    assert [file.name for file in written] == ["dog.1-mine-why.png"]
+    assert "mlp has no convolution: there are no kernels" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("kernel, padding", [(True, False), (False, True)])
+def test_a_network_takes_no_kernel_and_no_padding(kernel, padding, monkeypatch):
+    for name, value, present in (("IMAGE", "x.jpg", True), ("RUN", "runs/a", True),
+                                 ("KERNEL", "1", kernel), ("PADDING", "same", padding)):
+        flag = types.SimpleNamespace(value=value, present=present)
+        monkeypatch.setattr(filters, name, flag, raising=False)
+    with pytest.raises(SystemExit, match="--run brings its own kernels: leave --kernel and"):
+        filters.main(["filters.py"])
+
+
+def test_what_no_sheet_can_be_made_of_is_refused(photos, tmp_path):
+    run = make_run(tmp_path / "mine", models.Network("conv1", (24, 32)))
+    with pytest.raises(ValueError, match="--image=none.jpg: no such file"):
+        filters.network_pictures(filters.Path("none.jpg"), run)
+    with pytest.raises(ValueError, match="is not the folder of a run"):
+        filters.network_pictures(photos / "cat.0.png", tmp_path)
+    with pytest.raises(ValueError, match="no predictions to measure"):
+        filters.network_pictures(photos / "cat.0.png", run)
+
+
+def test_filters_looks_into_a_network_from_the_command_line(run_script, tmp_path):
+    make_run(tmp_path / "runs" / "a", models.Network("conv1", (24, 32)), [ROOT / "kittens.jpg"])
+    result = run_script("filters.py", f"--image={ROOT}/kittens.jpg", "--run=runs/a")
+    assert result.returncode == 0 and result.stderr == ""
+    assert result.stdout.startswith("kittens.jpg: a cat with probability")
+    assert "trained" in result.stdout and "untrained" in result.stdout
+    assert result.stdout.splitlines()[-3:] == [
+        f"filtered/kittens-a-{kind}.png" for kind in ("kernels", "maps", "why")]
