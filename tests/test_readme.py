@@ -12,7 +12,7 @@ from conftest import ROOT
 
 README = (ROOT / "README.md").read_text()
 SCRIPTS = ("train.py", "models.py", "data.py", "metrics.py", "filters.py", "bench.py",
-           "predict.py", "tools/draw_sample.py")
+           "predict.py", "tools/draw_sample.py", "tools/readme_pictures.py")
 BLOCKS = re.findall(r"^```\w*\n(.*?)^```", README, re.DOTALL | re.MULTILINE)
 COMMANDS = [line.split("#")[0].strip() for block in BLOCKS for line in block.splitlines()
             if line.startswith(("python ", "python3 ", "pytest "))]

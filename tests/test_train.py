@@ -301,6 +301,10 @@ def test_a_runs_network_is_loaded_from_its_folder(tmp_path):
     predictions = 1 / (1 + np.exp(-network(dataset.valid_images).numpy()))
     assert np.mean((predictions - dataset.valid_labels) ** 2) == pytest.approx(best["mse"],
                                                                                rel=1e-4)
+    first = models.untrained_network(tmp_path)
+    for variable, expected in zip(first.trainable_variables,
+                                  config.make_network().trainable_variables, strict=True):
+        np.testing.assert_array_equal(variable, expected)
 
     Path(weights_of(tmp_path)).with_suffix(".index").unlink()
     with pytest.raises(ValueError, match="weights are missing or not of this conv1"):
