@@ -762,8 +762,12 @@ def digest(dataset: data.Dataset) -> str:
     return sha256.hexdigest()
 
 
-def write_config(run: Path, config: Config, folder: Path, dataset: data.Dataset) -> None:
-    """config.json: what the run's numbers follow from."""
+def write_config(run: Path, config: Config, folder: Path, dataset: data.Dataset,
+                 sizes: tuple[int | None, int | None, int]) -> None:
+    """config.json: what the run's numbers follow from.
+
+    sizes: as asked for with --train_size, --valid_size and --test_size.
+    """
     record = {
         "config": dataclasses.asdict(config),
         "data": {
@@ -771,7 +775,7 @@ def write_config(run: Path, config: Config, folder: Path, dataset: data.Dataset)
             "bundled_sample": folder.resolve() == data.SAMPLE.resolve(),
             "train_size": len(dataset.train_files), "valid_size": len(dataset.valid_files),
             "test_size": len(dataset.test_files),
-            "sizes_asked_for": [TRAIN_SIZE.value, VALID_SIZE.value, TEST_SIZE.value],
+            "sizes_asked_for": sizes,
             "digest": digest(dataset),
             "skipped": [{"file": str(file), "reason": reason} for file, reason in dataset.skipped],
         },
@@ -867,7 +871,8 @@ def run_from_flags() -> None:
         sketch = config.make_network()
     typed = not flags.FLAGS["data_dir"].using_default_value
     folder, pictures = data.choose_pictures(data.DATA_DIR.value, typed)
-    count = data.check_sizes(pictures, TRAIN_SIZE.value, VALID_SIZE.value, TEST_SIZE.value)
+    sizes = TRAIN_SIZE.value, VALID_SIZE.value, TEST_SIZE.value
+    count = data.check_sizes(pictures, *sizes)
     check_memory(sketch, config, count)
     if config.dtype == "auto":
         config = dataclasses.replace(config, dtype=faster_dtype())
@@ -876,7 +881,7 @@ def run_from_flags() -> None:
         try:
             dataset = data.load_dataset(pictures, TRAIN_SIZE.value, VALID_SIZE.value, config.seed,
                                         config.input_size, TEST_SIZE.value)
-            write_config(run, config, folder, dataset)
+            write_config(run, config, folder, dataset, sizes)
         except BaseException:
             shutil.rmtree(run)  # a run that never began leaves no folder behind
             raise

@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import os
 from pathlib import Path
 
 import data
@@ -296,7 +297,7 @@ def test_the_best_epochs_predictions_are_kept_under_any_name_of_a_file(tmp_path)
 def test_a_runs_network_is_loaded_from_its_folder(tmp_path):
     config, dataset = tiny_config(epochs=2, dropout=0.5), tiny_dataset(20)
     best, _ = train.train_and_evaluate(config, dataset, tmp_path)
-    train.write_config(tmp_path, config, tmp_path, dataset)
+    train.write_config(tmp_path, config, tmp_path, dataset, (None, None, 0))
     network = models.load_network(tmp_path)
     predictions = 1 / (1 + np.exp(-network(dataset.valid_images).numpy()))
     assert np.mean((predictions - dataset.valid_labels) ** 2) == pytest.approx(best["mse"],
@@ -473,7 +474,7 @@ def finished_run(photos, tmp_path) -> Path:
     """A run of two epochs on pictures of 12x14, and the fixture photos to measure it on."""
     config, dataset = tiny_config(), tiny_dataset(20)
     train.train_and_evaluate(config, dataset, tmp_path)
-    train.write_config(tmp_path, config, tmp_path, dataset)
+    train.write_config(tmp_path, config, tmp_path, dataset, (None, None, 0))
     return tmp_path
 
 
