@@ -93,8 +93,7 @@ def best_accuracy(predictions: np.ndarray, labels: np.ndarray) -> tuple[float, f
 def mistakes(predictions: np.ndarray, labels: np.ndarray, threshold: float) -> np.ndarray:
     """Which pictures are answered wrongly at the threshold: their indices, the surest first."""
     predictions, labels = checked(predictions, labels)
-    says_cat = predictions.astype(np.float32) > np.float32(threshold)
-    wrong = np.flatnonzero(says_cat != (labels == 1))
+    wrong = np.flatnonzero(says_cat(predictions, threshold) != labels)
     return wrong[np.argsort(-np.abs(predictions - labels)[wrong], kind="stable")]
 
 
@@ -186,12 +185,6 @@ def either(value: float | None, form: str) -> str:
 # The pictures of a run
 # ---------------------------------------------------------------------------------------------
 
-def surest_mistakes(predictions: np.ndarray, labels: np.ndarray, threshold: float) -> np.ndarray:
-    """Indices of what is on the wrong side of the threshold, the farthest from its label first."""
-    wrong = np.flatnonzero(says_cat(predictions, threshold) != labels)
-    return wrong[np.argsort(-np.abs(predictions - labels)[wrong], kind="stable")]
-
-
 def most_undecided(predictions: np.ndarray) -> np.ndarray:
     """Indices of all predictions, the one nearest to a half first."""
     return np.argsort(np.abs(predictions - 0.5), kind="stable")
@@ -226,13 +219,13 @@ def mistakes_sheet(name: str, files: list[Path], predictions: np.ndarray,
                    labels: np.ndarray) -> Image.Image:
     """The surest mistakes and the most undecided pictures, twelve of each."""
     _, threshold = best_accuracy(predictions, labels)
-    mistakes = surest_mistakes(predictions, labels, threshold)
+    wrong = mistakes(predictions, labels, threshold)
     page = Image.new("RGB", (1200, 1000), "white")
     write(page, 4, 14, f"Where {name} goes wrong", 30)
-    write(page, 4, 64, f"Surest, and wrong (of {len(mistakes)} mistakes in {len(files)} validation "
+    write(page, 4, 64, f"Surest, and wrong (of {len(wrong)} mistakes in {len(files)} validation "
           f"pictures; it says cat above {threshold:.1f})", 22)
     write(page, 4, 540, "Most undecided", 22)
-    for top, chosen in ((100, mistakes), (576, most_undecided(predictions))):
+    for top, chosen in ((100, wrong), (576, most_undecided(predictions))):
         for place, index in enumerate(chosen[:12]):
             x, y = place % 6 * 202, top + place // 6 * 210
             cat, animal = predictions[index], "cat" if labels[index] else "dog"

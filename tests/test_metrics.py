@@ -188,12 +188,6 @@ def colour_at(page, x, y):
 PREDICTIONS, LABELS = np.array([0.9, 0.97, 0.05, 0.35, 0.52, 0.1]), np.array([1, 0, 1, 0, 1, 0])
 
 
-def test_surest_mistakes_are_on_the_wrong_side_and_farthest_from_their_label():
-    assert metrics.surest_mistakes(PREDICTIONS, LABELS, 0.3).tolist() == [1, 2, 3]
-    assert metrics.surest_mistakes(PREDICTIONS, LABELS, 0.6).tolist() == [1, 2, 4]
-    assert metrics.surest_mistakes(np.array([0.9, 0.2]), np.array([1, 0]), 0.5).tolist() == []
-
-
 def test_most_undecided_is_nearest_to_a_half():
     assert metrics.most_undecided(PREDICTIONS).tolist() == [4, 3, 0, 5, 2, 1]
 
