@@ -256,11 +256,6 @@ def blocks(network: models.Network, picture: np.ndarray) -> list[tuple[np.ndarra
 # Which parts of the picture carry the answer
 # ---------------------------------------------------------------------------------------------
 
-def probability(network: models.Network, images: np.ndarray) -> np.ndarray:
-    """Of a cat: uint8 (n, height, width, 3) -> float32 (n,)."""
-    return tf.sigmoid(network(images)).numpy()
-
-
 class Covered(NamedTuple):
     """A picture with a grey square on it: where, and the probability of a cat that is left."""
 
@@ -282,7 +277,7 @@ def occlude(network: models.Network, picture: np.ndarray, size: int) -> list[Cov
         images = np.repeat(picture[None], len(columns), axis=0)  # (columns, height, width, 3)
         for image, column in zip(images, columns):
             image[row:row + size, column:column + size] = GREY
-        answers += map(Covered, [row] * len(columns), columns, probability(network, images))
+        answers += map(Covered, [row] * len(columns), columns, network.probability(images).numpy())
     return answers
 
 
@@ -463,7 +458,7 @@ def why_sheet(network: models.Network, picture: np.ndarray, photo: Image.Image, 
               name: str) -> Image.Image:
     """Which parts of the picture carry the answer: what covering them changes, and the gradient."""
     height, width, _ = picture.shape
-    before = probability(network, picture[None])[0]
+    before = network.probability(picture[None]).numpy()[0]
     size = max(1, min(height, width) // 5)
     answers = occlude(network, picture, size)
     carried = evidence((height, width), size, before, answers)
@@ -502,7 +497,7 @@ def network_pictures(path: Path, run: Path) -> list[Path]:
     load = functools.partial(data.load_picture, size=network.input_size)
     picture = load(path)
     image, name = (ascii(each.name)[1:-1] for each in (path, run.resolve()))  # the font's letters
-    print(f"{image}: a cat with probability {probability(network, picture[None])[0]:.1%}")
+    print(f"{image}: a cat with probability {network.probability(picture[None]).numpy()[0]:.1%}")
     sheets = {}
     if len(network.kernels[0].shape) == 4:
         untrained = models.untrained_network(run)

@@ -357,13 +357,14 @@ class Network(tf.Module):
     dropout: the share of each hidden layer's inputs that a training step leaves out.
     dtype: what it computes with, float32 or bfloat16; the weights, and the last layer in full, are
     float32 always.
+    tta: whether it answers a picture by looking at its mirror image, too (test-time augmentation).
 
     Raises ValueError, with the reason, for options that cannot work together.
     """
 
     def __init__(self, arch: str, input_size: tuple[int, int] = INPUT_SIZE, kernel_size: int = 3,
                  stride: int = 1, pooling: str = "max", scaling: str = "none", init: str = "glorot",
-                 seed: int = 0, dropout: float = 0.0, dtype: str = "float32"):
+                 seed: int = 0, dropout: float = 0.0, dtype: str = "float32", tta: bool = False):
         super().__init__(name=arch)
         if arch not in ARCHITECTURES:
             raise ValueError(f"--arch={arch} is none of the networks: {', '.join(ARCHITECTURES)}")
@@ -372,7 +373,7 @@ class Network(tf.Module):
             raise ValueError(f"--arch={arch} has no convolution: --kernel_size, --stride and "
                              "--pooling have nothing to change in it; leave them out")
 
-        self.input_size = input_size
+        self.input_size, self.tta = input_size, tta
         self.scale = Scale((*input_size, 3), scaling, dtype)
         self.layers = [self.scale]
         for channels in filters:
@@ -440,6 +441,13 @@ class Network(tf.Module):
                 x = layer(x)  # conv2_fc512: (batch, 46, 61, 64), (batch, 22, 29, 128), …
         return tf.squeeze(x, axis=1)
 
+    def probability(self, images):
+        """Of a cat: uint8 (batch, height, width, 3) -> float32 (batch,)."""
+        probability = tf.sigmoid(self(images))
+        if self.tta:  # what it sees from one side only counts half
+            probability = (probability + tf.sigmoid(self(images[:, :, ::-1]))) / 2
+        return probability
+
     @property
     def kernels(self) -> list[tf.Variable]:
         """Of each layer that has one, from the first to the last."""
@@ -477,7 +485,7 @@ def untrained_network(run: Path) -> Network:
         config = json.loads((run / "config.json").read_text())["config"]
         return Network(config["arch"], tuple(config["input_size"]), config["kernel_size"],
                        config["stride"], config["pooling"], config["scaling"], config["init"],
-                       config["seed"], config["dropout"], config["dtype"])
+                       config["seed"], config["dropout"], config["dtype"], config["tta"])
     except OSError as error:
         raise ValueError(f"{run} is not the folder of a run: {error.filename}: "
                          f"{error.strerror}") from error
@@ -527,13 +535,13 @@ def export(network: Network, threshold: float, folder: Path) -> None:
     # Nothing here needs autograph, which would take a second to read it.
     @tf.function(input_signature=[tf.TensorSpec((None, *picture.shape), tf.uint8)], autograph=False)
     def pixels(images):
-        return {"probability": tf.sigmoid(network(images))}  # float32 (n,)
+        return {"probability": network.probability(images)}  # float32 (n,)
 
     @tf.function(input_signature=[tf.TensorSpec((None,), tf.string)], autograph=False)
     def serve(image_bytes):
         images = tf.map_fn(lambda contents: decode_picture(contents, network.input_size),
                            image_bytes, fn_output_signature=picture)
-        probability = tf.sigmoid(network(images))
+        probability = network.probability(images)
         label = tf.where(probability > module.threshold, "cat", "dog")
         return {"probability": probability, "label": label}
 

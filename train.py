@@ -103,6 +103,9 @@ WEIGHT_DECAY = flags.DEFINE_float(
     "weight_decay", 0.0, "how much of themselves, times the learning rate, kernels lose in a step")
 LABEL_SMOOTHING = flags.DEFINE_float(
     "label_smoothing", 0.0, "train towards labels so much nearer to 0.5: 0.1 makes 1 a 0.95")
+TTA = flags.DEFINE_bool(
+    "tta", False, "test-time augmentation: answer a picture with the mean of the probabilities of "
+    "it and of its mirror image")
 DTYPE = flags.DEFINE_enum(
     "dtype", "auto", ["auto", "float32", "bfloat16"], "what the network computes with; auto tries "
     "both on this machine and takes the faster")
@@ -139,12 +142,13 @@ class Config:
     dropout: float = 0.0
     weight_decay: float = 0.0
     label_smoothing: float = 0.0
+    tta: bool = False
     dtype: str = "float32"  # or bfloat16; "auto" until faster_dtype has told
 
     def make_network(self) -> models.Network:
         return models.Network(self.arch, self.input_size, self.kernel_size, self.stride,
                               self.pooling, self.scaling, self.init, self.seed, self.dropout,
-                              self.dtype)
+                              self.dtype, self.tta)
 
 
 def config_from_flags() -> Config:
@@ -170,7 +174,8 @@ def config_from_flags() -> Config:
         kernel_size=models.KERNEL_SIZE.value, stride=models.STRIDE.value,
         pooling=models.POOLING.value, scaling=models.SCALING.value, schedule=SCHEDULE.value,
         flip=FLIP.value, shift=SHIFT.value, zoom=ZOOM.value, dropout=DROPOUT.value,
-        weight_decay=WEIGHT_DECAY.value, label_smoothing=LABEL_SMOOTHING.value, dtype=DTYPE.value)
+        weight_decay=WEIGHT_DECAY.value, label_smoothing=LABEL_SMOOTHING.value, tta=TTA.value,
+        dtype=DTYPE.value)
 
 
 def faster_dtype() -> str:
@@ -343,7 +348,7 @@ def compile_steps(network: models.Network, optimizer: Adam, config: Config):
     @tf.function(input_signature=[images_spec])
     def eval_step(images):
         """The probability of a cat, float32 (batch,)."""
-        return tf.sigmoid(network(images))
+        return network.probability(images)
 
     return train_step, eval_step
 
@@ -1001,7 +1006,7 @@ def evaluate(run: Path) -> None:
     typed = not flags.FLAGS["data_dir"].using_default_value
     folder, pictures = data.choose_pictures(data.DATA_DIR.value, typed)
 
-    eval_step = tf.function(lambda images: tf.sigmoid(network(images)))
+    eval_step = tf.function(network.probability)
     label_of, labels, predictions = dict(pictures), [], []
     with data.progress_bar("evaluating", len(pictures)) as advance:
         for files, images, skipped in data.load_batches(list(label_of), network.input_size):

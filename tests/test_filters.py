@@ -283,7 +283,7 @@ def test_a_network_made_to_look_at_one_corner_shows_that_corner(arch, corner):
     gradient = filters.sensitivity(network, picture)
     assert gradient[inside].any() and not gradient[~inside].any()
 
-    before = filters.probability(network, picture[None])[0]
+    before = network.probability(picture[None]).numpy()[0]
     answers = filters.occlude(network, picture, 4)
     evidence = filters.evidence((24, 32), 4, before, answers)
     assert before > 0.6 and inside.flat[evidence.argmax()]

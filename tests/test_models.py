@@ -317,6 +317,18 @@ def test_a_size_is_height_first():
     assert models.parse_size("64X48") == (64, 48)
 
 
+def test_with_tta_a_picture_and_its_mirror_image_get_the_mean_of_their_two_answers():
+    images = np.random.default_rng(9).integers(0, 256, (5, 12, 14, 3), dtype=np.uint8)
+    mirrored = images[:, :, ::-1]
+    plain, both = (models.Network("conv1", (12, 14), scaling="unit", seed=3, tta=tta)
+                   for tta in (False, True))
+    one, other = (1 / (1 + np.exp(-plain(side).numpy())) for side in (images, mirrored))
+    np.testing.assert_allclose(plain.probability(images), one, rtol=1e-6)
+    assert np.abs(one - other).min() > 1e-4
+    for side in (images, mirrored):
+        np.testing.assert_allclose(both.probability(side), (one + other) / 2, rtol=1e-6)
+
+
 def test_models_prints_every_network(run_script):
     result = run_script("models.py")
     assert result.returncode == 0 and result.stderr == ""

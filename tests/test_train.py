@@ -447,8 +447,9 @@ def test_a_run_prints_its_story_and_leaves_its_record(run_script, photos, tmp_pa
     assert record["config"] == {
         "arch": "conv1", "lr": 1e-3, "epochs": 3, "batch_size": 5, "loss": "bce", "seed": 0,
         "input_size": [24, 32], "kernel_size": 3, "stride": 1, "pooling": "max",
-        "scaling": "unit", "init": "adapted", "schedule": "constant", "flip": False, "shift": 0, "zoom": 0,
-        "dropout": 0, "weight_decay": 0, "label_smoothing": 0, "dtype": "float32"}
+        "scaling": "unit", "init": "adapted", "schedule": "constant", "flip": False, "shift": 0,
+        "zoom": 0, "dropout": 0, "weight_decay": 0, "label_smoothing": 0, "tta": False,
+        "dtype": "float32"}
     assert record["data"] == {"folder": str(photos), "bundled_sample": False, "train_size": 18,
                               "valid_size": 6, "test_size": 0, "skipped": [],
                               "sizes_asked_for": [None, None, 0],
