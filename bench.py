@@ -239,16 +239,14 @@ def keras_predicting(arch: str, folder: str) -> Iterator[float]:
 
 def our_memory(arch: str, dtype: str) -> Iterator[dict]:
     """A training process with 4096 + 1024 pictures, an epoch's validation and its saved weights."""
-    import dataclasses
-
     import train  # before tensorflow: models.py sets what that reads
     import tensorflow as tf
     config = our_config(arch, dtype)
     network, train_step, eval_step = our_steps(config)
-    (images, labels), (valid, answers) = made_pictures(4096), made_pictures(1024)
-    dataset = data.Dataset(images, labels, [], valid, answers, [], images[:0], labels[:0], [], [])
+    (images, labels), (valid, _) = made_pictures(4096), made_pictures(1024)
     images = tf.constant(images)
-    part = dataclasses.replace(dataset, train_images=images[:MEMORY_STEPS * config.batch_size])
+    none = np.empty((0, *INPUT_SIZE, 3), np.uint8), labels[:0], []
+    part = data.Dataset(images[:MEMORY_STEPS * config.batch_size], labels, [], *none, *none, [])
     with tempfile.TemporaryDirectory() as run:
         after = {}
         for epoch in range(1, 11):

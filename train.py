@@ -526,9 +526,10 @@ def train_and_evaluate(config: Config, dataset: data.Dataset,
     that cannot be used.
     """
     network = config.make_network()
-    network.scale.measure(dataset.train_images)
-    # As a tensor, so that gathering a batch from it is the only copying a step needs.
-    dataset = dataclasses.replace(dataset, train_images=tf.constant(dataset.train_images))
+    network.scale.measure(np.asarray(dataset.train_images))
+    # A tensor, so that gathering a batch is the only copying a step needs; instead of the array,
+    # not beside it.
+    dataset.train_images = tf.constant(dataset.train_images)
     optimizer = Adam(network.trainable_variables, config.weight_decay)
     train_step, eval_step = compile_steps(network, optimizer, config)
     progress = Progress(config.seed)

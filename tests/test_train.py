@@ -196,7 +196,7 @@ def tiny_config(**changes) -> train.Config:
 
 
 def tiny_dataset(count=10) -> data.Dataset:
-    images = GENERATOR.integers(0, 256, (2 * count, 12, 14, 3), dtype=np.uint8)
+    images = np.random.default_rng(count).integers(0, 256, (2 * count, 12, 14, 3), dtype=np.uint8)
     labels = np.resize([1, 0], 2 * count).astype(np.float32)
     return data.Dataset(images[count:], labels[count:], [], images[:count], labels[:count], [],
                         images[:0], labels[:0], [], [])
