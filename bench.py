@@ -13,6 +13,7 @@ import contextlib
 import functools
 import itertools
 import json
+import math
 import multiprocessing
 import os
 import platform
@@ -277,8 +278,8 @@ def keras_memory(arch: str, dtype: str, settings: dict, tuned: bool) -> Iterator
 def our_saving(arch: str, dtype: str) -> Iterator[dict]:
     """Seconds of an epoch of 4096 pictures, from some of its steps, and of all that it saves.
 
-    A checkpoint within it whenever train.py has paused long enough, one at its end, and the
-    weights, as if every epoch were the best so far.
+    A checkpoint within it and one at its end, where train.py has paused long enough for them, and
+    the weights, as if every epoch were the best so far.
     """
     import train  # before tensorflow: models.py sets what that reads
     import tensorflow as tf
@@ -299,11 +300,11 @@ def our_saving(arch: str, dtype: str) -> Iterator[dict]:
             train.write_checkpoint(weights, Path(folder, "best"))
             written = time.perf_counter()
             progress.epoch += 1
-            train.save(everything, Path(folder))
-            once = time.perf_counter() - written
+            once = train.save(everything, Path(folder))
             epoch = (trained - started) * 4096 / (STEPS[arch] * config.batch_size)
-            within = epoch // ((train.SAVE_PAUSE + 1) * once)
-            yield {"epoch": epoch, "saving": (within + 1) * once + written - trained}
+            within = epoch // ((train.STEP_PAUSE + 1) * once)
+            ends = 1 / math.ceil(train.END_PAUSE * once / epoch)  # short epochs: not of each
+            yield {"epoch": epoch, "saving": (within + ends) * once + written - trained}
 
 
 def memory() -> dict[str, int]:

@@ -538,15 +538,16 @@ def train_and_evaluate(config: Config, dataset: data.Dataset,
     restore(everything, run, config)
     (run / "metrics.jsonl").touch()
     events = EventFile(run, progress.epoch)
-    save_at = time.perf_counter() + FIRST_SAVE
+    end_due = time.perf_counter()  # an epoch that ends from now on is saved,
+    step_due = end_due + FIRST_SAVE  # and a step from then on
 
     with heed_signals() as received:
         while progress.epoch <= config.epochs and not received:
             epoch, started = progress.epoch, time.perf_counter() - progress.seconds
             for _ in train_epoch(train_step, dataset, config, progress):
-                if received or time.perf_counter() > save_at:
+                if received or time.perf_counter() > step_due:
                     progress.seconds = time.perf_counter() - started
-                    save_at = save(everything, run)
+                    step_due = STEP_PAUSE * save(everything, run) + time.perf_counter()
                 if received:
                     return progress.best, received[0]
             trained = time.perf_counter()
@@ -568,12 +569,16 @@ def train_and_evaluate(config: Config, dataset: data.Dataset,
             if progress.best is record:
                 write_checkpoint(weights, best_folder(run, record))
                 write_predictions(predictions, dataset, run)
-            write_text(run / "metrics.jsonl",
-                       "".join(json.dumps(record) + "\n" for record in progress.history))
+            lines = (run / "metrics.jsonl").read_text().splitlines()
+            lines[epoch - 1:epoch] = [json.dumps(record)]  # after a kill it may be there already
+            write_text(run / "metrics.jsonl", "\n".join(lines) + "\n")
             events.write(epoch, summary=epoch_summary(
                 record, learning_rate(config, epoch / config.epochs), predictions, dataset,
                 network.kernels[0].numpy()))
-            save_at = save(everything, run)
+            if received or epoch == config.epochs or time.perf_counter() >= end_due:
+                took = save(everything, run)
+                step_due = STEP_PAUSE * took + time.perf_counter()
+                end_due = (END_PAUSE * took if took > QUICK else 0) + time.perf_counter()
             print(epoch_line(record, config.epochs), flush=True)
 
     if received:
@@ -621,12 +626,14 @@ def heed_signals() -> Iterator[list[int]]:
 # would keep a damaged newest checkpoint and delete the whole one before it.)
 # ---------------------------------------------------------------------------------------------
 
-FIRST_SAVE = 60  # seconds after which an epoch that is still under way is saved for the first time
-SAVE_PAUSE = 60  # then so many times as long as saving took: it costs less than two percent
+# Saving must not cost more than a few percent of the time, in seconds and in multiples of what it
+# took: a step is saved STEP_PAUSE after what was saved before, an epoch's end END_PAUSE after the
+# end that was saved before. If it is QUICK, every end is.
+FIRST_SAVE, STEP_PAUSE, END_PAUSE, QUICK = 60, 60, 30, 0.1
 
 
 def save(everything: tf.train.Checkpoint, run: Path) -> float:
-    """Write a checkpoint of a run; returns when, on time.perf_counter, the next one is due.
+    """Write a checkpoint of a run; returns the seconds that it took.
 
     The one before is kept, in case that this one gets damaged; older ones go.
     """
@@ -642,8 +649,7 @@ def save(everything: tf.train.Checkpoint, run: Path) -> float:
     for other in others:
         if other not in (folder, *before):
             shutil.rmtree(other)
-    ended = time.perf_counter()
-    return ended + SAVE_PAUSE * (ended - started)
+    return time.perf_counter() - started
 
 
 def best_folder(run: Path, record: dict) -> Path:
@@ -929,11 +935,6 @@ def resume(run: Path) -> None:
     if config.epochs < epochs:
         raise ValueError(f"--epochs={config.epochs}: {run} has {epochs} behind it already; give a "
                          "larger number, or none")
-    if not list(run.glob("checkpoints/epoch-*")):
-        if epochs > 1:  # the first line is written just before the first checkpoint
-            raise ValueError(f"{run} cannot go on: its checkpoints/ are gone; train it again")
-        print(f"{run} has no checkpoint yet: it begins again")
-
     with alone_in(run):
         if not flags.FLAGS["data_dir"].using_default_value:
             folder = Path(data.DATA_DIR.value)
@@ -958,6 +959,8 @@ def resume(run: Path) -> None:
             print(f"from here on the learning rate follows the cycle of {config.epochs} epochs, "
                   f"not of {begun.epochs}: a run begun with --epochs={config.epochs} would have "
                   "other numbers")
+        if not list(run.glob("checkpoints/epoch-*")):
+            print(f"{run} has no checkpoint: it begins again")
         finish(config, dataset, run)
 
 

@@ -36,7 +36,7 @@ def die():
 
 
 def save_at_every_step():
-    train.FIRST_SAVE = train.SAVE_PAUSE = 0
+    train.FIRST_SAVE = train.STEP_PAUSE = train.END_PAUSE = 0
 
 
 def die_at_step(number):

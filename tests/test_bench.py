@@ -137,11 +137,11 @@ def test_training_with_many_pictures_is_traced_once(monkeypatch):
 def test_saving_is_timed_beside_an_epoch_of_4096_pictures(two_steps, clock, tmp_path, monkeypatch):
     import train
     monkeypatch.chdir(tmp_path)
-    # Two steps of 32 pictures in 2 s: 128 s an epoch. The weights take 2 s; a checkpoint, which
-    # looks at the clock twice itself, 6 s.
-    assert next(bench.our_saving("conv1", "float32")) == {"epoch": 128, "saving": 2 + 6}
-    monkeypatch.setattr(train, "SAVE_PAUSE", 3)  # one each 6 + 18 s: five within the epoch
-    assert next(bench.our_saving("conv1", "float32")) == {"epoch": 128, "saving": 2 + 6 * 6}
+    # Two steps of 32 pictures in 2 s: 128 s an epoch. The weights take 2 s, a checkpoint too.
+    assert next(bench.our_saving("conv1", "float32")) == {"epoch": 128, "saving": 2 + 2 * (1 + 1)}
+    monkeypatch.setattr(train, "STEP_PAUSE", 11)  # one each 2 + 22 s: five within the epoch
+    monkeypatch.setattr(train, "END_PAUSE", 100)  # 200 s: every other end
+    assert next(bench.our_saving("conv1", "float32")) == {"epoch": 128, "saving": 2 + 2 * 5.5}
 
 
 def test_the_cost_of_saving_is_told_as_a_share(monkeypatch, capsys):

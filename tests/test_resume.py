@@ -185,7 +185,7 @@ def test_a_run_that_was_interrupted_ends_like_one_that_was_not(whole, tmp_path, 
 def test_checkpoints_within_an_epoch_change_nothing_and_the_newest_two_stay(whole, tmp_path,
                                                                            monkeypatch):
     monkeypatch.setattr(train, "FIRST_SAVE", 0)
-    monkeypatch.setattr(train, "SAVE_PAUSE", 0)
+    monkeypatch.setattr(train, "STEP_PAUSE", 0)
     train.train_and_evaluate(CONFIG, make_dataset(), tmp_path)
     assert_equal_runs(tmp_path, whole)
     assert sorted(folder.name for folder in tmp_path.glob("checkpoints/*")) == [
@@ -194,11 +194,39 @@ def test_checkpoints_within_an_epoch_change_nothing_and_the_newest_two_stay(whol
     assert [folder.name for folder in tmp_path.glob("best/*")] == [f"epoch-{best['epoch']:06}"]
 
 
-def test_a_checkpoint_within_an_epoch_waits_sixty_times_as_long_as_it_takes(tmp_path, monkeypatch):
-    clock = iter(range(100, 200, 4))  # looked at before and after
+@pytest.mark.parametrize("step, took, saved", [
+    # Epochs of 30 s, and 1 s to save: an end is saved 30 s after another, or later. And the last.
+    (10, 1, [(2, 0), (3, 0), (4, 0), (5, 0), (6, 0)]),
+    (9, 1, [(2, 0), (4, 0), (6, 0)]),
+    # What takes a tenth of a second is saved at every end.
+    (0.5, 0.1, [(2, 0), (3, 0), (4, 0), (5, 0), (6, 0)]),
+    # Steps of 25 s: the first after 60 s, the others 60 s after what was saved before.
+    (25, 1, [(1, 3), (2, 0), (2, 3), (3, 0), (3, 3), (4, 0), (4, 3), (5, 0), (5, 3), (6, 0)])])
+def test_saving_takes_a_few_percent_of_the_time(step, took, saved, tmp_path, monkeypatch, eagerly):
+    now, moments = [0.0], []
+
+    def save(everything, run):
+        now[0] += took
+        moments.append((everything.progress.epoch, everything.progress.step))
+        return took
+
+    def learning_rate(config, progress):
+        if config.epochs * progress % 1:  # a step's; TensorBoard is told of that at an epoch's end
+            now[0] += step
+        return 1e-3
+
+    monkeypatch.setattr(train.time, "perf_counter", lambda: now[0])
+    monkeypatch.setattr(train, "save", save)
+    monkeypatch.setattr(train, "learning_rate", learning_rate)
+    train.train_and_evaluate(dataclasses.replace(CONFIG, arch="mlp", epochs=5), make_dataset(),
+                             tmp_path)
+    assert moments == saved
+
+
+def test_saving_tells_the_seconds_it_took(tmp_path, monkeypatch):
+    clock = iter((100, 104))
     monkeypatch.setattr(train.time, "perf_counter", lambda: next(clock))
-    everything = tf.train.Checkpoint(progress=train.Progress(0))
-    assert train.save(everything, tmp_path) == 104 + 60 * 4
+    assert train.save(tf.train.Checkpoint(progress=train.Progress(0)), tmp_path) == 4
 
 
 def test_a_checkpoint_gives_its_numbers_back_to_the_last_digit(tmp_path):
@@ -217,10 +245,10 @@ def test_train_py_goes_on_with_the_runs_own_configuration(folder, capsys):
     assert json.loads(Path("runs/mine/config.json").read_text()) == before
 
 
-def test_a_run_without_a_checkpoint_yet_begins_again(folder, capsys):
+def test_a_run_without_a_checkpoint_begins_again(folder, capsys):
     shutil.rmtree("runs/mine/checkpoints")
     assert answer("--resume=runs/mine") == 0
-    assert "runs/mine has no checkpoint yet: it begins again" in capsys.readouterr().out
+    assert "runs/mine has no checkpoint: it begins again" in capsys.readouterr().out
     assert_equal_runs(Path("runs/mine"), Path("runs/whole"))
 
 
@@ -310,11 +338,6 @@ def test_what_is_no_run_is_refused(folder):
 def test_fewer_epochs_than_there_are_is_refused(folder):
     assert refused("--resume=runs/whole", "--epochs=2") == (
         "--epochs=2: runs/whole has 3 behind it already; give a larger number, or none")
-
-
-def test_a_run_whose_checkpoints_were_deleted_is_refused(folder):
-    shutil.rmtree("runs/whole/checkpoints")
-    assert "runs/whole cannot go on: its checkpoints/ are gone" in refused("--resume=runs/whole")
 
 
 @pytest.mark.parametrize("change, sentence", [
