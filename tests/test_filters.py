@@ -140,7 +140,7 @@ def make_run(folder, network, files=(), **options):
     (folder / "config.json").write_text(json.dumps({"config": dataclasses.asdict(config)}))
     (folder / "predictions.jsonl").write_text("".join(
         json.dumps({"file": str(file), "label": 1, "probability": 0.5}) + "\n" for file in files))
-    train.write_weights(tf.train.Checkpoint(network=network), folder)
+    train.write_checkpoint(tf.train.Checkpoint(network=network), folder / "best/epoch-000001")
     return folder
 
 
