@@ -57,11 +57,9 @@ def made_pictures(count: int) -> tuple[np.ndarray, np.ndarray]:
     return images, np.resize([1, 0], count).astype(np.float32)
 
 
-def our_config(arch: str, dtype: str):
-    import dataclasses
-
+def our_config(arch: str, dtype: str, settings: dict):
     import train
-    return train.Config(arch, dtype=dtype, **dataclasses.asdict(train.SETTINGS[arch]))
+    return train.Config(arch, dtype=dtype, **settings)
 
 
 def our_steps(config):
@@ -72,7 +70,7 @@ def our_steps(config):
     return network, *train.compile_steps(network, optimizer, config)
 
 
-def our_training(arch: str, dtype: str) -> Iterator[dict]:
+def our_training(arch: str, dtype: str, settings: dict) -> Iterator[dict]:
     """Pictures per second of train.py's epoch: shuffling, feeding, steps; all but the bar.
 
     Beside it those of the compiled step alone, always on the same batch. The two take turns as
@@ -80,7 +78,7 @@ def our_training(arch: str, dtype: str) -> Iterator[dict]:
     """
     import train  # before tensorflow: models.py sets what that reads
     import tensorflow as tf
-    config = our_config(arch, dtype)
+    config = our_config(arch, dtype, settings)
     _, train_step, _ = our_steps(config)
     images, labels = made_pictures(STEPS[arch] * config.batch_size)
     none = images[:0], labels[:0], []
@@ -238,11 +236,11 @@ def keras_predicting(arch: str, folder: str) -> Iterator[float]:
         yield len(model.predict(dataset, verbose=0)) / (time.perf_counter() - started)
 
 
-def our_memory(arch: str, dtype: str) -> Iterator[dict]:
+def our_memory(arch: str, dtype: str, settings: dict) -> Iterator[dict]:
     """A training process with 4096 + 1024 pictures, an epoch's validation and its saved weights."""
     import train  # before tensorflow: models.py sets what that reads
     import tensorflow as tf
-    config = our_config(arch, dtype)
+    config = our_config(arch, dtype, settings)
     network, train_step, eval_step = our_steps(config)
     (images, labels), (valid, _) = made_pictures(4096), made_pictures(1024)
     images = tf.constant(images)
@@ -275,7 +273,7 @@ def keras_memory(arch: str, dtype: str, settings: dict, tuned: bool) -> Iterator
     yield after
 
 
-def our_saving(arch: str, dtype: str) -> Iterator[dict]:
+def our_saving(arch: str, dtype: str, settings: dict) -> Iterator[dict]:
     """Seconds of an epoch of 4096 pictures, from some of its steps, and of all that it saves.
 
     A checkpoint within it and one at its end, where train.py has paused long enough for them, and
@@ -283,7 +281,7 @@ def our_saving(arch: str, dtype: str) -> Iterator[dict]:
     """
     import train  # before tensorflow: models.py sets what that reads
     import tensorflow as tf
-    config = our_config(arch, dtype)
+    config = our_config(arch, dtype, settings)
     network = config.make_network()
     optimizer, progress = train.Adam(network.trainable_variables), train.Progress(config.seed)
     train_step, _ = train.compile_steps(network, optimizer, config)
@@ -336,15 +334,17 @@ def cold_start() -> Iterator[float]:
         yield seconds
 
 
-def facts_of_train(networks: list[str]) -> Iterator[dict]:
+def facts_of_train(networks: list[str], batch_size: int) -> Iterator[dict]:
     """What the parent, which never imports TensorFlow, has to know of train.py and models.py."""
     import dataclasses
 
     import models
     import train
+    settings = {arch: dataclasses.asdict(train.SETTINGS[arch]) for arch in networks}
+    if batch_size:
+        settings = {arch: {**own, "batch_size": batch_size} for arch, own in settings.items()}
     yield {
-        "dtype": train.faster_dtype(),
-        "settings": {arch: dataclasses.asdict(train.SETTINGS[arch]) for arch in networks},
+        "dtype": train.faster_dtype(), "settings": settings,
         "multiply_adds": {arch: models.Network(arch).training_multiply_adds for arch in networks}}
 
 
@@ -463,7 +463,7 @@ def bench_training(console: Console, facts: dict, rounds: int) -> dict:
     for arch, settings in facts["settings"].items():
         for dtype in dict.fromkeys(["float32", facts["dtype"]]):
             figures = take_turns({
-                "ours": functools.partial(our_training, arch, dtype),
+                "ours": functools.partial(our_training, arch, dtype, settings),
                 "Keras fit": functools.partial(keras_training, arch, dtype, settings, True),
                 "Keras fit, float32, untouched": functools.partial(
                     keras_training, arch, "float32", settings, False),
@@ -554,7 +554,7 @@ def bench_memory(console: Console, facts: dict, rounds: int) -> dict:
     results = {}
     for arch, settings in facts["settings"].items():
         dtype = facts["dtype"]
-        sides = {"ours": functools.partial(our_memory, arch, dtype),
+        sides = {"ours": functools.partial(our_memory, arch, dtype, settings),
                  "Keras fit": functools.partial(keras_memory, arch, dtype, settings, True),
                  "Keras fit, float32, untouched": functools.partial(
                      keras_memory, arch, "float32", settings, False)}
@@ -573,8 +573,8 @@ def bench_memory(console: Console, facts: dict, rounds: int) -> dict:
 def bench_checkpoint(console: Console, facts: dict, rounds: int) -> dict:
     """What share of an epoch of 4096 pictures goes into checkpoints."""
     results, rows = {}, []
-    for arch in facts["settings"]:
-        side = functools.partial(our_saving, arch, facts["dtype"])
+    for arch, settings in facts["settings"].items():
+        side = functools.partial(our_saving, arch, facts["dtype"], settings)
         figures = results[arch] = take_turns({"ours": side}, rounds)
         shares = 100 * np.divide(figures["saving"], figures["epoch"])
         rows.append([arch, *(f"{np.median(figures[part]):.2f}" for part in ("epoch", "saving")),
@@ -601,6 +601,8 @@ def define_flags() -> None:
     # Not at the top: this file is imported in a side's process, where train.py has its own flags.
     flags.DEFINE_multi_enum("part", list(PARTS), list(PARTS), "what to measure")
     flags.DEFINE_list("networks", list(STEPS), "the networks to measure it of")
+    flags.DEFINE_integer("batch_size", 0, "pictures per step [0: what train.py gives each network]",
+                         lower_bound=0)
     flags.DEFINE_integer("rounds", 5, "turns of every side", lower_bound=1)
     flags.DEFINE_string("json", None, "file that the figures are written to")
     flags.declare_key_flag("data_dir")  # data.py's: --help shows it, too
@@ -618,7 +620,7 @@ def main(argv: list[str]) -> None:
             data.choose_pictures(chosen.data_dir, typed=True)
         if chosen.json:
             Path(chosen.json).touch()
-        measure(chosen.part, chosen.networks, chosen.rounds, chosen.json)
+        measure(chosen.part, chosen.networks, chosen.batch_size, chosen.rounds, chosen.json)
     except (data.DataError, BenchError) as error:
         sys.exit(str(error))
     except OSError as error:
@@ -627,7 +629,8 @@ def main(argv: list[str]) -> None:
         sys.exit(130)
 
 
-def measure(parts: list[str], networks: list[str], rounds: int, json_file: str | None) -> None:
+def measure(parts: list[str], networks: list[str], batch_size: int, rounds: int,
+            json_file: str | None) -> None:
     """Run the parts, and keep the figures of each as soon as it has ended."""
     console = Console(width=120)
     machine = {"processor": processor_name(), "cores": os.cpu_count(),
@@ -635,7 +638,7 @@ def measure(parts: list[str], networks: list[str], rounds: int, json_file: str |
                "python": platform.python_version()}
     facts = {}
     if {"training", "predicting", "memory", "checkpoint"} & set(parts):
-        facts = once(functools.partial(facts_of_train, networks))
+        facts = once(functools.partial(facts_of_train, networks, batch_size))
         machine["train.py takes"] = facts["dtype"]
     console.print(", ".join(f"{name} {value}" for name, value in machine.items()))
     results = {"machine": machine}

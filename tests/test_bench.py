@@ -16,6 +16,10 @@ from PIL import Image
 from rich.console import Console
 
 
+def settings_of(arch, batch_size=0):
+    return next(bench.facts_of_train([arch], batch_size))["settings"][arch]
+
+
 def test_sides_take_turns_in_processes_of_their_own():
     figures = bench.take_turns({"a": sides.process_and_time, "b": sides.process_and_time}, rounds=3)
     processes = {name: {process for process, _ in turns} for name, turns in figures.items()}
@@ -49,14 +53,19 @@ def test_a_ratio_is_the_median_of_the_turns():
     assert bench.ratio([2.0, 30.0, 6.0], [1.0, 1.0, 2.0]) == 3.0
 
 
+def test_every_network_has_its_own_batch_size_or_the_one_asked_for():
+    assert (settings_of("mlp")["batch_size"], settings_of("mlp", 64)["batch_size"]) == (32, 64)
+    assert {**settings_of("mlp"), "batch_size": 64} == settings_of("mlp", 64)
+
+
 @pytest.mark.parametrize("arch", models.ARCHITECTURES)
 def test_the_keras_network_has_the_same_weights_in_number(arch):
     assert bench.keras_network(arch, 1e-5, "bce").count_params() == models.Network(arch).weights
 
 
 @pytest.mark.parametrize("side, ours", [
-    (functools.partial(bench.our_training, "mlp", "float32"), True),
-    (functools.partial(bench.our_memory, "mlp", "float32"), True),
+    (functools.partial(bench.our_training, "mlp", "float32", settings_of("mlp")), True),
+    (functools.partial(bench.our_memory, "mlp", "float32", settings_of("mlp")), True),
     (functools.partial(bench.keras_training, "mlp", "float32",
                        {"lr": 1e-5, "batch_size": 2, "loss": "mse"}, False), False)])
 def test_our_settings_are_made_before_tensorflow_reads_them(side, ours):
@@ -77,7 +86,7 @@ def clock(monkeypatch):
 
 def test_our_step_is_timed_by_the_pictures_it_saw(two_steps, clock):
     # train.py looks at no clock within an epoch: 2 seconds for each half of a turn
-    assert next(bench.our_training("conv1", "float32")) == {
+    assert next(bench.our_training("conv1", "float32", settings_of("conv1"))) == {
         "ours": 4 * 32 / 4, "our step alone": 4 * 32 / 4}
 
 
@@ -129,7 +138,7 @@ def test_memory_tells_now_from_the_peak():
 
 def test_training_with_many_pictures_is_traced_once(monkeypatch):
     monkeypatch.setattr(bench, "MEMORY_STEPS", 1)
-    after = next(bench.our_memory("mlp", "float32"))
+    after = next(bench.our_memory("mlp", "float32", settings_of("mlp")))
     assert after[2]["traces"] == after[10]["traces"] == 2
     assert after[10]["peak"] >= after[10]["now"] > 5120 * 94 * 125 * 3
 
@@ -137,11 +146,12 @@ def test_training_with_many_pictures_is_traced_once(monkeypatch):
 def test_saving_is_timed_beside_an_epoch_of_4096_pictures(two_steps, clock, tmp_path, monkeypatch):
     import train
     monkeypatch.chdir(tmp_path)
+    saving = bench.our_saving("conv1", "float32", settings_of("conv1"))
     # Two steps of 32 pictures in 2 s: 128 s an epoch. The weights take 2 s, a checkpoint too.
-    assert next(bench.our_saving("conv1", "float32")) == {"epoch": 128, "saving": 2 + 2 * (1 + 1)}
+    assert next(saving) == {"epoch": 128, "saving": 2 + 2 * (1 + 1)}
     monkeypatch.setattr(train, "STEP_PAUSE", 11)  # one each 2 + 22 s: five within the epoch
     monkeypatch.setattr(train, "END_PAUSE", 100)  # 200 s: every other end
-    assert next(bench.our_saving("conv1", "float32")) == {"epoch": 128, "saving": 2 + 2 * 5.5}
+    assert next(saving) == {"epoch": 128, "saving": 2 + 2 * 5.5}
 
 
 def test_the_cost_of_saving_is_told_as_a_share(monkeypatch, capsys):
