@@ -18,11 +18,13 @@ import multiprocessing
 import os
 import platform
 import resource
+import socket
 import subprocess
 import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from importlib import metadata
 from pathlib import Path
 
@@ -37,10 +39,11 @@ ROOT = Path(__file__).parent
 INPUT_SIZE = (94, 125)
 
 # Steps of training in one turn: some seconds' worth. MEMORY_STEPS: in an epoch, where memory is
-# measured.
+# measured. WORKERS_STEPS: steps, and sums of gradients, of several workers.
 STEPS = {"mlp": 48, "conv1": 36, "conv2_48": 12, "conv2_128": 4, "conv2_fc512": 5}
 MEMORY_STEPS = 4
 PREDICTIONS = 50  # in one turn, one at a time
+WORKERS_STEPS = 4
 
 Side = Callable[[], Iterator[float | dict]]
 
@@ -62,12 +65,12 @@ def our_config(arch: str, dtype: str, settings: dict):
     return train.Config(arch, dtype=dtype, **settings)
 
 
-def our_steps(config):
+def our_steps(config, workers: int = 1):
     """The network, its compiled training step and its evaluation step."""
     import train
     network = config.make_network()
     optimizer = train.Adam(network.trainable_variables)
-    return network, *train.compile_steps(network, optimizer, config)
+    return network, *train.compile_steps(network, optimizer, config, workers)
 
 
 def our_training(arch: str, dtype: str, settings: dict) -> Iterator[dict]:
@@ -305,6 +308,46 @@ def our_saving(arch: str, dtype: str, settings: dict) -> Iterator[dict]:
             yield {"epoch": epoch, "saving": (within + ends) * once + written - trained}
 
 
+def our_worker(arch: str, dtype: str, settings: dict, addresses: list[str],
+               number: int) -> Iterator[dict]:
+    """Seconds that one of the workers at these addresses takes: for a step, and for a sum alone.
+
+    The sum is that of the network's gradients over all workers; its latency, that of one number.
+    """
+    os.environ["TF_CONFIG"] = json.dumps({"cluster": {"worker": addresses},
+                                          "task": {"type": "worker", "index": number}})
+    import train  # noqa: F401  before tensorflow: models.py sets what that reads
+    import tensorflow as tf
+    strategy = tf.distribute.MultiWorkerMirroredStrategy()
+    config = our_config(arch, dtype)
+    images, labels = map(tf.constant, made_pictures(config.batch_size))
+    with strategy.scope():
+        network, train_step, _ = our_steps(config, len(addresses))
+
+        def sum_of(shapes):
+            @tf.function
+            def summed():
+                def in_replica():
+                    numbers = [tf.zeros(shape) for shape in shapes]
+                    sums = tf.distribute.get_replica_context().all_reduce("SUM", numbers)
+                    return tf.add_n([tf.reshape(each, [-1])[0] for each in sums])
+                return strategy.experimental_local_results(strategy.run(in_replica))[0]
+            return summed
+
+        works = {"step": functools.partial(train_step, images, labels, config.lr),
+                 "sum": sum_of([weight.shape for weight in network.trainable_variables]),
+                 "latency": sum_of([()])}
+        while True:
+            seconds = {}
+            for name, work in works.items():
+                float(work())  # also: they begin together
+                started = time.perf_counter()
+                for _ in range(WORKERS_STEPS):
+                    float(work())
+                seconds[name] = (time.perf_counter() - started) / WORKERS_STEPS
+            yield seconds
+
+
 def memory() -> dict[str, int]:
     """What this process takes now and the most that it has taken, in bytes."""
     with contextlib.suppress(OSError):  # Linux: what getrusage says there begins with the parent's
@@ -345,7 +388,8 @@ def facts_of_train(networks: list[str], batch_size: int) -> Iterator[dict]:
         settings = {arch: {**own, "batch_size": batch_size} for arch, own in settings.items()}
     yield {
         "dtype": train.faster_dtype(), "settings": settings,
-        "multiply_adds": {arch: models.Network(arch).training_multiply_adds for arch in networks}}
+        "multiply_adds": {arch: models.Network(arch).training_multiply_adds for arch in networks},
+        "gradient_bytes": {arch: 4 * models.Network(arch).weights for arch in networks}}
 
 
 # ---------------------------------------------------------------------------------------------
@@ -584,6 +628,51 @@ def bench_checkpoint(console: Console, facts: dict, rounds: int) -> dict:
     return results
 
 
+def bench_workers(console: Console, facts: dict, rounds: int) -> dict:
+    """What a step costs on several machines: the sum of the gradients, measured between two
+    processes of this one, and how many workers are worth while on faster and slower networks.
+    """
+    results, rows = {}, []
+    for arch, settings in facts["settings"].items():
+        count = facts["gradient_bytes"][arch]
+        with contextlib.ExitStack() as stack:
+            sockets = [stack.enter_context(socket.create_server(("127.0.0.1", 0))) for _ in "01"]
+            addresses = [f"127.0.0.1:{each.getsockname()[1]}" for each in sockets]
+        alone = take_turns({arch: functools.partial(our_training, arch, facts["dtype"], settings)}, rounds)
+        workers = [functools.partial(our_worker, arch, facts["dtype"], settings, addresses, number)
+                   for number in (0, 1)]
+        turns = []
+        with running(workers[0]) as one, running(workers[1]) as other, ThreadPoolExecutor() as pool:
+            for _ in range(rounds + 1):
+                both = pool.submit(one), pool.submit(other)
+                turns.append(both[0].result())
+                both[1].result()
+        figures = {name: [turn[name] for turn in turns[1:]] for name in turns[0]}
+        results[arch] = {**figures, "pictures/s alone": alone["our step alone"]}
+        step = settings["batch_size"] / float(np.median(alone["our step alone"]))
+        medians = {name: float(np.median(seconds)) for name, seconds in figures.items()}
+        rows.append([arch, f"{count / 1e6:.1f}", f"{1000 * step:.0f}",
+                     f"{1000 * medians['step']:.0f}", f"{1000 * medians['sum']:.0f}",
+                     f"{count / medians['sum'] / 1e6:.0f}", f"{1000 * medians['latency']:.1f}",
+                     *(str(worthwhile_workers(count, step, gigabits * 1e9 / 8,
+                                              settings["batch_size"])) for gigabits in (10, 100))])
+    print_table(console, f"two workers on this machine in {facts['dtype']}, milliseconds", [
+        "network", "gradient, MB", "step alone", "step of two", "its sum", "MB/s", "latency",
+        "workers, 10 Gbit/s", "100 Gbit/s"], rows)
+    return results
+
+
+def worthwhile_workers(gradient_bytes: int, step: float, bandwidth: float, batch_size: int) -> int:
+    """Up to how many workers each is at least half as useful as one that computes alone.
+
+    n workers share a batch, which takes one of them `step` seconds, and sum their gradients around
+    a ring: each sends, and gets, 2 (n - 1) / n times their bytes. So they take step / n + c (n - 1)
+    / n, with c = 2 gradient_bytes / bandwidth (in bytes a second), and are step / (step + c (n - 1))
+    as useful: a half at n = 1 + step / c. They cannot be more than the pictures of a batch.
+    """
+    return min(batch_size, math.floor(1 + step * bandwidth / (2 * gradient_bytes)))
+
+
 def bench_start(console: Console, facts: dict, rounds: int) -> dict:
     """Seconds from a cold `python train.py` to the end of its first step and what follows it."""
     figures = take_turns({"python train.py": cold_start}, rounds)
@@ -594,7 +683,8 @@ def bench_start(console: Console, facts: dict, rounds: int) -> dict:
 
 
 PARTS = {"training": bench_training, "loading": bench_loading, "predicting": bench_predicting,
-         "memory": bench_memory, "checkpoint": bench_checkpoint, "start": bench_start}
+         "memory": bench_memory, "checkpoint": bench_checkpoint, "workers": bench_workers,
+         "start": bench_start}
 
 
 def define_flags() -> None:
@@ -637,7 +727,7 @@ def measure(parts: list[str], networks: list[str], batch_size: int, rounds: int,
                **{name: metadata.version(name) for name in ("tensorflow", "keras", "numpy")},
                "python": platform.python_version()}
     facts = {}
-    if {"training", "predicting", "memory", "checkpoint"} & set(parts):
+    if {"training", "predicting", "memory", "checkpoint", "workers"} & set(parts):
         facts = once(functools.partial(facts_of_train, networks, batch_size))
         machine["train.py takes"] = facts["dtype"]
     console.print(", ".join(f"{name} {value}" for name, value in machine.items()))

@@ -11,6 +11,7 @@ loaded by several threads into one uint8 array (n, height, width, 3). Label 1 is
 import functools
 import hashlib
 import http.client
+import itertools
 import math
 import os
 import re
@@ -204,9 +205,44 @@ class Skipped(NamedTuple):
     reason: str
 
 
+@dataclass(frozen=True)
+class Share:
+    """Which pictures of each part are held here, where `of` processes train one network together.
+
+    Number `number`, number + of, number + 2 of …; all of them, where one process trains alone.
+    exchange: gives every process the list of what each of them calls it with (what JSON can hold).
+    replicas: how many devices compute in all of them together.
+    """
+
+    number: int = 0
+    of: int = 1
+    exchange: Callable[[Any], list] = lambda own: [own]
+    replicas: int = 1
+
+    @property
+    def chief(self) -> bool:
+        return self.number == 0
+
+    def places(self, parts: Iterable[range]) -> list[int]:
+        """Of the pictures of these parts, those that are held here, in order."""
+        return sorted(place for part in parts for place in part[self.number::self.of])
+
+    def together(self, own: list) -> list:
+        """Something of each picture held here -> the same of every picture, in order."""
+        shares = self.exchange(own)
+        everything = [None] * sum(map(len, shares))
+        for number, share in enumerate(shares):
+            everything[number::self.of] = share
+        return everything
+
+
 @dataclass
 class Dataset:
-    """images: uint8 (n, height, width, 3); labels: float32 (n,), 1 for cat; files: n paths."""
+    """images: uint8 (n, height, width, 3); labels: float32 (n,), 1 for cat; files: n paths.
+
+    Where several processes train together, each holds its share of the images; labels and files
+    are those of all pictures.
+    """
 
     train_images: np.ndarray
     train_labels: np.ndarray
@@ -218,6 +254,7 @@ class Dataset:
     test_labels: np.ndarray
     test_files: list[Path]
     skipped: list[Skipped]
+    share: Share = Share()
 
 
 def choose_sizes(available: int, train_size: int | None, valid_size: int | None,
@@ -267,15 +304,21 @@ def check_sizes(pictures: list[Picture], train_size: int | None, valid_size: int
 
 
 def load_dataset(pictures: list[Picture], train_size: int | None, valid_size: int | None,
-                 seed: int, size: tuple[int, int], test_size: int = 0) -> Dataset:
+                 seed: int, size: tuple[int, int], test_size: int = 0,
+                 share: Share = Share()) -> Dataset:
     """Split the pictures by `seed` and load them, half of each class in every part.
 
     Validation is drawn first and the test from the other end, so that validation holds the same
     pictures whatever the training size, and training the same whatever the test's. A picture
     that cannot be decoded is skipped and the next one of its class takes its place; all others
-    stay where they are, unless there are too few for that. Raises DataError if the sizes cannot
-    be met.
+    stay where they are, unless there are too few for that. Of several processes, each reads its
+    share alone, and learns from the others which of theirs were skipped. Raises DataError if the
+    sizes cannot be met, or if the processes were given different pictures.
     """
+    names = hashlib.sha256(b"\0".join(os.fsencode(picture.path.name) for picture in pictures))
+    if len(set(share.exchange(names.hexdigest()))) > 1:
+        raise DataError("the workers' folders do not hold the same pictures: each needs all of "
+                        "them in its --data_dir, though it reads only its share")
     generator = np.random.default_rng(seed)
     waiting = {}  # of each class, in random order, the next one last
     for label in (CAT, DOG):
@@ -283,45 +326,72 @@ def load_dataset(pictures: list[Picture], train_size: int | None, valid_size: in
         waiting[label] = [paths[i] for i in generator.permutation(len(paths))][::-1]
     sizes = choose_sizes(min(map(len, waiting.values())), train_size, valid_size, test_size)
 
-    train, valid, test = (2 * size for size in sizes)  # validation, training, test lie in a row
-    count = valid + train + test
+    parts = parts_of(*sizes)
+    count = sum(map(len, parts))
     labels = np.resize([CAT, DOG], count)  # cat, dog, cat, dog …: every even prefix is balanced
-    images = np.empty((count, *size, 3), np.uint8)
     files: list[Path | None] = [None] * count
+    held = share.places(parts)
+    if len(parts[0]) < share.of:
+        raise DataError(f"--train_size={len(parts[0])} leaves some of {share.of} workers without a "
+                        "picture: use fewer workers or more pictures")
+    rows = {place: row for row, place in enumerate(held)}
+    images = np.empty((len(held), *size, 3), np.uint8)
     skipped = []
 
     def next_path(place: int, again: bool) -> Path:
         # The far end serves the test and, as no training size but the largest gets there, what
         # replaces a picture of the validation.
-        far = place >= valid + train or (again and place < valid)
+        far = place in parts[2] or (again and place in parts[1])
         return waiting[labels[place]].pop(0 if far else -1)
 
     tries = [(place, next_path(place, again=False)) for place in range(count)]
     load = functools.partial(load_picture, size=size)
-    with progress_bar("loading pictures", count) as advance:
+    with progress_bar("loading pictures", len(held)) as advance:
         while tries:
             refused = []
-            for (place, path), picture in zip(tries, in_threads(load, [path for _, path in tries])):
+            files_held = [(place, path) for place, path in tries if place in rows]
+            for (place, path), picture in zip(
+                    files_held, in_threads(load, [path for _, path in files_held])):
                 if isinstance(picture, Skipped):
-                    skipped.append(picture)
-                    refused.append(place)
+                    refused.append((place, str(path), picture.reason))
                 else:
-                    images[place], files[place] = picture, path
+                    images[rows[place]] = picture
                     advance()
+            for place, path in tries:
+                files[place] = path
+            refused = sorted(itertools.chain(*share.exchange(refused)))
+            for place, path, reason in refused:
+                skipped.append(Skipped(Path(path), reason))
+                files[place] = None
             tries = [(place, next_path(place, again=True))
-                     for place in refused if waiting[labels[place]]]
+                     for place, _, _ in refused if waiting[labels[place]]]
 
     if None in files:  # too many could not be decoded: make do with the rest, or say so
         loaded = [[place for place in range(count) if labels[place] == label and files[place]]
                   for label in (CAT, DOG)]
         sizes = choose_sizes(min(map(len, loaded)), train_size, valid_size, test_size)
-        train, valid, test = (2 * size for size in sizes)
-        kept = np.ravel(list(zip(*loaded)))[:valid + train + test]
-        images, labels, files = images[kept], labels[kept], [files[place] for place in kept]
+        parts = parts_of(*sizes)
+        kept = np.ravel(list(zip(*loaded)))[:sum(map(len, parts))]
+        labels, files, held = labels[kept], [files[place] for place in kept], share.places(parts)
+        # They have moved up: some pictures of this share were read by another process only.
+        images = np.array([images[rows[kept[place]]] if kept[place] in rows else load(files[place])
+                           for place in held], np.uint8).reshape(-1, *size, 3)
 
     labels = labels.astype(np.float32)
-    parts = [slice(valid, valid + train), slice(valid), slice(valid + train, None)]
-    return Dataset(*(whole[part] for part in parts for whole in (images, labels, files)), skipped)
+    arrays = []
+    for part in parts:
+        first, last = np.searchsorted(held, (part.start, part.stop))
+        arrays += [images[first:last], labels[part.start:part.stop], files[part.start:part.stop]]
+    return Dataset(*arrays, skipped, share)
+
+
+def parts_of(train: int, valid: int, test: int) -> tuple[range, range, range]:
+    """Where the training, validation and test pictures lie in a row; the sizes are of each class.
+
+    Validation comes first, then training, then the test.
+    """
+    return (range(2 * valid, 2 * (valid + train)), range(2 * valid),
+            range(2 * (valid + train), 2 * (valid + train + test)))
 
 
 def in_threads(decode: Callable[[Path], Any], paths: list[Path]) -> Iterable[Any]:

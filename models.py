@@ -17,6 +17,7 @@ import json
 import os
 import shutil
 import sys
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -157,15 +158,18 @@ class Scale(Layer):
         self.deviation = tf.Variable(tf.fill([3], 255.0 if scaling == "unit" else 1.0),
                                      trainable=False)
 
-    def measure(self, images) -> None:
+    def measure(self, images, together: Callable[[list], list] = list) -> None:
         """Take mean and deviation from training pictures, uint8 (n, height, width, 3).
+
+        together: from what is found in each of these pictures, makes that of all that there are.
 
         Picture by picture, to need no float copy of them all: the variance over everything is
         the mean of the pictures' variances plus the variance of their means.
         """
         if self.scaling == "standard":
-            means = np.array([image.mean(axis=(0, 1)) for image in images])      # (n, 3)
-            variances = np.array([image.var(axis=(0, 1)) for image in images])   # (n, 3)
+            means, variances = (np.array(together([moment(image, axis=(0, 1)).tolist()
+                                                   for image in images]))
+                                for moment in (np.mean, np.var))  # both (n, 3)
             deviation = np.sqrt(variances.mean(axis=0) + means.var(axis=0))
             self.mean.assign(means.mean(axis=0))
             self.deviation.assign(deviation.clip(min=1))  # pictures of one colour have none

@@ -5,6 +5,7 @@
     python train.py --arch=conv1 --data_dir=PHOTOS --epochs=3 --scaling=unit
     python train.py --resume=runs/conv1-1           # go on with a run that was interrupted
     python train.py --evaluate=runs/conv1-1 --data_dir=OTHERS    # measure a network, train nothing
+    python train.py --strategy=multi_worker         # one of several machines, as TF_CONFIG says
 
 Without photographs in data/ it trains on the drawn pictures in sample/. Each epoch prints a line:
 the loss trained on, and on the validation pictures the mean squared error, the Pearson
@@ -29,10 +30,12 @@ import re
 import shlex
 import shutil
 import signal
+import socket
 import sys
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import data
 import metrics
@@ -113,10 +116,15 @@ NAME = flags.DEFINE_string("name", None, "the run's folder in --runs_dir [ARCH-1
 RUNS_DIR = flags.DEFINE_string("runs_dir", "runs", "where the folders of runs go")
 RESUME = flags.DEFINE_string(
     "resume", None, "the folder of a run to go on with, from its newest checkpoint and as it was "
-    "begun: only --epochs and, if the pictures were moved, --data_dir can be given beside it")
+    "begun: only --epochs, --strategy and, if the pictures were moved, --data_dir can be given "
+    "beside it")
 EVALUATE = flags.DEFINE_string(
     "evaluate", None, "train nothing: the folder of a run whose network is measured on all "
     "pictures of --data_dir, at the threshold that its validation chose")
+STRATEGY = flags.DEFINE_enum(
+    "strategy", "single", ["single", "mirrored", "multi_worker"], "where to compute: on one "
+    "device, on all graphics cards of this machine, or on all machines that TF_CONFIG names. They "
+    "share each batch of --batch_size; the numbers differ a little from those of a single one")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -289,7 +297,8 @@ class Adam(tf.Module):
         in TensorFlow, every operation goes through all the weights once; the kernel called here
         does it all in one pass, in a third of the time.
         """
-        self.steps.assign_add(1)
+        # Through its handle a variable is this replica's own copy; assign_add wants all of them.
+        tf.raw_ops.AssignAddVariableOp(resource=self.steps.handle, value=tf.constant(1, tf.int64))
         steps = tf.cast(self.steps, tf.float32)
         beta1_power, beta2_power = self.beta1 ** steps, self.beta2 ** steps
         # All gradients come first: TensorFlow would copy a weight that is still read to change it.
@@ -297,7 +306,8 @@ class Adam(tf.Module):
             for variable, mean, square, gradient in zip(
                     self.weights, self.means, self.squares, gradients):
                 if self.weight_decay and variable.shape.rank > 1:
-                    variable.assign_sub(lr * self.weight_decay * variable)
+                    tf.raw_ops.AssignSubVariableOp(
+                        resource=variable.handle, value=lr * self.weight_decay * variable)
                 tf.raw_ops.ResourceApplyAdam(
                     var=variable.handle, m=mean.handle, v=square.handle, lr=lr,
                     epsilon=self.epsilon, beta1=self.beta1, beta1_power=beta1_power,
@@ -321,28 +331,54 @@ def learning_rate(config: Config, progress: float) -> float:
     return config.lr * (1 + math.cos(math.pi * (progress - WARM_UP) / (1 - WARM_UP))) / 2
 
 
-def compile_steps(network: models.Network, optimizer: Adam, config: Config):
+def compile_steps(network: models.Network, optimizer: Adam, config: Config, workers: int = 1):
     """The training step and the evaluation step, each compiled into one graph.
 
     The batch dimension is left open (None), so that the last, smaller batch needs no other graph.
     Pictures come as uint8, a quarter of what float32 would take: everything else happens inside.
+
+    A training step is computed by one replica, or by many: the graphics cards of this machine,
+    those of several `workers`, which are given their part of the batch. Each has a copy of the
+    weights and a part of the batch, and they sum their gradients: so all copies stay equal. For a
+    single replica a sum is what it was. A replica to which a last, small batch leaves nothing is
+    given some picture without a label: TensorFlow cannot convolve none.
     """
     images_spec = tf.TensorSpec((None, *network.input_size, 3), tf.uint8)
     labels_spec = tf.TensorSpec((None,), tf.float32)
     loss = LOSSES[config.loss]
+    strategy = tf.distribute.get_strategy()
+    replicas = strategy.num_replicas_in_sync
+    here = replicas // workers
 
     @tf.function(input_signature=[images_spec, labels_spec, tf.TensorSpec((), tf.float32)])
     def train_step(images, labels, lr):
         """Move every weight a little way down the loss; return the loss before the move."""
-        # What chance decides follows from seed and step, however often anything was called.
-        seed = tf.stack([tf.constant(config.seed, tf.int64), optimizer.steps])
+        losses = strategy.run(replica_step, (images, labels, lr))
+        return strategy.experimental_local_results(losses)[0]  # the same in all of them
+
+    def replica_step(images, labels, lr):
+        replica = tf.distribute.get_replica_context()
+        number = tf.cast(replica.replica_id_in_sync_group, tf.int64)
+        if here > 1:
+            first, size = number % here, tf.shape(images, tf.int64)[0]
+            part = tf.range(first, tf.maximum(first + 1, size), here)
+            images, labels = tf.gather(images, part % size), labels[first::here]
+        # What chance decides follows from seed, step and replica, however often anything was
+        # called.
+        seed = tf.stack([tf.constant(config.seed, tf.int64),
+                         optimizer.steps * replicas + number])
         if config.flip or config.shift or config.zoom:
             images = augment(images, seed, config.flip, config.shift, config.zoom)
         labels += config.label_smoothing * (0.5 - labels)
         with tf.GradientTape() as tape:
-            logits = network(images, seed)  # (batch,)
-            value = loss(labels, logits)
-        optimizer.apply(tape.gradient(value, optimizer.weights), lr)
+            logits = network(images, seed)[:tf.size(labels)]  # (batch,)
+            # By its share of the pictures, which can be none, a part's mean counts in the whole.
+            count = tf.cast(tf.size(labels), tf.float32)
+            value = tf.math.multiply_no_nan(loss(labels, logits),
+                                            count / replica.all_reduce("SUM", count))
+        gradients = tape.gradient(value, optimizer.weights)
+        *gradients, value = replica.all_reduce("SUM", [*gradients, value])
+        optimizer.apply(gradients, lr)
         return value
 
     @tf.function(input_signature=[images_spec])
@@ -408,7 +444,9 @@ def epoch_summary(record: dict, lr: float, predictions: np.ndarray, dataset: dat
                                  ("dogs", data.DOG, "dogs_called_cats")):
         counts, edges = np.histogram(predictions[labels == label], 20, (0, 1))
         add("histograms", f"predictions/{name}", np.stack([edges[:-1], edges[1:], counts], axis=1))
-        pictures[f"mistakes/{mistake}"] = dataset.valid_images[wrong[labels[wrong] == label][:9]]
+        # Of several workers, the chief shows those of its own share.
+        own = wrong[(labels[wrong] == label) & (wrong % dataset.share.of == dataset.share.number)]
+        pictures[f"mistakes/{mistake}"] = dataset.valid_images[own[:9] // dataset.share.of]
     if first_kernel.ndim == 4:  # of a convolution: (size, size, 3, filters)
         # A weight of 0 is half bright; one scale for all, up to the largest weight either way.
         brightness = 127.5 + 127.5 * first_kernel / np.abs(first_kernel).max()
@@ -440,21 +478,28 @@ def sheet(images: np.ndarray) -> np.ndarray:
 # The loop
 # ---------------------------------------------------------------------------------------------
 
-def batches(count: int, batch_size: int, seed: int, epoch: int) -> Iterator[np.ndarray]:
+def batches(count: int, batch_size: int, seed: int, epoch: int,
+            workers: int = 1) -> Iterator[np.ndarray]:
     """Indices of an epoch's batches, shuffled by (seed, epoch); the last may be smaller.
 
     The article: "I made sure to shuffle the training data, since I loaded it in order and that
     could've biased the model."
+
+    A picture stays with the worker that holds it: worker i has the pictures i, i + workers … and
+    these places of the order. So each has as much to do in a batch as the others.
     """
-    order = np.random.default_rng([seed, epoch]).permutation(count)
+    generator, order = np.random.default_rng([seed, epoch]), np.arange(count)
+    for worker in range(workers):
+        generator.shuffle(order[worker::workers])
     for start in range(0, count, batch_size):
         yield order[start:start + batch_size]
 
 
 def predict(eval_step: Callable, images: np.ndarray, batch_size: int) -> np.ndarray:
     """The probability of a cat for each picture, float32 (n,)."""
-    return np.concatenate([eval_step(images[start:start + batch_size])
-                           for start in range(0, len(images), batch_size)])
+    return np.concatenate([np.empty(0, np.float32),  # of several workers one may have none
+                           *(eval_step(images[start:start + batch_size])
+                             for start in range(0, len(images), batch_size))])
 
 
 class TrainingError(ArithmeticError):
@@ -492,18 +537,23 @@ def train_epoch(train_step: Callable, dataset: data.Dataset, config: Config,
                 progress: Progress) -> Iterator[None]:
     """What `progress` leaves to do of its epoch, over the training pictures (a tensor).
 
+    Where several workers share them, this one takes its part of every batch.
+
     Yields after each step, when progress counts it: then it can be saved, or left. Raises
     TrainingError for a loss that is not finite.
     """
-    epoch, count = progress.epoch, len(dataset.train_images)
+    epoch, count, share = progress.epoch, len(dataset.train_labels), dataset.share
     steps = math.ceil(count / config.batch_size)
     with data.progress_bar(f"epoch {epoch}/{config.epochs}", count) as advance:
-        for step, batch in enumerate(batches(count, config.batch_size, config.seed, epoch), 1):
+        for step, batch in enumerate(
+                batches(count, config.batch_size, config.seed, epoch, share.of), 1):
             if step > progress.step:
+                part = batch[batch % share.of == share.number]
+                images = part // share.of if len(part) else [0]
                 lr = learning_rate(config, ((epoch - 1) * steps + step - 0.5)
                                    / (config.epochs * steps))
-                loss = float(train_step(tf.gather(dataset.train_images, batch),
-                                        tf.gather(dataset.train_labels, batch), lr))
+                loss = float(train_step(tf.gather(dataset.train_images, images),
+                                        tf.gather(dataset.train_labels, part), lr))
                 if not math.isfinite(loss):
                     raise TrainingError(f"the loss is {loss} at epoch {epoch}, step {step}: "
                                         f"{what_to_try(config)}")
@@ -522,40 +572,49 @@ def train_and_evaluate(config: Config, dataset: data.Dataset,
     TensorBoard, the weights of the best epoch to best/ and its answers to predictions.jsonl, and
     all it takes to go on to checkpoints/. With the best weights the test pictures, if any, are
     answered in the end, at the threshold that validation chose: "test" of the record, and
-    test.json. Raises TrainingError when the numbers are not finite, and ValueError for checkpoints
-    that cannot be used.
+    test.json. Of several workers, each answers its share of the pictures, and the chief alone reads
+    and writes files. Raises TrainingError when the numbers are not finite, and ValueError for
+    checkpoints that cannot be used.
     """
+    share = dataset.share
     network = config.make_network()
-    network.scale.measure(np.asarray(dataset.train_images))
+    network.scale.measure(np.asarray(dataset.train_images), share.together)
     # A tensor, so that gathering a batch is the only copying a step needs; instead of the array,
     # not beside it.
     dataset.train_images = tf.constant(dataset.train_images)
     optimizer = Adam(network.trainable_variables, config.weight_decay)
-    train_step, eval_step = compile_steps(network, optimizer, config)
+    train_step, eval_step = compile_steps(network, optimizer, config, share.of)
     progress = Progress(config.seed)
     weights = tf.train.Checkpoint(network=network)
     everything = tf.train.Checkpoint(network=network, adam=optimizer, progress=progress)
-    restore(everything, run, config)
-    (run / "metrics.jsonl").touch()
-    events = EventFile(run, progress.epoch)
+    if share.chief:
+        restore(everything, run, config)
+        (run / "metrics.jsonl").touch()
+        events = EventFile(run, progress.epoch)
+    progress.deserialize(share.exchange(progress.serialize())[0])
+    take_from_chief([*network.variables, *optimizer.means, *optimizer.squares, optimizer.steps])
     end_due = time.perf_counter()  # an epoch that ends from now on is saved,
     step_due = end_due + FIRST_SAVE  # and a step from then on
 
-    with heed_signals() as received:
+    def answers(images) -> np.ndarray:
+        own = predict(eval_step, images, config.batch_size)
+        return np.array(share.together(own.tolist()), np.float32)
+
+    with heed_signals(share.chief) as received:
         while progress.epoch <= config.epochs and not received:
             epoch, started = progress.epoch, time.perf_counter() - progress.seconds
             for _ in train_epoch(train_step, dataset, config, progress):
-                if received or time.perf_counter() > step_due:
+                if received or (share.chief and time.perf_counter() > step_due):
                     progress.seconds = time.perf_counter() - started
                     step_due = STEP_PAUSE * save(everything, run) + time.perf_counter()
                 if received:
                     return progress.best, received[0]
             trained = time.perf_counter()
-            predictions = predict(eval_step, dataset.valid_images, config.batch_size)
+            predictions = answers(dataset.valid_images)
             if not np.isfinite(predictions).all():
                 raise TrainingError(f"the predictions after epoch {epoch} are not finite: "
                                     f"{what_to_try(config)}")
-            seen = len(dataset.train_images)
+            seen = len(dataset.train_labels)
             record = {
                 "epoch": epoch, "pictures": seen, "train_loss": progress.loss_sum / seen,
                 **metrics.measure(predictions, dataset.valid_labels),
@@ -565,30 +624,34 @@ def train_and_evaluate(config: Config, dataset: data.Dataset,
             progress.epoch, progress.step = epoch + 1, 0
             progress.loss_sum = progress.seconds = 0.0
             progress.history.append(record)
-            # In this order: whenever it is cut short, what the checkpoint tells of is there.
-            if progress.best is record:
-                write_checkpoint(weights, best_folder(run, record))
-                write_predictions(predictions, dataset, run)
-            lines = (run / "metrics.jsonl").read_text().splitlines()
-            lines[epoch - 1:epoch] = [json.dumps(record)]  # after a kill it may be there already
-            write_text(run / "metrics.jsonl", "\n".join(lines) + "\n")
-            events.write(epoch, summary=epoch_summary(
-                record, learning_rate(config, epoch / config.epochs), predictions, dataset,
-                network.kernels[0].numpy()))
-            if received or epoch == config.epochs or time.perf_counter() >= end_due:
-                took = save(everything, run)
-                step_due = STEP_PAUSE * took + time.perf_counter()
-                end_due = (END_PAUSE * took if took > QUICK else 0) + time.perf_counter()
+            if share.chief:
+                # In this order: whenever it is cut short, what the checkpoint tells of is there.
+                if progress.best is record:
+                    write_checkpoint(weights, best_folder(run, record))
+                    write_predictions(predictions, dataset, run)
+                lines = (run / "metrics.jsonl").read_text().splitlines()
+                lines[epoch - 1:epoch] = [json.dumps(record)]  # after a kill it may be there already
+                write_text(run / "metrics.jsonl", "\n".join(lines) + "\n")
+                events.write(epoch, summary=epoch_summary(
+                    record, learning_rate(config, epoch / config.epochs), predictions, dataset,
+                    network.kernels[0].numpy()))
+                if received or epoch == config.epochs or time.perf_counter() >= end_due:
+                    took = save(everything, run)
+                    step_due = STEP_PAUSE * took + time.perf_counter()
+                    end_due = (END_PAUSE * took if took > QUICK else 0) + time.perf_counter()
             print(epoch_line(record, config.epochs), flush=True)
 
     if received:
         return progress.best, received[0]
     best = dict(progress.best)
-    if len(dataset.test_images):
-        weights.read(str(best_folder(run, best) / "checkpoint")).assert_consumed()
-        predictions = predict(eval_step, dataset.test_images, config.batch_size)
+    if len(dataset.test_labels):
+        if share.chief:
+            weights.read(str(best_folder(run, best) / "checkpoint")).assert_consumed()
+        take_from_chief(network.variables)
+        predictions = answers(dataset.test_images)
         best["test"] = metrics.measure_at(best["threshold"], predictions, dataset.test_labels)
-        write_text(run / "test.json", json.dumps(best["test"]) + "\n")
+        if share.chief:
+            write_text(run / "test.json", json.dumps(best["test"]) + "\n")
     return best, None
 
 
@@ -598,16 +661,22 @@ def what_to_try(config: Config) -> str:
 
 
 @contextlib.contextmanager
-def heed_signals() -> Iterator[list[int]]:
-    """Yields a list that gets the first Ctrl-C or SIGTERM; a second ends the program at once."""
+def heed_signals(chief: bool = True) -> Iterator[list[int]]:
+    """Yields a list that gets the first Ctrl-C or SIGTERM; a second ends the program at once.
+
+    Of several workers, only the chief stops and saves: if all did, none could finish its step.
+    """
     received = []
 
     def handle(signum, frame):
-        received.append(signum)
         for each in before:
             signal.signal(each, signal.SIG_DFL)
         # Not print, which could have been interrupted in the middle of a line.
-        os.write(1, b"\nfinishing the step and saving (once more to stop at once)\n")
+        if chief:
+            received.append(signum)
+            os.write(1, b"\nfinishing the step and saving (once more to stop at once)\n")
+        else:
+            os.write(1, b"\nstop worker 0, which saves the run (or this one at once, once more)\n")
 
     before = {each: signal.signal(each, handle) for each in (signal.SIGINT, signal.SIGTERM)}
     try:
@@ -721,6 +790,174 @@ def write_predictions(predictions: np.ndarray, dataset: data.Dataset, run: Path)
 
 
 # ---------------------------------------------------------------------------------------------
+# More than one machine
+#
+# Every worker runs this file, on its share of the pictures. TensorFlow sums their gradients in
+# each step and watches over them: when one dies, the others' next sum raises an error.
+# ---------------------------------------------------------------------------------------------
+
+PATIENCE = 300  # seconds in which all workers must have been started
+
+
+def cluster() -> tuple[list[str], int]:
+    """HOST:PORT of every worker, the chief's first, and which of them this is: from TF_CONFIG.
+
+    Raises ValueError for a TF_CONFIG that does not say it.
+    """
+    text = os.environ.get("TF_CONFIG", "")
+    try:
+        record = json.loads(text)
+        workers = {(job, number): address for job in ("chief", "worker")
+                   for number, address in enumerate(record["cluster"].get(job, []))}
+        for address in workers.values():
+            host, _, port = address.rpartition(":")
+            if not (host and 0 < int(port) < 65536):
+                raise ValueError(f"{address} is not HOST:PORT")
+        task = record["task"]["type"], int(record["task"]["index"])
+        if task not in workers:
+            raise ValueError(f"its task, {task[0]} {task[1]}, is not in its cluster")
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise ValueError(
+            f"TF_CONFIG={text!r} is not what --strategy=multi_worker needs ({error!r}): make it "
+            'like {"cluster": {"worker": ["HOST:PORT", "HOST:PORT"]}, '
+            '"task": {"type": "worker", "index": 0}}') from error
+    return list(workers.values()), list(workers).index(task)
+
+
+def meet(addresses: list[str], number: int, hello: dict) -> dict[int, dict]:
+    """The hello of every worker, by its number, as soon as all are there: they all ask the chief.
+
+    TensorFlow waits for them as well, but for an hour, deaf to Ctrl-C, and without saying for
+    whom. Raises ValueError, which does, after PATIENCE seconds.
+    """
+    until = time.monotonic() + PATIENCE
+    (host, _, port), own_port = addresses[0].rpartition(":"), addresses[number].rpartition(":")[2]
+    try:
+        server = socket.create_server(("", int(own_port)))
+    except OSError as error:
+        raise ValueError(f"TF_CONFIG gives port {own_port} to this worker, {number}, which cannot "
+                         f"have it: {os.strerror(error.errno)}") from error
+    with server, contextlib.ExitStack() as stack:
+        if number:
+            server.close()  # it was only tried
+            while time.monotonic() < until:
+                with (contextlib.suppress(OSError, ValueError),
+                      socket.create_connection((host, int(port)), 10) as connection,
+                      connection.makefile("rw") as file):
+                    connection.settimeout(PATIENCE)
+                    print(json.dumps([number, hello]), file=file, flush=True)
+                    return dict(json.loads(file.readline()))
+                time.sleep(0.1)
+            missing = [0]
+        else:
+            hellos, files = {0: hello}, {}
+            while len(hellos) < len(addresses) and time.monotonic() < until:
+                with contextlib.suppress(OSError, ValueError):  # nobody yet; a stranger
+                    server.settimeout(1)
+                    file = stack.enter_context(server.accept()[0].makefile("rw"))
+                    other, its_hello = json.loads(file.readline())
+                    hellos[other], files[other] = its_hello, file
+            if len(hellos) == len(addresses):
+                for file in files.values():
+                    print(json.dumps(list(hellos.items())), file=file, flush=True)
+                return hellos
+            missing = sorted(set(range(len(addresses))) - set(hellos))
+    raise ValueError(f"{name_workers(addresses, missing)} cannot be reached from worker {number}, "
+                     f"{PATIENCE} seconds long: see that all are started, and TF_CONFIG's "
+                     "addresses")
+
+
+def count_workers() -> int:
+    return len(cluster()[0]) if STRATEGY.value == "multi_worker" else 1
+
+
+def name_workers(addresses: list[str], numbers: list[int]) -> str:
+    return " and ".join(f"worker {number} ({addresses[number]})" for number in numbers)
+
+
+@contextlib.contextmanager
+def computed_where_asked() -> Iterator[tuple[tf.distribute.Strategy, data.Share]]:
+    """The strategy that --strategy names, and this process's share of the pictures.
+
+    Inside, only the chief prints. Raises ValueError if the workers cannot be reached or were
+    started with other flags.
+    """
+    if STRATEGY.value == "single":
+        yield tf.distribute.get_strategy(), data.Share()
+    elif STRATEGY.value == "mirrored":
+        strategy = tf.distribute.MirroredStrategy()
+        yield strategy, data.Share(replicas=strategy.num_replicas_in_sync)
+    else:
+        addresses, number = cluster()
+        own = {"the cluster of TF_CONFIG": str(addresses)} | {
+            f"--{name}": str(flags.FLAGS[name].value) for name in flags.FLAGS
+            if flags.FLAGS[name].value != flags.FLAGS[name].default
+            and name not in ("data_dir", "runs_dir", "flagfile")}
+        for other, its in sorted(meet(addresses, number, own).items()):
+            for what in sorted(own.keys() | its.keys()):
+                if own.get(what) != its.get(what):
+                    raise ValueError(
+                        f"{what} is {own.get(what, 'not given')} here, for worker {number}, and "
+                        f"{its.get(what, 'not given')} for worker {other}: start all alike")
+        strategy = tf.distribute.MultiWorkerMirroredStrategy()
+        # TensorFlow has taken the signal for itself.
+        signal.signal(signal.SIGTERM, signal.getsignal(signal.SIGTERM))
+        with contextlib.ExitStack() as stack:
+            if number:
+                print(f"worker {number} of {len(addresses)}: worker 0 prints and writes the run",
+                      flush=True)
+                nowhere = stack.enter_context(open(os.devnull, "w"))
+                stack.enter_context(contextlib.redirect_stdout(nowhere))
+            yield strategy, data.Share(number, len(addresses), exchange_in(strategy),
+                                       strategy.num_replicas_in_sync)
+
+
+def exchange_in(strategy: tf.distribute.Strategy) -> Callable[[Any], list]:
+    """The function that tells every worker what each has called it with: as lines of JSON."""
+    @tf.function(input_signature=[tf.TensorSpec([None], tf.int32)])
+    def gather(line):
+        return strategy.experimental_local_results(strategy.run(
+            lambda: tf.distribute.get_replica_context().all_gather(tf.identity(line), axis=0)))
+
+    def exchange(value) -> list:
+        lines = gather(np.frombuffer(json.dumps(value).encode() + b"\n", np.uint8).astype(np.int32))
+        texts = bytes(lines[0].numpy().astype(np.uint8)).splitlines()
+        return [json.loads(text) for text in texts[::len(lines)]]  # each of its replicas said it
+
+    return exchange
+
+
+def take_from_chief(variables: list[tf.Variable]) -> None:
+    """Give every worker the values that the chief has: theirs plus nothing but zeros."""
+    strategy = tf.distribute.get_strategy()
+
+    @tf.function
+    def take():
+        replica = tf.distribute.get_replica_context()
+        for variable in variables:
+            own = tf.where(replica.replica_id_in_sync_group == 0, variable, tf.zeros_like(variable))
+            tf.raw_ops.AssignVariableOp(resource=variable.handle,
+                                        value=replica.all_reduce("SUM", own))
+
+    if strategy.num_replicas_in_sync > 1:
+        strategy.run(take)
+
+
+def who_is_gone(error: tf.errors.OpError) -> str | None:
+    """The workers that TensorFlow complains of, in a phrase; None if it is about something else."""
+    if STRATEGY.value != "multi_worker":
+        return None
+    addresses, own = cluster()
+    jobs = ["chief"] * ("chief" in json.loads(os.environ["TF_CONFIG"])["cluster"])
+    numbers = {int(number) + (job == "worker") * len(jobs) for job, number in
+               re.findall(r"/job:(chief|worker)/(?:replica:0/)?task:([0-9]+)", error.message)}
+    if "CoordinationService" in error.message:  # the chief's
+        numbers.add(0)
+    numbers.discard(own)
+    return f"{name_workers(addresses, sorted(numbers))} died or lost touch" if numbers else None
+
+
+# ---------------------------------------------------------------------------------------------
 # The run: its folder, what is printed
 # ---------------------------------------------------------------------------------------------
 
@@ -766,12 +1003,14 @@ def alone_in(run: Path) -> Iterator[None]:
 
 def digest(dataset: data.Dataset) -> str:
     """A number that only the same pictures in the same order and the same parts have."""
-    sha256 = hashlib.sha256()
-    for array in (dataset.train_images, dataset.train_labels, dataset.valid_images,
-                  dataset.valid_labels, dataset.test_images, dataset.test_labels):
-        sha256.update(str(array.shape).encode())
-        sha256.update(array)
-    return sha256.hexdigest()
+    share, total = dataset.share, 0
+    for part in ("train", "valid", "test"):
+        images, labels = getattr(dataset, f"{part}_images"), getattr(dataset, f"{part}_labels")
+        for place, image in zip(share.places([range(len(labels))]), images):
+            sha256 = hashlib.sha256(f"{part} {place} {labels[place]} {image.shape}".encode())
+            sha256.update(image)
+            total += int.from_bytes(sha256.digest())
+    return f"{sum(share.exchange(total)) % 2**256:064x}"  # a sum: each worker can do its share of it
 
 
 def write_config(run: Path, config: Config, folder: Path, dataset: data.Dataset,
@@ -794,21 +1033,23 @@ def write_config(run: Path, config: Config, folder: Path, dataset: data.Dataset,
         "command": sys.argv,
         "versions": {"python": platform.python_version(), "tensorflow": tf.__version__,
                      "numpy": np.__version__, "pillow": PIL.__version__},
-        "machine": {"processor": platform.machine(), "cores": os.cpu_count()},
+        "machine": {"processor": platform.machine(), "cores": os.cpu_count(),
+                    "replicas": dataset.share.replicas},
     }
-    write_text(run / "config.json", json.dumps(record, indent=2) + "\n")
+    if dataset.share.chief:
+        write_text(run / "config.json", json.dumps(record, indent=2) + "\n")
 
 
-def check_memory(network: models.Network, config: Config, count: int) -> None:
+def check_memory(network: models.Network, config: Config, count: int, workers: int = 1) -> None:
     """Refuse what this machine cannot hold, before it tries. Raises ValueError.
 
     Training keeps a byte per colour of each of `count` pictures; four numbers per weight (the
     weight, its gradient, Adam's two means); and, for each picture of a batch, every layer's
-    output and its gradient.
+    output and its gradient. The pictures are shared among the workers.
     """
     outputs = sum(math.prod(layer.output_shape) for layer in network.layers)
-    needed = (count * math.prod(network.layers[0].output_shape)
-              + 4 * (4 * network.weights + 2 * min(config.batch_size, count) * outputs))
+    needed = (count * math.prod(network.layers[0].output_shape) // workers
+              + 4 * (4 * network.weights + 2 * min(config.batch_size, count) * outputs // workers))
     memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
     if needed > memory:
         raise ValueError(
@@ -841,9 +1082,10 @@ def print_start(config: Config, network: models.Network, folder: Path, dataset: 
     extras = [f"{field.name} {getattr(config, field.name)}" for field in dataclasses.fields(config)
               if field.default not in (dataclasses.MISSING, getattr(config, field.name))
               and field.name not in ("seed", "dtype")]
+    replicas = dataset.share.replicas
     print(", ".join([f"Adam, lr {config.lr:g}", config.loss, f"batch {config.batch_size}",
                      f"{config.epochs} epochs", f"init {config.init}", f"seed {config.seed}",
-                     config.dtype, *extras])
+                     config.dtype, *extras, *[f"{replicas} replicas"] * (replicas > 1)])
           + f"; the run is {run}/", flush=True)
 
 
@@ -885,20 +1127,23 @@ def run_from_flags() -> None:
     folder, pictures = data.choose_pictures(data.DATA_DIR.value, typed)
     sizes = TRAIN_SIZE.value, VALID_SIZE.value, TEST_SIZE.value
     count = data.check_sizes(pictures, *sizes)
-    check_memory(sketch, config, count)
-    if config.dtype == "auto":
-        config = dataclasses.replace(config, dtype=faster_dtype())
-    run = make_run_folder(Path(RUNS_DIR.value), NAME.value, config.arch)
-    with alone_in(run):
-        try:
-            dataset = data.load_dataset(pictures, TRAIN_SIZE.value, VALID_SIZE.value, config.seed,
-                                        config.input_size, TEST_SIZE.value)
-            write_config(run, config, folder, dataset, sizes)
-        except BaseException:
-            shutil.rmtree(run)  # a run that never began leaves no folder behind
-            raise
-        print_start(config, sketch, folder, dataset, run)
-        finish(config, dataset, run)
+    check_memory(sketch, config, count, count_workers())
+    with computed_where_asked() as (strategy, share):
+        if config.dtype == "auto":  # float32 if it is the faster one for any of the workers
+            config = dataclasses.replace(config, dtype=max(share.exchange(faster_dtype())))
+        run = share.chief and make_run_folder(Path(RUNS_DIR.value), NAME.value, config.arch)
+        run = Path(share.exchange(str(run))[0])
+        with alone_in(run) if share.chief else contextlib.nullcontext():
+            try:
+                dataset = data.load_dataset(pictures, TRAIN_SIZE.value, VALID_SIZE.value,
+                                            config.seed, config.input_size, TEST_SIZE.value, share)
+                write_config(run, config, folder, dataset, sizes)
+            except BaseException:
+                if share.chief:
+                    shutil.rmtree(run)  # a run that never began leaves no folder behind
+                raise
+            print_start(config, sketch, folder, dataset, run)
+            finish(config, dataset, run, strategy)
 
 
 def resume(run: Path) -> None:
@@ -908,11 +1153,12 @@ def resume(run: Path) -> None:
     before anything is changed, when they are not to be had or another flag was given.
     """
     others = [f"--{name}" for name in flags.FLAGS
-              if flags.FLAGS[name].present and name not in ("resume", "epochs", "data_dir")]
+              if flags.FLAGS[name].present
+              and name not in ("resume", "epochs", "data_dir", "strategy")]
     if others:
         raise ValueError(f"{', '.join(others)} cannot be given with --resume: a run goes on as it "
-                         "was begun; only --epochs can change, and --data_dir if its pictures "
-                         "were moved")
+                         "was begun; only --epochs can change, --strategy, and --data_dir if its "
+                         "pictures were moved")
     try:
         record = json.loads((run / "config.json").read_text())
         begun = Config(**{**record["config"], "input_size": tuple(record["config"]["input_size"])})
@@ -935,15 +1181,17 @@ def resume(run: Path) -> None:
     if config.epochs < epochs:
         raise ValueError(f"--epochs={config.epochs}: {run} has {epochs} behind it already; give a "
                          "larger number, or none")
-    with alone_in(run):
+    workers = count_workers()
+    with (computed_where_asked() as (strategy, share),
+          alone_in(run) if share.chief else contextlib.nullcontext()):
         if not flags.FLAGS["data_dir"].using_default_value:
             folder = Path(data.DATA_DIR.value)
         try:
             _, pictures = data.choose_pictures(str(folder), typed=True)
             count = data.check_sizes(pictures, train_size, valid_size, test_size)
-            check_memory(sketch, config, count)
+            check_memory(sketch, config, count, workers)
             dataset = data.load_dataset(pictures, train_size, valid_size, config.seed,
-                                        config.input_size, test_size)
+                                        config.input_size, test_size, share)
         except data.DataError as error:
             raise ValueError(f"{run} cannot go on: {error}; if its pictures were moved, say where "
                              "with --data_dir") from error
@@ -954,22 +1202,29 @@ def resume(run: Path) -> None:
                 f"{run} cannot go on: the pictures in {folder} are not those it was begun with; "
                 f"{''.join(broken[:1])}put them back, or say with --data_dir where they are")
         record["config"]["epochs"], known["folder"] = config.epochs, str(folder.resolve())
-        write_text(run / "config.json", json.dumps(record, indent=2) + "\n")
+        if share.replicas != (before := record["machine"]["replicas"]):
+            print(f"from here on {share.replicas} replicas compute, not {before}: the numbers will "
+                  "be those of neither")
+            record["machine"]["replicas"] = share.replicas
+        if share.chief:
+            write_text(run / "config.json", json.dumps(record, indent=2) + "\n")
         if config.epochs != begun.epochs and config.schedule == "onecycle":
             print(f"from here on the learning rate follows the cycle of {config.epochs} epochs, "
                   f"not of {begun.epochs}: a run begun with --epochs={config.epochs} would have "
                   "other numbers")
         if not list(run.glob("checkpoints/epoch-*")):
             print(f"{run} has no checkpoint: it begins again")
-        finish(config, dataset, run)
+        finish(config, dataset, run, strategy)
 
 
-def finish(config: Config, dataset: data.Dataset, run: Path) -> None:
+def finish(config: Config, dataset: data.Dataset, run: Path, strategy: tf.distribute.Strategy
+           ) -> None:
     """Train from where the run is to its end; whatever gets in the way, say how to go on."""
     go_on = f"python train.py --resume={shlex.quote(str(run))}"
     try:
-        best, received = train_and_evaluate(config, dataset, run)
-        if not received:
+        with strategy.scope():
+            best, received = train_and_evaluate(config, dataset, run)
+        if dataset.share.chief and not received:
             models.export(models.load_network(run), best["threshold"], run / "model")
     except (OSError, tf.errors.OpError) as error:
         raise OSError(f"{what_happened(error)}; all that was saved before is whole: put that "
@@ -984,6 +1239,8 @@ def what_happened(error: OSError | tf.errors.OpError) -> str:
     """One phrase for what the system or TensorFlow said."""
     if isinstance(error, OSError):
         return f"{error.filename}: {error.strerror}" if error.filename else str(error)
+    if gone := who_is_gone(error):
+        return gone
     # No memory for a step, no room for a checkpoint … without the names of TensorFlow's insides.
     return "TensorFlow gave up: " + re.sub(r"^\{\{.*?\}\} | \[Op:\w+\]$", "",
                                            error.message.splitlines()[0])

@@ -4,6 +4,8 @@ They are forked from a process that has imported this file, and so TensorFlow, b
 it: a start takes milliseconds, not seconds.
 """
 
+import functools
+import json
 import os
 import resource
 import signal
@@ -105,3 +107,49 @@ def nobody():
     """No more root, who may write everywhere."""
     if os.getuid() == 0:
         os.setuid(65534)
+
+
+# ---------------------------------------------------------------------------------------------
+# Several of them that train together, for test_workers.py
+# ---------------------------------------------------------------------------------------------
+
+def worker(addresses, number, then=as_it_is):
+    """One of the workers at these addresses."""
+    os.environ["TF_CONFIG"] = json.dumps({"cluster": {"worker": addresses},
+                                          "task": {"type": "worker", "index": number}})
+    compiled()
+    then()
+
+
+def compiled():
+    """As train.py runs; every step's loss goes into the file losses."""
+    tf.config.run_functions_eagerly(False)
+    compile_steps = train.compile_steps
+
+    def compile_and_note(*arguments):
+        step, eval_step = compile_steps(*arguments)
+
+        def noted(*batch):
+            loss = step(*batch)
+            with open("losses", "a") as file:
+                print(float(loss), file=file)
+            return loss
+
+        return noted, eval_step
+
+    train.compile_steps = compile_and_note
+
+
+def alone_with_the_batches_of_two():
+    compiled()
+    batches = train.batches
+    train.batches = lambda count, size, seed, epoch, workers: batches(count, size, seed, epoch, 2)
+
+
+def two_devices():
+    """The processor counts as two graphics cards."""
+    compiled()
+    cpu, = tf.config.list_physical_devices("CPU")
+    tf.config.set_logical_device_configuration(cpu, [tf.config.LogicalDeviceConfiguration()] * 2)
+    tf.distribute.MirroredStrategy = functools.partial(tf.distribute.MirroredStrategy,
+                                                       ["CPU:0", "CPU:1"])
