@@ -319,7 +319,7 @@ def our_worker(arch: str, dtype: str, settings: dict, addresses: list[str],
     import train  # noqa: F401  before tensorflow: models.py sets what that reads
     import tensorflow as tf
     strategy = tf.distribute.MultiWorkerMirroredStrategy()
-    config = our_config(arch, dtype)
+    config = our_config(arch, dtype, settings)
     images, labels = map(tf.constant, made_pictures(config.batch_size))
     with strategy.scope():
         network, train_step, _ = our_steps(config, len(addresses))
@@ -629,8 +629,10 @@ def bench_checkpoint(console: Console, facts: dict, rounds: int) -> dict:
 
 
 def bench_workers(console: Console, facts: dict, rounds: int) -> dict:
-    """What a step costs on several machines: the sum of the gradients, measured between two
-    processes of this one, and how many workers are worth while on faster and slower networks.
+    """What a step costs on several machines, from two processes of this one that share its cores.
+
+    Each has a whole batch. Beside it the sum of the gradients alone, and how many workers are worth
+    while where two machines have a cable between them, on paper.
     """
     results, rows = {}, []
     for arch, settings in facts["settings"].items():
@@ -638,7 +640,8 @@ def bench_workers(console: Console, facts: dict, rounds: int) -> dict:
         with contextlib.ExitStack() as stack:
             sockets = [stack.enter_context(socket.create_server(("127.0.0.1", 0))) for _ in "01"]
             addresses = [f"127.0.0.1:{each.getsockname()[1]}" for each in sockets]
-        alone = take_turns({arch: functools.partial(our_training, arch, facts["dtype"], settings)}, rounds)
+        alone = take_turns({arch: functools.partial(our_worker, arch, facts["dtype"], settings,
+                                                    addresses[:1], 0)}, rounds)
         workers = [functools.partial(our_worker, arch, facts["dtype"], settings, addresses, number)
                    for number in (0, 1)]
         turns = []
@@ -648,8 +651,8 @@ def bench_workers(console: Console, facts: dict, rounds: int) -> dict:
                 turns.append(both[0].result())
                 both[1].result()
         figures = {name: [turn[name] for turn in turns[1:]] for name in turns[0]}
-        results[arch] = {**figures, "pictures/s alone": alone["our step alone"]}
-        step = settings["batch_size"] / float(np.median(alone["our step alone"]))
+        results[arch] = {**figures, "step alone": alone["step"]}
+        step = float(np.median(alone["step"]))
         medians = {name: float(np.median(seconds)) for name, seconds in figures.items()}
         rows.append([arch, f"{count / 1e6:.1f}", f"{1000 * step:.0f}",
                      f"{1000 * medians['step']:.0f}", f"{1000 * medians['sum']:.0f}",
@@ -666,9 +669,10 @@ def worthwhile_workers(gradient_bytes: int, step: float, bandwidth: float, batch
     """Up to how many workers each is at least half as useful as one that computes alone.
 
     n workers share a batch, which takes one of them `step` seconds, and sum their gradients around
-    a ring: each sends, and gets, 2 (n - 1) / n times their bytes. So they take step / n + c (n - 1)
-    / n, with c = 2 gradient_bytes / bandwidth (in bytes a second), and are step / (step + c (n - 1))
-    as useful: a half at n = 1 + step / c. They cannot be more than the pictures of a batch.
+    a ring: each sends, and gets, 2 (n - 1) / n times their bytes. With c = 2 gradient_bytes /
+    bandwidth (in bytes a second) they take step / n + c (n - 1) / n, and each is as useful as
+    step / (step + c (n - 1)) of one alone: a half at n = 1 + step / c. They cannot be more than the
+    pictures of a batch.
     """
     return min(batch_size, math.floor(1 + step * bandwidth / (2 * gradient_bytes)))
 

@@ -630,7 +630,7 @@ def train_and_evaluate(config: Config, dataset: data.Dataset,
                     write_checkpoint(weights, best_folder(run, record))
                     write_predictions(predictions, dataset, run)
                 lines = (run / "metrics.jsonl").read_text().splitlines()
-                lines[epoch - 1:epoch] = [json.dumps(record)]  # after a kill it may be there already
+                lines[epoch - 1:epoch] = [json.dumps(record)]  # after a kill it may be there
                 write_text(run / "metrics.jsonl", "\n".join(lines) + "\n")
                 events.write(epoch, summary=epoch_summary(
                     record, learning_rate(config, epoch / config.epochs), predictions, dataset,
@@ -948,8 +948,8 @@ def who_is_gone(error: tf.errors.OpError) -> str | None:
     if STRATEGY.value != "multi_worker":
         return None
     addresses, own = cluster()
-    jobs = ["chief"] * ("chief" in json.loads(os.environ["TF_CONFIG"])["cluster"])
-    numbers = {int(number) + (job == "worker") * len(jobs) for job, number in
+    chiefs = len(json.loads(os.environ["TF_CONFIG"])["cluster"].get("chief", []))
+    numbers = {int(task) + (job == "worker") * chiefs for job, task in
                re.findall(r"/job:(chief|worker)/(?:replica:0/)?task:([0-9]+)", error.message)}
     if "CoordinationService" in error.message:  # the chief's
         numbers.add(0)
@@ -1009,8 +1009,8 @@ def digest(dataset: data.Dataset) -> str:
         for place, image in zip(share.places([range(len(labels))]), images):
             sha256 = hashlib.sha256(f"{part} {place} {labels[place]} {image.shape}".encode())
             sha256.update(image)
-            total += int.from_bytes(sha256.digest())
-    return f"{sum(share.exchange(total)) % 2**256:064x}"  # a sum: each worker can do its share of it
+            total += int(sha256.hexdigest(), 16)  # a sum, to which each worker can add its share
+    return f"{sum(share.exchange(total)) % 2**256:064x}"
 
 
 def write_config(run: Path, config: Config, folder: Path, dataset: data.Dataset,
@@ -1166,6 +1166,7 @@ def resume(run: Path) -> None:
         train_size, valid_size, test_size = known["sizes_asked_for"]
         folder = data.SAMPLE if known["bundled_sample"] else Path(known["folder"])
         skipped = [(Path(file["file"]).name, file["reason"]) for file in known["skipped"]]
+        replicas = record["machine"]["replicas"]
         with tf.Graph().as_default():  # shapes only
             sketch = begun.make_network()
     except OSError as error:
@@ -1202,9 +1203,9 @@ def resume(run: Path) -> None:
                 f"{run} cannot go on: the pictures in {folder} are not those it was begun with; "
                 f"{''.join(broken[:1])}put them back, or say with --data_dir where they are")
         record["config"]["epochs"], known["folder"] = config.epochs, str(folder.resolve())
-        if share.replicas != (before := record["machine"]["replicas"]):
-            print(f"from here on {share.replicas} replicas compute, not {before}: the numbers will "
-                  "be those of neither")
+        if share.replicas != replicas:
+            print(f"from here on {share.replicas} replicas compute, not {replicas}: the numbers "
+                  "will be those of neither")
             record["machine"]["replicas"] = share.replicas
         if share.chief:
             write_text(run / "config.json", json.dumps(record, indent=2) + "\n")

@@ -175,6 +175,23 @@ def test_tables_name_every_side_with_its_spread_and_ratio(monkeypatch, capsys):
     assert "as a matrix product │ 16.0 │ 8.0 │ 24.0 │ 1.25 x".split() in rows  # 80 / 5
 
 
+def test_a_worker_is_worth_while_as_long_as_it_is_half_as_useful_as_one_alone():
+    # 10 MB at 1 GB/s: the sum takes n workers 20 ms * (n - 1) / n. Five of them take 100 / 5 + 16
+    # = 36 ms for what takes one 100 ms, as 2.8 of 5 would; six 33.3 ms, as three of six would.
+    assert bench.worthwhile_workers(10_000_000, 0.1, 1e9, 32) == 6
+    assert bench.worthwhile_workers(10_000_000, 0.1, 1e9, 4) == 4  # a picture each
+    assert bench.worthwhile_workers(10_000_000, 0.001, 1e9, 32) == 1
+
+
+def test_two_workers_are_timed_together(run_script, tmp_path):
+    result = run_script("bench.py", "--part=workers", "--networks=conv1", "--rounds=1",
+                        "--json=figures.json")
+    assert result.returncode == 0 and result.stderr == ""
+    assert "gradient, MB" in result.stdout and "34.5" in result.stdout  # 4 x 8,637,473 bytes
+    figures = json.loads((tmp_path / "figures.json").read_text())["workers"]["conv1"]
+    assert 0 < figures["latency"][0] < figures["sum"][0] < 240
+
+
 def test_bench_prints_and_keeps_its_figures(run_script, tmp_path):
     result = run_script("bench.py", "--part=start", "--rounds=1", "--json=figures.json")
     assert result.returncode == 0 and result.stderr == ""

@@ -360,7 +360,8 @@ def test_a_malformed_tf_config_is_answered_in_one_sentence(text, reason, decline
     if text is not None:
         monkeypatch.setenv("TF_CONFIG", text)
     sentence = declines(train.main, "--strategy=multi_worker", f"--data_dir={photos}")
-    assert sentence.startswith(f"TF_CONFIG={text or ''!r} is not what --strategy=multi_worker needs")
+    assert sentence.startswith(
+        f"TF_CONFIG={text or ''!r} is not what --strategy=multi_worker needs")
     assert reason in sentence and 'make it like {"cluster": {"worker": ["HOST:PORT"' in sentence
 
 
