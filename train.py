@@ -350,23 +350,16 @@ def compile_steps(network: models.Network, optimizer: Adam, config: Config, work
     replicas = strategy.num_replicas_in_sync
     here = replicas // workers
 
-    @tf.function(input_signature=[images_spec, labels_spec, tf.TensorSpec((), tf.float32)])
-    def train_step(images, labels, lr):
-        """Move every weight a little way down the loss; return the loss before the move."""
-        losses = strategy.run(replica_step, (images, labels, lr))
-        return strategy.experimental_local_results(losses)[0]  # the same in all of them
-
     def replica_step(images, labels, lr):
+        """Move every weight a little way down the loss; return the loss before the move."""
         replica = tf.distribute.get_replica_context()
         number = tf.cast(replica.replica_id_in_sync_group, tf.int64)
         if here > 1:
             first, size = number % here, tf.shape(images, tf.int64)[0]
             part = tf.range(first, tf.maximum(first + 1, size), here)
             images, labels = tf.gather(images, part % size), labels[first::here]
-        # What chance decides follows from seed, step and replica, however often anything was
-        # called.
-        seed = tf.stack([tf.constant(config.seed, tf.int64),
-                         optimizer.steps * replicas + number])
+        # What chance decides follows from seed, step and replica, not from how often it was called.
+        seed = tf.stack([tf.constant(config.seed, tf.int64), optimizer.steps * replicas + number])
         if config.flip or config.shift or config.zoom:
             images = augment(images, seed, config.flip, config.shift, config.zoom)
         labels += config.label_smoothing * (0.5 - labels)
@@ -380,6 +373,12 @@ def compile_steps(network: models.Network, optimizer: Adam, config: Config, work
         *gradients, value = replica.all_reduce("SUM", [*gradients, value])
         optimizer.apply(gradients, lr)
         return value
+
+    @tf.function(input_signature=[images_spec, labels_spec, tf.TensorSpec((), tf.float32)])
+    def train_step(images, labels, lr):
+        """replica_step in every replica at once; they all return the same."""
+        losses = strategy.run(replica_step, (images, labels, lr))
+        return strategy.experimental_local_results(losses)[0]
 
     @tf.function(input_signature=[images_spec])
     def eval_step(images):

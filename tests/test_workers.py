@@ -118,12 +118,15 @@ def test_only_the_chief_prints_and_writes(two):
 
 def test_two_devices_follow_the_path_of_one(start, photos):
     mirrored, single = (
-        start(prepare, *FLAGS, "--arch=mlp", f"--data_dir={photos}", f"--strategy={strategy}")
-        for prepare, strategy in ((mortal.two_devices, "mirrored"), (mortal.compiled, "single")))
+        start(prepare, *FLAGS, "--arch=mlp", f"--data_dir={photos}", *flags)
+        for prepare, *flags in ((mortal.two_devices, "--strategy=mirrored", "--flip"),
+                                (mortal.compiled, "--strategy=single")))
     assert end(*mirrored) == end(*single) == (0, "")
     assert len(losses(mirrored[1])) == 24
     np.testing.assert_allclose(losses(mirrored[1]), losses(single[1]), rtol=1e-5)
     assert ", 2 replicas; " in (mirrored[1] / "stdout").read_text()
+    seeds = (mirrored[1] / "seeds").read_text().splitlines()
+    assert sorted(seeds) == sorted(f"[0 {draw}]" for draw in range(48))  # each of each its own
 
 
 def test_a_run_of_two_can_be_gone_on_with_alone_and_says_what_that_means(
