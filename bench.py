@@ -76,8 +76,8 @@ def our_steps(config, workers: int = 1):
 def our_training(arch: str, dtype: str, settings: dict) -> Iterator[dict]:
     """Pictures per second of train.py's epoch: shuffling, feeding, steps; all but the bar.
 
-    Beside it those of the compiled step alone, always on the same batch. The two take turns as
-    well: the machine changes its speed by more than they differ.
+    Beside it those of the compiled step alone, always on the same batch. After each step of the
+    epoch there is one alone: the machine changes its speed by more than they differ.
     """
     import train  # before tensorflow: models.py sets what that reads
     import tensorflow as tf
@@ -87,21 +87,17 @@ def our_training(arch: str, dtype: str, settings: dict) -> Iterator[dict]:
     none = images[:0], labels[:0], []
     dataset = data.Dataset(tf.constant(images), labels, [], *none, *none, [])
     batch = dataset.train_images[:config.batch_size], tf.constant(labels[:config.batch_size])
-    lr = tf.constant(config.lr)
-    for turn in itertools.count(1):
+    for epoch in itertools.count(1):
         seconds = {"ours": 0.0, "our step alone": 0.0}
-        for half in (1, 2):
-            started = time.perf_counter()
-            progress = train.Progress(config.seed, 2 * turn + half)
-            for _ in train.train_epoch(train_step, dataset, config, progress):
-                pass
+        started = time.perf_counter()
+        for _ in train.train_epoch(train_step, dataset, config, train.Progress(0, epoch)):
             trained = time.perf_counter()
-            for _ in range(STEPS[arch]):
-                loss = train_step(*batch, lr)
-            float(loss)
+            float(train_step(*batch, config.lr))
+            ended = time.perf_counter()
             seconds["ours"] += trained - started
-            seconds["our step alone"] += time.perf_counter() - trained
-        yield {name: 2 * len(images) / spent for name, spent in seconds.items()}
+            seconds["our step alone"] += ended - trained
+            started = ended
+        yield {name: len(images) / spent for name, spent in seconds.items()}
 
 
 def keras_network(arch: str, lr: float, loss: str):
@@ -248,7 +244,8 @@ def our_memory(arch: str, dtype: str, settings: dict) -> Iterator[dict]:
     (images, labels), (valid, _) = made_pictures(4096), made_pictures(1024)
     images = tf.constant(images)
     none = np.empty((0, *INPUT_SIZE, 3), np.uint8), labels[:0], []
-    part = data.Dataset(images[:MEMORY_STEPS * config.batch_size], labels, [], *none, *none, [])
+    seen = MEMORY_STEPS * config.batch_size
+    part = data.Dataset(images[:seen], labels[:seen], [], *none, *none, [])
     with tempfile.TemporaryDirectory() as run:
         after = {}
         for epoch in range(1, 11):
@@ -279,8 +276,8 @@ def keras_memory(arch: str, dtype: str, settings: dict, tuned: bool) -> Iterator
 def our_saving(arch: str, dtype: str, settings: dict) -> Iterator[dict]:
     """Seconds of an epoch of 4096 pictures, from some of its steps, and of all that it saves.
 
-    A checkpoint within it and one at its end, where train.py has paused long enough for them, and
-    the weights, as if every epoch were the best so far.
+    Checkpoints as often as train.py makes them, and the weights, as if every epoch were the best
+    so far.
     """
     import train  # before tensorflow: models.py sets what that reads
     import tensorflow as tf
@@ -303,9 +300,10 @@ def our_saving(arch: str, dtype: str, settings: dict) -> Iterator[dict]:
             progress.epoch += 1
             once = train.save(everything, Path(folder))
             epoch = (trained - started) * 4096 / (STEPS[arch] * config.batch_size)
-            within = epoch // ((train.STEP_PAUSE + 1) * once)
-            ends = 1 / math.ceil(train.END_PAUSE * once / epoch)  # short epochs: not of each
-            yield {"epoch": epoch, "saving": (within + ends) * once + written - trained}
+            times = epoch / ((train.PAUSE + 1) * once)  # in an epoch, in the mean
+            if once <= train.QUICK:
+                times = max(times, 1)
+            yield {"epoch": epoch, "saving": times * once + written - trained}
 
 
 def our_worker(arch: str, dtype: str, settings: dict, addresses: list[str],

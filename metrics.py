@@ -172,7 +172,7 @@ def row(run: Path) -> list[str]:
     except OSError as error:
         raise ValueError(f"{run} is not the folder of a run: {error.filename}: "
                          f"{error.strerror}") from error
-    except (json.JSONDecodeError, KeyError, TypeError) as error:
+    except (UnicodeDecodeError, json.JSONDecodeError, KeyError, TypeError) as error:
         raise ValueError(f"{run} is damaged: its config.json, metrics.jsonl or test.json is not "
                          f"what train.py writes ({type(error).__name__}: {error})") from error
 

@@ -17,7 +17,7 @@ import json
 import os
 import shutil
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -64,8 +64,13 @@ ARCHITECTURES = {
 
 INPUT_SIZE = (94, 125)  # height, width: a quarter of the photographs' most common shape
 
-# The article closes by proposing "different pooling layers, filter sizes, striding and a different
+# "MLPs with more layers", "bigger and bigger models": other numbers of filters and units. And the
+# article closes by proposing "different pooling layers, filter sizes, striding and a different
 # preprocessing". These flags make each of them a run.
+FILTERS = flags.DEFINE_list(
+    "filters", None, "filters of each convolution, as in 64,128 [the network's]")
+HIDDEN = flags.DEFINE_list(
+    "hidden", None, "units of each hidden layer, as in 512,512 [the network's]")
 KERNEL_SIZE = flags.DEFINE_integer(
     "kernel_size", 3, "height and width of the convolutions' kernels", lower_bound=1)
 STRIDE = flags.DEFINE_integer(
@@ -81,6 +86,16 @@ INIT = flags.DEFINE_enum(
     "for ReLU; or these, adapted to raw pixels [see SETTINGS in train.py]")
 INPUT_SIZE_FLAG = flags.DEFINE_string(
     "input_size", "94x125", "HEIGHTxWIDTH that every picture is resized to")
+
+
+def parse_counts(flag: flags.FlagHolder) -> tuple[int, ...] | None:
+    """--filters=64,128 -> (64, 128); None if it is not given. Raises ValueError on anything else."""
+    if flag.value is None:
+        return None
+    if not all(count.isdecimal() and int(count) for count in flag.value):
+        raise ValueError(f"--{flag.name}={','.join(flag.value)} is not a list of numbers above 0: "
+                         "write it like 64,128")
+    return tuple(map(int, flag.value))
 
 
 def parse_size(text: str) -> tuple[int, int]:
@@ -362,17 +377,20 @@ class Network(tf.Module):
     dtype: what it computes with, float32 or bfloat16; the weights, and the last layer in full, are
     float32 always.
     tta: whether it answers a picture by looking at its mirror image, too (test-time augmentation).
+    filters, hidden: other than the article's network has.
 
     Raises ValueError, with the reason, for options that cannot work together.
     """
 
     def __init__(self, arch: str, input_size: tuple[int, int] = INPUT_SIZE, kernel_size: int = 3,
                  stride: int = 1, pooling: str = "max", scaling: str = "none", init: str = "glorot",
-                 seed: int = 0, dropout: float = 0.0, dtype: str = "float32", tta: bool = False):
+                 seed: int = 0, dropout: float = 0.0, dtype: str = "float32", tta: bool = False,
+                 filters: Sequence[int] | None = None, hidden: Sequence[int] | None = None):
         super().__init__(name=arch)
         if arch not in ARCHITECTURES:
             raise ValueError(f"--arch={arch} is none of the networks: {', '.join(ARCHITECTURES)}")
-        filters, hidden = ARCHITECTURES[arch].filters, ARCHITECTURES[arch].hidden
+        filters = ARCHITECTURES[arch].filters if filters is None else filters
+        hidden = ARCHITECTURES[arch].hidden if hidden is None else hidden
         if not filters and (kernel_size, stride, pooling) != (3, 1, "max"):
             raise ValueError(f"--arch={arch} has no convolution: --kernel_size, --stride and "
                              "--pooling have nothing to change in it; leave them out")
@@ -489,11 +507,12 @@ def untrained_network(run: Path) -> Network:
         config = json.loads((run / "config.json").read_text())["config"]
         return Network(config["arch"], tuple(config["input_size"]), config["kernel_size"],
                        config["stride"], config["pooling"], config["scaling"], config["init"],
-                       config["seed"], config["dropout"], config["dtype"], config["tta"])
+                       config["seed"], config["dropout"], config["dtype"], config["tta"],
+                       config["filters"], config["hidden"])
     except OSError as error:
         raise ValueError(f"{run} is not the folder of a run: {error.filename}: "
                          f"{error.strerror}") from error
-    except (json.JSONDecodeError, KeyError, TypeError) as error:
+    except (UnicodeDecodeError, json.JSONDecodeError, KeyError, TypeError) as error:
         raise ValueError(f"{run} is damaged: its config.json is not what train.py writes "
                          f"({type(error).__name__}: {error})") from error
 
@@ -645,9 +664,11 @@ def main(argv: list[str]) -> None:
     try:
         for arch, architecture in ARCHITECTURES.items():
             options = dict(kernel_size=KERNEL_SIZE.value, stride=STRIDE.value,
-                           pooling=POOLING.value) if architecture.filters else {}
+                           pooling=POOLING.value, filters=parse_counts(FILTERS)
+                           ) if architecture.filters else {}
             with tf.Graph().as_default():  # shapes only: nothing is computed, no memory is taken
-                network = Network(arch, parse_size(INPUT_SIZE_FLAG.value), **options)
+                network = Network(arch, parse_size(INPUT_SIZE_FLAG.value),
+                                  hidden=parse_counts(HIDDEN), **options)
             console.print(layer_table(network))
     except ValueError as error:
         sys.exit(str(error))

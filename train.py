@@ -151,12 +151,14 @@ class Config:
     weight_decay: float = 0.0
     label_smoothing: float = 0.0
     tta: bool = False
+    filters: tuple[int, ...] | None = None  # the network's
+    hidden: tuple[int, ...] | None = None
     dtype: str = "float32"  # or bfloat16; "auto" until faster_dtype has told
 
     def make_network(self) -> models.Network:
         return models.Network(self.arch, self.input_size, self.kernel_size, self.stride,
                               self.pooling, self.scaling, self.init, self.seed, self.dropout,
-                              self.dtype, self.tta)
+                              self.dtype, self.tta, self.filters, self.hidden)
 
 
 def config_from_flags() -> Config:
@@ -183,6 +185,7 @@ def config_from_flags() -> Config:
         pooling=models.POOLING.value, scaling=models.SCALING.value, schedule=SCHEDULE.value,
         flip=FLIP.value, shift=SHIFT.value, zoom=ZOOM.value, dropout=DROPOUT.value,
         weight_decay=WEIGHT_DECAY.value, label_smoothing=LABEL_SMOOTHING.value, tta=TTA.value,
+        filters=models.parse_counts(models.FILTERS), hidden=models.parse_counts(models.HIDDEN),
         dtype=DTYPE.value)
 
 
@@ -337,11 +340,10 @@ def compile_steps(network: models.Network, optimizer: Adam, config: Config, work
     The batch dimension is left open (None), so that the last, smaller batch needs no other graph.
     Pictures come as uint8, a quarter of what float32 would take: everything else happens inside.
 
-    A training step is computed by one replica, or by many: the graphics cards of this machine,
-    those of several `workers`, which are given their part of the batch. Each has a copy of the
-    weights and a part of the batch, and they sum their gradients: so all copies stay equal. For a
-    single replica a sum is what it was. A replica to which a last, small batch leaves nothing is
-    given some picture without a label: TensorFlow cannot convolve none.
+    A training step is computed by one replica, or by many: the graphics cards of this machine, or
+    of several `workers`, each of which is given its part of the batch. Every replica has a copy of
+    the weights and a part of the batch, and they sum their gradients: so all copies stay equal.
+    For a single replica the sum is what it was.
     """
     images_spec = tf.TensorSpec((None, *network.input_size, 3), tf.uint8)
     labels_spec = tf.TensorSpec((None,), tf.float32)
@@ -354,10 +356,7 @@ def compile_steps(network: models.Network, optimizer: Adam, config: Config, work
         """Move every weight a little way down the loss; return the loss before the move."""
         replica = tf.distribute.get_replica_context()
         number = tf.cast(replica.replica_id_in_sync_group, tf.int64)
-        if here > 1:
-            first, size = number % here, tf.shape(images, tf.int64)[0]
-            part = tf.range(first, tf.maximum(first + 1, size), here)
-            images, labels = tf.gather(images, part % size), labels[first::here]
+        images, labels = part_of_batch(images, labels, number % here, here)
         # What chance decides follows from seed, step and replica, not from how often it was called.
         seed = tf.stack([tf.constant(config.seed, tf.int64), optimizer.steps * replicas + number])
         if config.flip or config.shift or config.zoom:
@@ -365,10 +364,7 @@ def compile_steps(network: models.Network, optimizer: Adam, config: Config, work
         labels += config.label_smoothing * (0.5 - labels)
         with tf.GradientTape() as tape:
             logits = network(images, seed)[:tf.size(labels)]  # (batch,)
-            # By its share of the pictures, which can be none, a part's mean counts in the whole.
-            count = tf.cast(tf.size(labels), tf.float32)
-            value = tf.math.multiply_no_nan(loss(labels, logits),
-                                            count / replica.all_reduce("SUM", count))
+            value = part_of_mean(loss(labels, logits), tf.size(labels))
         gradients = tape.gradient(value, optimizer.weights)
         *gradients, value = replica.all_reduce("SUM", [*gradients, value])
         optimizer.apply(gradients, lr)
@@ -605,7 +601,7 @@ def train_and_evaluate(config: Config, dataset: data.Dataset,
             for _ in train_epoch(train_step, dataset, config, progress):
                 if received or (share.chief and time.perf_counter() > step_due):
                     progress.seconds = time.perf_counter() - started
-                    step_due = STEP_PAUSE * save(everything, run) + time.perf_counter()
+                    end_due = step_due = PAUSE * save(everything, run) + time.perf_counter()
                 if received:
                     return progress.best, received[0]
             trained = time.perf_counter()
@@ -636,8 +632,8 @@ def train_and_evaluate(config: Config, dataset: data.Dataset,
                     network.kernels[0].numpy()))
                 if received or epoch == config.epochs or time.perf_counter() >= end_due:
                     took = save(everything, run)
-                    step_due = STEP_PAUSE * took + time.perf_counter()
-                    end_due = (END_PAUSE * took if took > QUICK else 0) + time.perf_counter()
+                    step_due = PAUSE * took + time.perf_counter()
+                    end_due = step_due if took > QUICK else time.perf_counter()
             print(epoch_line(record, config.epochs), flush=True)
 
     if received:
@@ -694,10 +690,10 @@ def heed_signals(chief: bool = True) -> Iterator[list[int]]:
 # would keep a damaged newest checkpoint and delete the whole one before it.)
 # ---------------------------------------------------------------------------------------------
 
-# Saving must not cost more than a few percent of the time, in seconds and in multiples of what it
-# took: a step is saved STEP_PAUSE after what was saved before, an epoch's end END_PAUSE after the
-# end that was saved before. If it is QUICK, every end is.
-FIRST_SAVE, STEP_PAUSE, END_PAUSE, QUICK = 60, 60, 30, 0.1
+# Saving must not cost more than a few percent of the time: after what was saved, a step or an
+# epoch's end, nothing is for PAUSE times as long as that took; but if it was QUICK, the next end is.
+# The first end is saved, and in a long first epoch a step after FIRST_SAVE seconds.
+FIRST_SAVE, PAUSE, QUICK = 60, 80, 0.1
 
 
 def save(everything: tf.train.Checkpoint, run: Path) -> float:
@@ -909,6 +905,26 @@ def computed_where_asked() -> Iterator[tuple[tf.distribute.Strategy, data.Share]
                 stack.enter_context(contextlib.redirect_stdout(nowhere))
             yield strategy, data.Share(number, len(addresses), exchange_in(strategy),
                                        strategy.num_replicas_in_sync)
+
+
+def part_of_batch(images, labels, number, of: int):
+    """One of so many replicas' part of a batch: every of-th picture and label.
+
+    A replica to which a last, small batch leaves nothing is given some picture without a label:
+    TensorFlow cannot convolve none.
+    """
+    if of == 1:
+        return images, labels
+    size = tf.shape(images, tf.int64)[0]
+    places = tf.range(number, tf.maximum(number + 1, size), of)
+    return tf.gather(images, places % size), labels[number::of]
+
+
+def part_of_mean(mean, count):
+    """What a replica's mean over `count` numbers, which can be none, adds to that over all."""
+    count = tf.cast(count, tf.float32)
+    everything = tf.distribute.get_replica_context().all_reduce("SUM", count)
+    return tf.math.multiply_no_nan(mean, count / everything)
 
 
 def exchange_in(strategy: tf.distribute.Strategy) -> Callable[[Any], list]:
@@ -1165,7 +1181,7 @@ def resume(run: Path) -> None:
         train_size, valid_size, test_size = known["sizes_asked_for"]
         folder = data.SAMPLE if known["bundled_sample"] else Path(known["folder"])
         skipped = [(Path(file["file"]).name, file["reason"]) for file in known["skipped"]]
-        replicas = record["machine"]["replicas"]
+        pictures_digest, replicas = known["digest"], record["machine"]["replicas"]
         with tf.Graph().as_default():  # shapes only
             sketch = begun.make_network()
     except OSError as error:
@@ -1195,7 +1211,7 @@ def resume(run: Path) -> None:
         except data.DataError as error:
             raise ValueError(f"{run} cannot go on: {error}; if its pictures were moved, say where "
                              "with --data_dir") from error
-        if digest(dataset) != known["digest"]:
+        if digest(dataset) != pictures_digest:
             broken = [f"{file} is broken ({reason}); " for file, reason in dataset.skipped
                       if (file.name, reason) not in skipped]
             raise ValueError(

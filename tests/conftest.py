@@ -1,8 +1,10 @@
 """What the tests share: the scripts on the path, small made pictures, and running a script."""
 
+import multiprocessing
 import os
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -13,12 +15,53 @@ from PIL import Image
 
 ROOT = Path(__file__).parent.parent
 sys.path.insert(0, str(ROOT))
+import forked  # noqa: E402
 import models  # noqa: E402, F401  before any test imports tensorflow: it keeps the log quiet
 
 
+@pytest.fixture(scope="session")
+def start():
+    """start(function, *arguments): the function in a process of its own, which may be killed.
+
+    It is forked from a process that has imported TensorFlow but has never used it: a start takes
+    milliseconds, not seconds.
+    """
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload(["forked"])
+    started = []
+
+    def begin(function: Callable, *arguments) -> multiprocessing.Process:
+        started.append(context.Process(target=function, args=arguments))
+        started[-1].start()
+        return started[-1]
+
+    with pytest.MonkeyPatch.context() as monkeypatch:
+        monkeypatch.setenv("PYTHONPATH", os.pathsep.join([str(ROOT), str(ROOT / "tests")]))
+        yield begin
+    for process in started:
+        process.kill()
+
+
 @pytest.fixture
-def run_script(tmp_path):
+def run_script(start, tmp_path, tmp_path_factory):
     """run_script("train.py", "--arch=mlp", …) in an empty folder, as a user would."""
+
+    def run(script: str, *arguments: str) -> subprocess.CompletedProcess:
+        said = tmp_path_factory.mktemp("said")
+        process = start(forked.run_script, ROOT / script, arguments, tmp_path,
+                        {**os.environ, "COLUMNS": "100"}, said)
+        process.join(240)
+        assert process.exitcode is not None, f"{script} has not ended"
+        return subprocess.CompletedProcess(
+            [script, *arguments], process.exitcode,
+            *((said / name).read_text() for name in ("stdout", "stderr")))
+
+    return run
+
+
+@pytest.fixture
+def run_alone(tmp_path):
+    """Like run_script, with an interpreter of its own: what importing TensorFlow says is heard."""
 
     def run(script: str, *arguments: str) -> subprocess.CompletedProcess:
         return subprocess.run([sys.executable, str(ROOT / script), *arguments], cwd=tmp_path,
@@ -62,15 +105,18 @@ def declines(tmp_path, monkeypatch):
     return check
 
 
-@pytest.fixture
-def photos(tmp_path) -> Path:
-    """24 pictures of 32x24: cats brighter at the left, dogs brighter at the right, noisy."""
-    folder = tmp_path / "photos"
+def draw_photos(folder: Path, count: int = 12) -> Path:
+    """So many cats and dogs of 32x24: cats brighter at the left, dogs at the right, noisy."""
     folder.mkdir()
     ramp = np.linspace(200, 40, 32)[None, :, None]
-    for number in range(12):
+    for number in range(count):
         for name, light in (("cat", ramp), ("dog", ramp[:, ::-1])):
             noise = np.random.default_rng([number, len(light[0, 0])]).normal(0, 20, (24, 32, 3))
             pixels = (light + noise).clip(0, 255).astype(np.uint8)
             Image.fromarray(pixels).save(folder / f"{name}.{number}.png")
     return folder
+
+
+@pytest.fixture
+def photos(tmp_path) -> Path:
+    return draw_photos(tmp_path / "photos")

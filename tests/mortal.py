@@ -1,8 +1,4 @@
-"""Runs of train.py for test_resume.py, each in a process of its own that may be killed.
-
-They are forked from a process that has imported this file, and so TensorFlow, but has never used
-it: a start takes milliseconds, not seconds.
-"""
+"""Runs of train.py for test_resume.py, each in a process of its own that may be killed."""
 
 import functools
 import json
@@ -14,6 +10,7 @@ import threading
 import time
 from pathlib import Path
 
+import forked
 import tensorflow as tf
 import train
 from absl import app
@@ -22,8 +19,7 @@ from absl import app
 def run(folder, arguments, prepare):
     """python train.py ARGUMENTS in `folder`, answers into its files stdout and stderr."""
     os.chdir(folder)
-    for number, name in ((1, "stdout"), (2, "stderr")):
-        os.dup2(os.open(name, os.O_WRONLY | os.O_CREAT | os.O_TRUNC), number)
+    forked.say_into(folder)
     tf.config.run_functions_eagerly(True)  # quicker than compiling what is to end soon
     prepare()
     app.run(train.main, ["train.py", *arguments], train.parse_flags)
@@ -38,7 +34,7 @@ def die():
 
 
 def save_at_every_step():
-    train.FIRST_SAVE = train.STEP_PAUSE = train.END_PAUSE = 0
+    train.FIRST_SAVE = train.PAUSE = 0
 
 
 def die_at_step(number):

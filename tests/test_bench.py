@@ -85,9 +85,10 @@ def clock(monkeypatch):
 
 
 def test_our_step_is_timed_by_the_pictures_it_saw(two_steps, clock):
-    # train.py looks at no clock within an epoch: 2 seconds for each half of a turn
+    # train.py looks at no clock within an epoch: 2 seconds for each of its two steps, and for
+    # each of the two alone
     assert next(bench.our_training("conv1", "float32", settings_of("conv1"))) == {
-        "ours": 4 * 32 / 4, "our step alone": 4 * 32 / 4}
+        "ours": 2 * 32 / 4, "our step alone": 2 * 32 / 4}
 
 
 def test_keras_training_is_timed_over_its_second_epoch(two_steps, clock):
@@ -148,10 +149,12 @@ def test_saving_is_timed_beside_an_epoch_of_4096_pictures(two_steps, clock, tmp_
     monkeypatch.chdir(tmp_path)
     saving = bench.our_saving("conv1", "float32", settings_of("conv1"))
     # Two steps of 32 pictures in 2 s: 128 s an epoch. The weights take 2 s, a checkpoint too.
-    assert next(saving) == {"epoch": 128, "saving": 2 + 2 * (1 + 1)}
-    monkeypatch.setattr(train, "STEP_PAUSE", 11)  # one each 2 + 22 s: five within the epoch
-    monkeypatch.setattr(train, "END_PAUSE", 100)  # 200 s: every other end
-    assert next(saving) == {"epoch": 128, "saving": 2 + 2 * 5.5}
+    monkeypatch.setattr(train, "PAUSE", 7)  # one each 2 + 14 s: eight in an epoch
+    assert next(saving) == {"epoch": 128, "saving": 2 + 2 * 8}
+    monkeypatch.setattr(train, "PAUSE", 127)  # one in two epochs
+    assert next(saving) == {"epoch": 128, "saving": 2 + 2 * 0.5}
+    monkeypatch.setattr(train, "QUICK", 2)  # one at every end
+    assert next(saving) == {"epoch": 128, "saving": 2 + 2}
 
 
 def test_the_cost_of_saving_is_told_as_a_share(monkeypatch, capsys):
@@ -183,8 +186,8 @@ def test_a_worker_is_worth_while_as_long_as_it_is_half_as_useful_as_one_alone():
     assert bench.worthwhile_workers(10_000_000, 0.001, 1e9, 32) == 1
 
 
-def test_two_workers_are_timed_together(run_script, tmp_path):
-    result = run_script("bench.py", "--part=workers", "--networks=conv1", "--rounds=1",
+def test_two_workers_are_timed_together(run_alone, tmp_path):
+    result = run_alone("bench.py", "--part=workers", "--networks=conv1", "--rounds=1",
                         "--json=figures.json")
     assert result.returncode == 0 and result.stderr == ""
     assert "gradient, MB" in result.stdout and "34.5" in result.stdout  # 4 x 8,637,473 bytes
@@ -192,19 +195,10 @@ def test_two_workers_are_timed_together(run_script, tmp_path):
     assert 0 < figures["latency"][0] < figures["sum"][0] < 240
 
 
-def test_bench_prints_and_keeps_its_figures(run_script, tmp_path):
-    result = run_script("bench.py", "--part=start", "--rounds=1", "--json=figures.json")
+def test_bench_prints_and_keeps_its_figures(run_alone, tmp_path):
+    result = run_alone("bench.py", "--part=start", "--rounds=1", "--json=figures.json")
     assert result.returncode == 0 and result.stderr == ""
     assert "python train.py" in result.stdout and "lowest" in result.stdout
     figures = json.loads((tmp_path / "figures.json").read_text())
     assert 0 < figures["start"]["python train.py"][0] < 240
     assert figures["machine"]["cores"] == os.cpu_count()
-
-
-def test_bench_refuses_in_one_sentence(refuses):
-    assert "--networks=vgg is none of the networks: mlp, " in refuses("bench.py", "--networks=vgg")
-    assert "--data_dir=nowhere is not a folder" in refuses("bench.py", "--data_dir=nowhere")
-    assert "no/file: No such file or directory" in refuses("bench.py", "--json=no/file")
-    assert "holds no pictures" in refuses("bench.py", "--data_dir=.")
-    assert "takes flags only, not 'fast'" in refuses("bench.py", "fast")
-    assert "should be one of <training|loading|" in refuses("bench.py", "--part=speed")

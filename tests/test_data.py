@@ -1009,8 +1009,8 @@ def test_the_census_prints_a_name_that_is_not_unicode(tmp_path, run_script, monk
     assert "unreadable: 2" in result.stdout and result.stdout.count("empty file") == 2
 
 
-def test_without_photographs_the_census_is_the_samples_and_says_so(run_script):
-    result = run_script("data.py", "--sample=20")
+def test_without_photographs_the_census_is_the_samples_and_says_so(run_alone):
+    result = run_alone("data.py", "--sample=20")
     assert (result.returncode, result.stderr) == (0, "")
     assert "no photographs in data/" in result.stdout and "bundled sample" in result.stdout
     assert "500 pictures, 250 cats and 250 dogs" in result.stdout
@@ -1043,23 +1043,3 @@ def test_the_progress_never_mixes_with_what_is_redirected(tmp_path):
     assert result.stdout.startswith(b"data: 8 pictures") and b"pictures/s" not in result.stdout
     assert b"reading pictures" in os.read(master, 1 << 16)
     os.close(master)
-
-
-def test_a_bad_folder_is_one_sentence_and_exit_code_1(tmp_path, refuses):
-    touch(tmp_path, "empty/Thumbs.db", "cats/cat.0.jpg", "file.jpg")
-    assert refuses("data.py", "--data_dir=nowhere") == "--data_dir=nowhere is not a folder"
-    assert refuses("data.py", "--data_dir=file.jpg") == "--data_dir=file.jpg is not a folder"
-    assert "--data_dir=empty holds no pictures" in refuses("data.py", "--data_dir=empty")
-    assert "1 pictures of cats and none of dogs" in refuses("data.py", "--data_dir=.")
-
-
-def test_a_default_folder_that_is_typed_does_not_give_the_sample(refuses):
-    assert refuses("data.py", "--data_dir=data") == "--data_dir=data is not a folder"
-
-
-def test_an_extra_argument_is_refused(refuses):
-    assert "data.py takes flags only, not 'photos'" in refuses("data.py", "photos")
-
-
-def test_a_census_of_no_pictures_is_refused(refuses):
-    assert "--sample=0" in refuses("data.py", "--sample=0")

@@ -86,8 +86,8 @@ def test_a_kernel_that_is_no_odd_square_of_numbers_is_refused(text):
         filters.parse_kernel(text)
 
 
-def test_filters_writes_both_pictures_and_the_sheet(run_script, tmp_path):
-    result = run_script("filters.py", "--image", str(filters.models.__file__).replace(
+def test_filters_writes_both_pictures_and_the_sheet(run_alone, tmp_path):
+    result = run_alone("filters.py", "--image", str(filters.models.__file__).replace(
         "models.py", "kittens.jpg"))
     assert result.returncode == 0 and result.stderr == ""
     assert result.stdout.split() == ["filtered/kittens-V.png", "filtered/kittens-H.png",
@@ -112,20 +112,6 @@ def test_names_tell_kernels_apart():
     assert filters.name_of(filters.V) == "-1_-1_-1_0_0_0_1_1_1"
     large = filters.name_of(np.ones((31, 31)))
     assert len(large) < 60 and large != filters.name_of(np.zeros((31, 31)))
-
-
-def test_filters_refuses_in_one_sentence(refuses, tmp_path):
-    (tmp_path / "text.jpg").write_text("not a picture")
-    assert "--image=none.jpg: no such file" in refuses("filters.py", "--image=none.jpg")
-    assert "--image=text.jpg: not an image" in refuses("filters.py", "--image=text.jpg")
-    assert "--image" in refuses("filters.py")
-    assert "is not an odd square" in refuses("filters.py", "--image=text.jpg", "--kernel=1 2")
-    assert "takes flags only, not 'text.jpg'" in refuses("filters.py", "--image=x", "text.jpg")
-    assert "filters.py has no --kernel_size" in refuses("filters.py", "--image=text.jpg",
-                                                        "--kernel_size=5")
-    Image.new("RGB", (2, 2)).save(tmp_path / "tiny.png")
-    assert "is 2x2, smaller than the kernel" in refuses("filters.py", "--image=tiny.png",
-                                                       "--padding=valid")
 
 
 # ---------------------------------------------------------------------------------------------

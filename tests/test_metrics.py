@@ -123,12 +123,12 @@ def make_run(folder, arch, epochs, sample=False):
     return folder
 
 
-def test_the_table_shows_each_runs_best_epoch_beside_the_article(run_script, tmp_path):
+def test_the_table_shows_each_runs_best_epoch_beside_the_article(run_alone, tmp_path):
     make_run(tmp_path / "runs" / "a", "conv2_128", [(0.3, 0.2, 0.61), (0.2, 0.5, 0.731),
                                                     (0.21, 0.45, 0.729)])
     (tmp_path / "runs" / "a" / "test.json").write_text(json.dumps({"accuracy": 0.712}))
     make_run(tmp_path / "runs" / "b", "mlp", [(0.5, None, 0.5)], sample=True)
-    result = run_script("metrics.py", "runs/a", "runs/b")
+    result = run_alone("metrics.py", "runs/a", "runs/b")
     assert result.returncode == 0
     a, b = [line.split() for line in result.stdout.splitlines() if "conv2" in line or "mlp" in line]
     assert a == ["a", "conv2_128", "1e-05", "2/3", "0.200", "0.247", "0.500", "0.300", "73.1%",
@@ -144,19 +144,6 @@ def test_a_run_that_is_not_whole_costs_the_others_nothing(run_script, tmp_path):
     assert result.returncode == 1
     assert "61.0%" in result.stdout
     assert result.stderr == "runs/young has no finished epoch yet\n"
-
-
-def test_folders_that_are_no_whole_runs_are_refused(refuses, tmp_path):
-    (tmp_path / "empty").mkdir()
-    assert "empty is not the folder of a run" in refuses("metrics.py", "empty")
-    assert "none is not the folder of a run" in refuses("metrics.py", "none")
-    make_run(tmp_path / "young", "mlp", [])
-    assert "young has no finished epoch yet" in refuses("metrics.py", "young")
-    (make_run(tmp_path / "torn", "mlp", [(0.5, None, 0.5)]) / "metrics.jsonl").write_text('{"mse')
-    assert "torn is damaged" in refuses("metrics.py", "torn")
-    make_run(tmp_path / "other", "vgg16", [(0.5, None, 0.5)])
-    assert "other is damaged" in refuses("metrics.py", "other")
-    assert "name the folders of runs" in refuses("metrics.py")
 
 
 def test_measures_at_a_threshold_by_hand():

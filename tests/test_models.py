@@ -317,6 +317,25 @@ def test_a_size_is_height_first():
     assert models.parse_size("64X48") == (64, 48)
 
 
+@pytest.mark.parametrize("arch, filters, hidden, weights", [
+    # 12x14 -> 10x12 -> 5x6 with 7 filters of 3x3x3: 210 numbers, to 4 units, to one
+    ("conv1", (7,), (4,), 7 * 28 + 4 * 211 + 5),
+    ("mlp", None, (5, 3), 5 * (12 * 14 * 3 + 1) + 3 * 6 + 4),
+    ("mlp", (7,), (), 7 * 28 + 211),
+    ("conv1", (), None, models.Network("mlp", (12, 14), hidden=(128, 128)).weights),
+])
+def test_a_network_may_have_other_filters_and_units(arch, filters, hidden, weights):
+    network = models.Network(arch, (12, 14), filters=filters, hidden=hidden)
+    assert network.weights == weights
+    assert network(PICTURES[:2, :12, :14]).shape == (2,)
+
+
+@pytest.mark.parametrize("text", ["", "64,", "x", "-1", "1.5", "0", "64 128"])
+def test_counts_that_are_none_are_refused(text, declines):
+    assert "is not a list of numbers above 0: write it like 64,128" in declines(
+        models.main, f"--hidden=8,{text}")
+
+
 def test_with_tta_a_picture_and_its_mirror_image_get_the_mean_of_their_two_answers():
     images = np.random.default_rng(9).integers(0, 256, (5, 12, 14, 3), dtype=np.uint8)
     mirrored = images[:, :, ::-1]
@@ -329,17 +348,10 @@ def test_with_tta_a_picture_and_its_mirror_image_get_the_mean_of_their_two_answe
         np.testing.assert_allclose(both.probability(side), (one + other) / 2, rtol=1e-6)
 
 
-def test_models_prints_every_network(run_script):
-    result = run_script("models.py")
+def test_models_prints_every_network(run_alone):
+    result = run_alone("models.py")
     assert result.returncode == 0 and result.stderr == ""
     for arch, (weights, multiply_adds) in BY_HAND.items():
         assert arch in result.stdout
         assert f"{weights:,}" in result.stdout and f"{multiply_adds:,}" in result.stdout
     assert "…" not in result.stdout  # no column is cut off
-
-
-def test_models_refuses_in_one_sentence(refuses, declines):
-    assert "should be one of <max|average|none>" in refuses("models.py", "--pooling=min")
-    assert "do not fit" in refuses("models.py", "--kernel_size=90")
-    assert "--input_size=big is not HEIGHTxWIDTH" in declines(models.main, "--input_size=big")
-    assert "takes flags only, not 'conv1'" in declines(models.main, "conv1")

@@ -2,32 +2,33 @@
 
 import importlib
 import operator
+import os
 import re
 import shlex
-import subprocess
-import sys
 
+import forked
 import pytest
 from conftest import ROOT
 
 README = (ROOT / "README.md").read_text()
 SCRIPTS = ("train.py", "models.py", "data.py", "metrics.py", "filters.py", "bench.py",
-           "predict.py", "tools/draw_sample.py", "tools/readme_pictures.py")
+           "predict.py", "tools/claims.py", "tools/draw_sample.py", "tools/readme_pictures.py")
 BLOCKS = re.findall(r"^```\w*\n(.*?)^```", README, re.DOTALL | re.MULTILINE)
 COMMANDS = [line.split("#")[0].strip() for block in BLOCKS for line in block.splitlines()
             if line.startswith(("python ", "python3 ", "pytest "))]
 COMMANDS += re.findall(r"`(python [^`…]+)`", README)
 
 
-def flags_of(script: str) -> set[str]:
-    help_text = subprocess.run([sys.executable, str(ROOT / script), "--help"], timeout=120,
-                               capture_output=True, text=True).stdout
-    return {name.replace("[no]", "") for name in re.findall(r"^  --(\S+?):", help_text, re.M)}
-
-
 @pytest.fixture(scope="module")
-def known_flags() -> dict[str, set[str]]:
-    return {script: flags_of(script) for script in SCRIPTS}
+def known_flags(start, tmp_path_factory) -> dict[str, set[str]]:
+    """The flags that each script's --help tells of."""
+    folder, flags = tmp_path_factory.mktemp("help"), {}
+    for script in SCRIPTS:
+        start(forked.run_script, ROOT / script, ["--help"], folder, dict(os.environ),
+              folder).join(120)
+        told = re.findall(r"^  --(\S+?):", (folder / "stdout").read_text(), re.M)
+        flags[script] = {name.replace("[no]", "") for name in told}
+    return flags
 
 
 def test_every_file_named_exists():
@@ -44,6 +45,18 @@ def test_every_picture_shown_exists_and_is_small():
     assert shown
     for name in shown:
         assert (ROOT / name).stat().st_size < 1_000_000
+
+
+def test_the_pictures_shown_can_be_made_again(run_script, photos, tmp_path):
+    assert run_script("train.py", "--arch=conv1", "--input_size=24x32", "--epochs=1",
+                      f"--data_dir={photos}", "--name=mine").returncode == 0
+    result = run_script("tools/readme_pictures.py", "--run=runs/mine", "--output=pictures")
+    assert (result.returncode, result.stderr) == (0, "")
+    shown = set(re.findall(r"!\[[^]]+\]\(pictures/([^)]+)\)", README))
+    assert {file.name for file in (tmp_path / "pictures").iterdir()} == shown - {"tensorboard.png"}
+    edges = "kittens-V-H-sheet.png"  # of no network: always the same
+    assert (tmp_path / "pictures" / edges).read_bytes() == (
+        ROOT / "pictures" / edges).read_bytes()
 
 
 def test_every_function_named_exists():

@@ -426,6 +426,14 @@ def test_the_learning_rate_and_the_decay_reach_the_optimizer(tmp_path, monkeypat
                                rtol=1e-4, atol=1e-7)
 
 
+def test_a_network_of_other_filters_and_units_comes_back_from_its_run(tmp_path):
+    config, dataset = tiny_config(filters=(5, 7), hidden=(9,)), tiny_dataset(10)
+    train.train_and_evaluate(config, dataset, tmp_path)
+    train.write_config(tmp_path, config, tmp_path, dataset, (None, None, 0))
+    assert [kernel.shape for kernel in models.load_network(tmp_path).kernels] == [
+        (3, 3, 3, 5), (3, 3, 5, 7), (14, 9), (9, 1)]  # 12x14 -> 10x12 -> 5x6 -> 3x4 -> 1x2, of 7
+
+
 def test_the_defaults_are_named_for_every_network():
     assert list(train.SETTINGS) == list(models.ARCHITECTURES)
 
@@ -434,8 +442,8 @@ def test_the_defaults_are_named_for_every_network():
 # A run, as a user starts it
 # ---------------------------------------------------------------------------------------------
 
-def test_a_run_prints_its_story_and_leaves_its_record(run_script, photos, tmp_path):
-    result = run_script("train.py", *SMALL, f"--data_dir={photos}")
+def test_a_run_prints_its_story_and_leaves_its_record(run_alone, photos, tmp_path):
+    result = run_alone("train.py", *SMALL, f"--data_dir={photos}")
     assert result.returncode == 0
     assert result.stderr == ""  # none of TensorFlow's start-up chatter
     assert f"{photos}: 18 pictures to train on, 6 to validate on" in result.stdout
@@ -449,7 +457,7 @@ def test_a_run_prints_its_story_and_leaves_its_record(run_script, photos, tmp_pa
         "input_size": [24, 32], "kernel_size": 3, "stride": 1, "pooling": "max",
         "scaling": "unit", "init": "adapted", "schedule": "constant", "flip": False, "shift": 0,
         "zoom": 0, "dropout": 0, "weight_decay": 0, "label_smoothing": 0, "tta": False,
-        "dtype": "float32"}
+        "filters": None, "hidden": None, "dtype": "float32"}
     assert record["data"] == {"folder": str(photos), "bundled_sample": False, "train_size": 18,
                               "valid_size": 6, "test_size": 0, "skipped": [],
                               "sizes_asked_for": [None, None, 0],
@@ -522,9 +530,9 @@ def test_an_evaluation_that_makes_no_sense_is_refused_by_name(finished_run, phot
         train.main, run, f"--data_dir={photos}")
 
 
-def test_two_runs_on_one_machine_print_identical_numbers(run_script, photos, tmp_path):
+def test_two_runs_on_one_machine_print_identical_numbers(run_alone, photos, tmp_path):
     for _ in range(2):
-        assert run_script("train.py", *SMALL, f"--data_dir={photos}").returncode == 0
+        assert run_alone("train.py", *SMALL, f"--data_dir={photos}").returncode == 0
     first, second = ([{**json.loads(line), "seconds": 0, "pictures_per_second": 0}
                       for line in (tmp_path / f"runs/conv1-{n}/metrics.jsonl").open()]
                      for n in (1, 2))
@@ -585,51 +593,6 @@ def test_a_run_is_never_overwritten(run_script, refuses, photos, tmp_path):
     before = (tmp_path / "runs/mine/metrics.jsonl").read_bytes()
     assert "runs/mine exists, and a run is never overwritten" in refuses("train.py", *arguments)
     assert (tmp_path / "runs/mine/metrics.jsonl").read_bytes() == before
-
-
-@pytest.mark.parametrize("flag, sentence", [
-    ("--arch=resnet", "should be one of <mlp|conv1|conv2_48|conv2_128|conv2_fc512>"),
-    ("--lr=-1", "--lr=-1.0 must be a number above 0"),
-    ("--lr=0", "--lr=0.0 must be a number above 0"),
-    ("--lr=nan", "--lr=nan must be a number above 0"),
-    ("--lr=fast", "flag --lr=fast"),
-    ("--epochs=0", "flag --epochs=0"),
-    ("--batch_size=-3", "flag --batch_size=-3"),
-    ("--seed=-1", "flag --seed=-1"),
-    ("--loss=mae", "should be one of <mse|bce>"),
-    ("--train_size=7", "--train_size=7 must be an even number of at least 2"),
-    ("--train_size=1000", "12 of each class can be used"),
-    ("--valid_size=0", "--valid_size=0 must be an even number of at least 2"),
-    ("--input_size=100", "--input_size=100 is not HEIGHTxWIDTH"),
-    ("--input_size=9000x9000", "use a smaller --input_size"),
-    ("--kernel_size=200", "do not fit"),
-    ("--test_size=3", "--test_size=3 must be an even number, or 0"),
-    ("--dropout=1", "--dropout=1.0 must be a share: at least 0, below 1"),
-    ("--label_smoothing=-0.1", "--label_smoothing=-0.1 must be a share"),
-    ("--weight_decay=-1", "--weight_decay=-1.0 must be a number, at least 0"),
-    ("--zoom=-0.1", "--zoom=-0.1 must be a number, at least 0"),
-    ("--weight_decay=inf", "--weight_decay=inf must be a number, at least 0"),
-    ("--shift=94", "--shift=94 moves pictures of --input_size=94x125 out of sight"),
-    ("--shift=-1", "flag --shift=-1"),
-    ("--schedule=step", "should be one of <constant|onecycle>"),
-    ("--dtype=float16", "should be one of <auto|float32|bfloat16>"),
-    ("--name=a/b", "must be the name of one folder"),
-    ("--name=..", "must be the name of one folder"),
-    ("--data_dir=nowhere", "--data_dir=nowhere is not a folder"),
-    ("--runs_dir=photos/cat.0.png", "photos/cat.0.png"),
-    ("stray", "takes flags only, not 'stray'"),
-    ("--no_such_flag", "no_such_flag"),
-])
-def test_a_wrong_flag_is_answered_in_one_sentence(flag, sentence, declines, photos, tmp_path):
-    assert sentence in declines(train.main, f"--data_dir={photos}", flag)
-    assert not list(tmp_path.glob("runs/*"))  # nothing is left behind
-
-
-def test_wrong_flags_exit_with_1_and_no_traceback(refuses, photos):
-    assert "should be one of <mlp|conv1|" in refuses("train.py", "--arch=resnet")
-    assert "must be a number above 0" in refuses("train.py", "--lr=-1")
-    assert "mlp has no convolution" in refuses("train.py", "--arch=mlp", "--stride=2",
-                                               f"--data_dir={photos}")
 
 
 def test_a_loss_that_runs_away_ends_in_one_sentence(refuses, photos):

@@ -44,8 +44,8 @@ def photos(tmp_path_factory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def start(processes, photos, tmp_path_factory):  # noqa: F811
-    """start(prepare, *flags): the process and the folder that it runs in, with its files."""
+def start_one(processes, photos, tmp_path_factory):  # noqa: F811
+    """start_one(prepare, *flags): the process and the folder that it runs in, with its files."""
     def begin(prepare, *flags):
         folder = tmp_path_factory.mktemp("process")
         return processes(folder, *flags, prepare=prepare), folder
@@ -54,12 +54,12 @@ def start(processes, photos, tmp_path_factory):  # noqa: F811
 
 
 @pytest.fixture(scope="module")
-def start_two(start):
+def start_two(start_one):
     """Two workers, both with these flags and each with a preparation of its own."""
     def begin(*flags, then=(mortal.as_it_is, mortal.as_it_is)):
         addresses = free_addresses(2)
         return addresses, [
-            start(functools.partial(mortal.worker, addresses, number, then[number]),
+            start_one(functools.partial(mortal.worker, addresses, number, then[number]),
                   "--strategy=multi_worker", *flags) for number in (0, 1)]
 
     return begin
@@ -88,9 +88,9 @@ def two(start_two, photos, tmp_path_factory):
 # They train as one
 # ---------------------------------------------------------------------------------------------
 
-def test_two_workers_follow_the_path_of_one_process_given_the_same_batches(two, start, photos):
+def test_two_workers_follow_the_path_of_one_process_given_the_same_batches(two, start_one, photos):
     run, (chief, other) = two
-    process, alone = start(mortal.alone_with_the_batches_of_two, *FLAGS, f"--data_dir={photos}",
+    process, alone = start_one(mortal.alone_with_the_batches_of_two, *FLAGS, f"--data_dir={photos}",
                            "--name=one")
     assert end(process, alone) == (0, "")
     assert len(losses(alone)) == 24 and losses(chief) == losses(other)
@@ -116,9 +116,9 @@ def test_only_the_chief_prints_and_writes(two):
         assert {file.name for file in folder.iterdir()} == {"losses", "stderr", "stdout"}
 
 
-def test_two_devices_follow_the_path_of_one(start, photos):
+def test_two_devices_follow_the_path_of_one(start_one, photos):
     mirrored, single = (
-        start(prepare, *FLAGS, "--arch=mlp", f"--data_dir={photos}", *flags)
+        start_one(prepare, *FLAGS, "--arch=mlp", f"--data_dir={photos}", *flags)
         for prepare, *flags in ((mortal.two_devices, "--strategy=mirrored", "--flip"),
                                 (mortal.compiled, "--strategy=single")))
     assert end(*mirrored) == end(*single) == (0, "")

@@ -16,15 +16,18 @@ from pathlib import Path
 from absl import app, flags
 from PIL import Image
 
-RUN = flags.DEFINE_string("run", None, "the folder of the run to look into", required=True)
-
 ROOT = Path(__file__).resolve().parent.parent
-PICTURES = ROOT / "pictures"
-MAPS_HEIGHT = 653  # what the maps' sheet begins with: the example, and two rows of filters
+
+RUN = flags.DEFINE_string("run", None, "the folder of the run to look into", required=True)
+OUTPUT = flags.DEFINE_string("output", str(ROOT / "pictures"), "the folder to write to")
+
+# What the sheets begin with: two rows of kernels; an example and two rows of filters.
+HEIGHTS = {"kernels": 753, "maps": 653}
 
 
 def main(argv: list[str]) -> None:
-    run = Path(RUN.value).resolve()
+    run, pictures = Path(RUN.value).resolve(), Path(OUTPUT.value)
+    pictures.mkdir(exist_ok=True)
     image = f"--image={ROOT / 'kittens.jpg'}"
     with tempfile.TemporaryDirectory() as folder:
         for script, *arguments in (("filters.py", image), ("filters.py", image, f"--run={run}"),
@@ -33,12 +36,12 @@ def main(argv: list[str]) -> None:
             if done.returncode:
                 sys.exit(done.returncode)  # it has said why
         filtered = Path(folder) / "filtered"
-        shutil.copy(filtered / "kittens-V-H-sheet.png", PICTURES)
-        for kind in ("kernels", "why"):
-            shutil.copy(filtered / f"kittens-{run.name}-{kind}.png", PICTURES / f"{kind}.png")
-        with Image.open(filtered / f"kittens-{run.name}-maps.png") as page:
-            page.crop((0, 0, page.width, MAPS_HEIGHT)).save(PICTURES / "maps.png")
-        shutil.copy(run / "histogram.png", PICTURES)
+        shutil.copy(filtered / "kittens-V-H-sheet.png", pictures)
+        for kind in ("kernels", "maps", "why"):
+            with Image.open(filtered / f"kittens-{run.name}-{kind}.png") as page:
+                height = min(page.height, HEIGHTS.get(kind, page.height))
+                page.crop((0, 0, page.width, height)).save(pictures / f"{kind}.png")
+        shutil.copy(run / "histogram.png", pictures)
 
 
 if __name__ == "__main__":

@@ -1,0 +1,321 @@
+"""Everything that a person or a broken disk can hand to a script, and the sentence it answers.
+
+Each row: a script, what follows it on the command line, and a part of its one sentence. The exit
+code is 1, there is no traceback, and no file is made, changed or lost.
+"""
+
+import json
+import os
+import shutil
+import struct
+import zlib
+from pathlib import Path
+
+import forked
+import pytest
+from conftest import ROOT, draw_photos
+from PIL import Image
+
+TINY = ("--arch=mlp", "--hidden=4", "--input_size=12x16", "--epochs=1", "--dtype=float32")
+
+FLAGS = [  # out of range, of the wrong type, contradicting one another
+    ("train.py stray", "train.py takes flags only, not 'stray'"),
+    ("train.py --no_such_flag", "Unknown command line flag 'no_such_flag'"),
+    ("train.py --arch=resnet", "should be one of <mlp|conv1|"),
+    ("train.py --lr=-1", "--lr=-1.0 must be a number above 0"),
+    ("train.py --lr=0", "--lr=0.0 must be a number above 0"),
+    ("train.py --lr=nan", "--lr=nan must be a number above 0"),
+    ("train.py --lr=inf", "--lr=inf must be a number above 0"),
+    ("train.py --lr=fast", "flag --lr=fast"),
+    ("train.py --epochs=0", "flag --epochs=0"),
+    ("train.py --epochs=1.5", "flag --epochs=1.5"),
+    ("train.py --batch_size=-3", "flag --batch_size=-3"),
+    ("train.py --seed=-1", "flag --seed=-1"),
+    ("train.py --seed=99999999999", "flag --seed=99999999999"),
+    ("train.py --loss=mae", "should be one of <mse|bce>"),
+    ("train.py --train_size=7", "--train_size=7 must be an even number of at least 2"),
+    ("train.py --train_size=1000", "12 of each class can be used"),
+    ("train.py --valid_size=0", "--valid_size=0 must be an even number of at least 2"),
+    ("train.py --test_size=3", "--test_size=3 must be an even number, or 0"),
+    ("train.py --test_size=-2", "--test_size=-2 must be an even number, or 0"),
+    ("train.py --input_size=100", "--input_size=100 is not HEIGHTxWIDTH"),
+    ("train.py --input_size=0x9", "--input_size=0x9 is not HEIGHTxWIDTH"),
+    ("train.py --input_size=1x1 --arch=conv1", "--input_size=1x1 is too small for conv1"),
+    ("train.py --input_size=9000x9000", "use a smaller --input_size"),
+    ("train.py --input_size=99999x99999", "use a smaller --input_size"),
+    ("train.py --batch_size=999999999 --train_size=2 --input_size=9000x9000",
+     "use a smaller --input_size"),
+    ("train.py --kernel_size=0", "flag --kernel_size=0"),
+    ("train.py --kernel_size=200", "do not fit"),
+    ("train.py --stride=0", "flag --stride=0"),
+    ("train.py --pooling=min", "should be one of <max|average|none>"),
+    ("train.py --filters=a,b", "--filters=a,b is not a list of numbers above 0"),
+    ("train.py --hidden=0", "--hidden=0 is not a list of numbers above 0"),
+    ("train.py --hidden=999999999", "use a smaller --input_size"),
+    ("train.py --arch=mlp --stride=2", "--arch=mlp has no convolution"),
+    ("train.py --arch=conv1 --filters= --pooling=none", "--arch=conv1 has no convolution"),
+    ("train.py --dropout=1", "--dropout=1.0 must be a share: at least 0, below 1"),
+    ("train.py --dropout=nan", "--dropout=nan must be a share"),
+    ("train.py --label_smoothing=-0.1", "--label_smoothing=-0.1 must be a share"),
+    ("train.py --weight_decay=-1", "--weight_decay=-1.0 must be a number, at least 0"),
+    ("train.py --weight_decay=inf", "--weight_decay=inf must be a number, at least 0"),
+    ("train.py --zoom=-0.1", "--zoom=-0.1 must be a number, at least 0"),
+    ("train.py --shift=94", "--shift=94 moves pictures of --input_size=94x125 out of sight"),
+    ("train.py --shift=-1", "flag --shift=-1"),
+    ("train.py --flip=perhaps", "flag --flip=perhaps"),
+    ("train.py --schedule=step", "should be one of <constant|onecycle>"),
+    ("train.py --dtype=float16", "should be one of <auto|float32|bfloat16>"),
+    ("train.py --strategy=many", "should be one of <single|mirrored|multi_worker>"),
+    ("train.py --strategy=multi_worker", "TF_CONFIG='' is not what --strategy=multi_worker needs"),
+    ("train.py --name=a/b", "must be the name of one folder"),
+    ("train.py --name=..", "must be the name of one folder"),
+    ("train.py --name=", "must be the name of one folder"),
+    ("train.py --name=" + 300 * "a", "File name too long"),
+    ("train.py --runs_dir=text.jpg", "text.jpg"),
+    ("train.py --runs_dir=runs --name=good", "a run is never overwritten"),
+    ("train.py --flagfile=nowhere", "nowhere"),
+    ("train.py --resume=runs/good --lr=1", "--lr cannot be given with --resume"),
+    ("train.py --resume=runs/good --evaluate=runs/good",
+     "--evaluate cannot be given with --resume"),
+    ("train.py --evaluate=runs/good --epochs=2", "--epochs cannot be given with --evaluate"),
+    ("predict.py", "--run"),
+    ("predict.py --run=runs/good", "name pictures or folders: python predict.py --run="),
+    ("predict.py --run=runs/good --data_dir=photos a.jpg", "predict.py has no --data_dir"),
+    ("filters.py", "--image"),
+    ("filters.py --image=tiny.png text.jpg", "takes flags only, not 'text.jpg'"),
+    ("filters.py --image=tiny.png --kernel=1,2", "is not an odd square of numbers"),
+    ("filters.py --image=tiny.png --kernel=nan", "is not an odd square of numbers"),
+    ("filters.py --image=tiny.png --kernel_size=5", "filters.py has no --kernel_size"),
+    ("filters.py --image=tiny.png --padding=valid", "is 1x1, smaller than the kernel"),
+    ("filters.py --image=tiny.png --padding=none", "should be one of <same|valid>"),
+    ("filters.py --image=tiny.png --run=runs/good --kernel=1",
+     "--run brings its own kernels: leave --kernel and --padding out"),
+    ("metrics.py", "name the folders of runs"),
+    ("models.py conv1", "takes flags only, not 'conv1'"),
+    ("models.py --pooling=min", "should be one of <max|average|none>"),
+    ("models.py --kernel_size=90", "do not fit"),
+    ("models.py --input_size=big", "--input_size=big is not HEIGHTxWIDTH"),
+    ("models.py --hidden=8,", "--hidden=8, is not a list of numbers above 0"),
+    ("data.py photos", "data.py takes flags only, not 'photos'"),
+    ("data.py --sample=0", "--sample=0"),
+    ("bench.py fast", "takes flags only, not 'fast'"),
+    ("bench.py --networks=vgg", "--networks=vgg is none of the networks: mlp, "),
+    ("bench.py --part=speed", "should be one of <training|loading|"),
+    ("bench.py --rounds=0", "flag --rounds=0"),
+    ("bench.py --batch_size=-1", "flag --batch_size=-1"),
+    ("bench.py --json=no/file", "no/file: No such file or directory"),
+    ("tools/claims.py --claims=11", "--claims=11 is none of the claims: they are 1 to 10"),
+    ("tools/claims.py stray", "claims.py takes flags only, not 'stray'"),
+]
+
+FOLDERS = [  # of pictures
+    *((f"{script} --data_dir={folder}", sentence)
+      for script in ("train.py", "data.py", "bench.py", "train.py --evaluate=runs/good")
+      for folder, sentence in (
+          ("nowhere", "--data_dir=nowhere is not a folder"),
+          ("text.jpg", "--data_dir=text.jpg is not a folder"),
+          ("empty", "--data_dir=empty holds no pictures of cats and dogs"),
+          ("only_cats", "--data_dir=only_cats holds 1 pictures of cats and none of dogs"))),
+    ("data.py --data_dir=data", "--data_dir=data is not a folder"),  # typed: not the sample
+    ("train.py --data_dir=broken", "0 of each class can be used"),
+    ("train.py --evaluate=runs/good --data_dir=broken", "none of the 8 pictures of broken can be"),
+    ("train.py --resume=runs/good --data_dir=nowhere", "runs/good cannot go on: "),
+    ("train.py --resume=runs/good --data_dir=others",
+     "the pictures in others are not those it was begun with"),
+    ("tools/claims.py --data_dir=nowhere", "is not a folder: give that of the photographs"),
+]
+
+PICTURES = [
+    ("nowhere.jpg", "no such file"),
+    ("empty", "is a directory"),
+    ("nothing.jpg", "empty file"),
+    ("text.jpg", "not an image"),
+    ("cut.jpg", "Truncated File Read"),
+    ("cut.png", "image file is truncated"),
+    ("loop.jpg", "too many levels of symbolic links"),
+    ("huge.png", "an image bomb: more than 179 million pixels"),  # 40,000 x 40,000
+]
+
+RUNS = [  # a run's folder with parts missing or broken
+    *((f"{command}=runs/{run}", sentence)
+      for command in ("train.py --resume", "train.py --evaluate", "predict.py tiny.png --run",
+                      "filters.py --image=photos/cat.0.png --run")
+      for run, sentence in (
+          ("nowhere", "runs/nowhere"), ("../text.jpg", "text.jpg"), ("../empty", "empty"))),
+    *((f"{command}=runs/{run}", "is damaged: its config.json is not what train.py writes")
+      for command in ("train.py --resume", "train.py --evaluate",
+                      "filters.py --image=photos/cat.0.png --run")
+      for run in ("config_empty", "config_list", "config_without", "config_binary")),
+    *((f"{command}=runs/best_{state}", "is damaged: its weights are missing or not of this mlp")
+      for command in ("train.py --evaluate", "filters.py --image=photos/cat.0.png --run")
+      for state in ("missing", "broken")),
+    *((f"train.py --evaluate=runs/metrics_{state}", "is damaged: its metrics.jsonl is missing or")
+      for state in ("missing", "empty", "broken")),
+    ("train.py --resume=runs/checkpoints_broken", "none of its checkpoints can be read"),
+    ("train.py --resume=runs/digest_without", "is damaged: its config.json is not what"),
+    ("train.py --resume=runs/metrics_long --epochs=1", "has 2 behind it already"),
+    ("predict.py tiny.png --run=runs/model_missing", "--run=runs/model_missing holds no model/"),
+    *((f"predict.py tiny.png --run=runs/model_{state}", "is damaged, or not what train.py writes")
+      for state in ("empty", "broken", "unweighted")),
+    ("metrics.py runs/nowhere", "runs/nowhere is not the folder of a run"),
+    ("metrics.py empty", "empty is not the folder of a run"),
+    ("metrics.py runs/arch_other", "runs/arch_other is damaged"),
+    ("metrics.py runs/metrics_missing", "runs/metrics_missing is not the folder of a run"),
+    ("metrics.py runs/metrics_empty", "runs/metrics_empty has no finished epoch yet"),
+    *((f"metrics.py runs/{run}", f"runs/{run} is damaged")
+      for run in ("metrics_broken", "config_empty", "config_list", "config_without",
+                  "config_binary")),
+    ("metrics.py --pictures runs/predictions_missing", "is not the folder of a run"),
+    ("metrics.py --pictures runs/predictions_broken", "is damaged: its predictions.jsonl is not"),
+]
+
+TABLE = [(row, sentence) for rows in (FLAGS, FOLDERS, RUNS) for row, sentence in rows] + [
+    (f"filters.py --image={picture}", f"--image={picture}: {reason}")
+    for picture, reason in PICTURES]
+
+
+def png_of_one_colour(width: int, height: int) -> bytes:
+    """A whole black PNG of any size, by hand: Pillow would need its pixels in memory."""
+    packer, rows = zlib.compressobj(1), bytes(1 + (width + 7) // 8)
+    data = b"".join(packer.compress(rows) for _ in range(height)) + packer.flush()
+    chunks = ((b"IHDR", struct.pack(">IIBBBBB", width, height, 1, 0, 0, 0, 0)), (b"IDAT", data),
+              (b"IEND", b""))
+    return b"\x89PNG\r\n\x1a\n" + b"".join(
+        struct.pack(">I", len(body)) + kind + body + struct.pack(">I", zlib.crc32(kind + body))
+        for kind, body in chunks)
+
+
+@pytest.fixture(scope="module")
+def world(start, tmp_path_factory) -> Path:
+    """A folder with all that the rows name."""
+    folder = tmp_path_factory.mktemp("world")
+    draw_photos(folder / "photos")
+    draw_photos(folder / "others", 3)
+    for name in ("empty", "only_cats", "broken"):
+        (folder / name).mkdir()
+    shutil.copy(folder / "photos/cat.0.png", folder / "only_cats")
+    for number in range(4):
+        for animal in ("cat", "dog"):
+            (folder / f"broken/{animal}.{number}.jpg").write_text("not a picture")
+    Image.new("RGB", (1, 1), "red").save(folder / "tiny.png")
+    (folder / "nothing.jpg").touch()
+    (folder / "text.jpg").write_text("not a picture")
+    (folder / "loop.jpg").symlink_to("loop.jpg")
+    (folder / "huge.png").write_bytes(png_of_one_colour(40_000, 40_000))
+    Image.open(folder / "photos/cat.0.png").save(folder / "whole.jpg")
+    for name, whole in (("cut.jpg", "whole.jpg"), ("cut.png", "photos/cat.0.png")):
+        contents = (folder / whole).read_bytes()
+        (folder / name).write_bytes(contents[:len(contents) * 2 // 3])
+
+    process = start(forked.run_script, ROOT / "train.py",
+                    [*TINY, "--data_dir=photos", "--name=good"], folder, dict(os.environ), folder)
+    process.join(240)
+    assert process.exitcode == 0, (folder / "stderr").read_text()
+    good = folder / "runs/good"
+    record = json.loads((good / "config.json").read_text())
+
+    def but(name: str, file: str, contents: bytes | str | None) -> None:
+        """The good run but for one of its files: it has these contents, or it is not there."""
+        run = shutil.copytree(good, good.parent / name)
+        for path in run.glob(file):
+            if path.is_dir():
+                shutil.rmtree(path)
+            else:
+                path.unlink()
+            if contents is not None:
+                path.write_bytes(contents if isinstance(contents, bytes) else contents.encode())
+
+    def without(part: str, key: str) -> str:
+        return json.dumps(record | {part: {name: value for name, value in record[part].items()
+                                           if name != key}})
+
+    for name, contents in (("empty", ""), ("list", "[1]"), ("without", without("config", "arch")),
+                           ("binary", b"\xff\xfe\x00")):
+        but(f"config_{name}", "config.json", contents)
+    but("arch_other", "config.json", json.dumps(
+        record | {"config": record["config"] | {"arch": "vgg16"}}))
+    but("digest_without", "config.json", without("data", "digest"))
+    but("best_missing", "best", None)
+    but("best_broken", "best/*/checkpoint.data*", b"torn")
+    but("checkpoints_broken", "checkpoints/*/checkpoint*", b"torn")
+    for name, contents in (("missing", None), ("empty", ""), ("broken", '{"mse'),
+                           ("long", 2 * (good / "metrics.jsonl").read_text())):
+        but(f"metrics_{name}", "metrics.jsonl", contents)
+    for name, file, contents in (("missing", "model", None), ("empty", "model/*", None),
+                                 ("broken", "model/saved_model.pb", b"torn"),
+                                 ("unweighted", "model/variables", None)):
+        but(f"model_{name}", file, contents)
+    but("predictions_missing", "predictions.jsonl", None)
+    but("predictions_broken", "predictions.jsonl", '{"file": 3}')
+    return folder
+
+
+def contents_of(folder: Path) -> dict[Path, bytes]:
+    """Every file below."""
+    return {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
+@pytest.fixture
+def answer(start, world, tmp_path):
+    """answer(script, *arguments): the exit code, stdout and stderr, in the world's folder."""
+    def run(script: str, *arguments: str) -> tuple[int, str, str]:
+        environment = {key: value for key, value in os.environ.items() if key != "TF_CONFIG"}
+        process = start(forked.run_script, ROOT / script, arguments, world, environment, tmp_path)
+        process.join(240)
+        return process.exitcode, *((tmp_path / name).read_text() for name in ("stdout", "stderr"))
+
+    return run
+
+
+@pytest.mark.parametrize("row, sentence", TABLE)
+def test_bad_input_is_answered_in_one_sentence(row, sentence, answer, world):
+    script, *arguments = row.split()
+    if script == "train.py" and not any(
+            flag in row for flag in ("--data_dir", "--resume", "--evaluate")):
+        arguments = ["--data_dir=photos", *arguments]
+    before = contents_of(world)
+    code, _, stderr = answer(script, *arguments)
+    assert sentence in stderr
+    assert code == 1 and "Traceback" not in stderr
+    # absl adds a second line, with where to find help, to what it refuses itself.
+    assert len(stderr.splitlines()) == (2 if "Flags parsing error" in stderr else 1)
+    assert contents_of(world) == before
+
+
+def test_predict_names_every_bad_picture_and_answers_the_others(answer):
+    names = [name for name, _ in PICTURES if name != "empty"]
+    code, stdout, stderr = answer("predict.py", "--run=runs/good", "tiny.png", *names, "whole.jpg")
+    assert code == 1
+    assert [line.split(":")[0] for line in stdout.splitlines()] == ["tiny.png", "whole.jpg"]
+    told = dict(line.split(": ", 1) for line in stderr.splitlines())
+    assert told.keys() == set(names)
+    for name, reason in PICTURES:
+        assert name == "empty" or reason in told[name]
+
+
+ODD_NAMES = ["with space", "Köln", "'single' \"double\"", "new\nline", "猫", "--lr=3", "$(touch x)"]
+
+
+@pytest.mark.parametrize("name", ODD_NAMES)
+def test_any_name_will_do(name, answer, world):
+    """Of a folder of pictures, of a picture and of a run."""
+    draw_photos(world / name, 3)
+    (world / name / "cat.0.png").rename(world / name / f"cat.{name}.png")
+    try:
+        code, stdout, stderr = answer("train.py", *TINY, f"--data_dir={name}", f"--name={name}")
+        assert (code, stderr) == (0, "")
+        run = f"--run=runs/{name}"
+        code, stdout, stderr = answer("predict.py", run, f"./{name}/cat.{name}.png")
+        assert (code, stderr) == (0, "")
+        assert stdout.startswith(f"./{name}/cat.{name}.png: ".replace("\n", "\\n").removeprefix("./"))
+        assert len(stdout.splitlines()) == 1
+        code, stdout, stderr = answer("metrics.py", run, "--pictures")
+        assert (code, stderr) == (0, "")
+        code, stdout, stderr = answer("filters.py", run, f"--image={name}/cat.{name}.png")
+        assert (code, stderr) == (0, "")
+        code, stdout, stderr = answer("train.py", f"--resume=runs/{name}", "--epochs=2")
+        assert (code, stderr) == (0, "")
+        assert not (world / "x").exists()
+    finally:
+        shutil.rmtree(world / name)
+        shutil.rmtree(world / "runs" / name, ignore_errors=True)

@@ -1,0 +1,190 @@
+"""tools/claims.py: what it trains, how it goes on, and that its verdicts follow from the figures."""
+
+import json
+import sys
+
+import numpy as np
+import pytest
+from conftest import ROOT
+
+sys.path.insert(0, str(ROOT / "tools"))
+import claims  # noqa: E402
+
+
+def write_run(folder, name, accuracy, epochs=((0.5, 0.75),), predictions=()):
+    """A finished run as train.py leaves it, with a network of nothing."""
+    run = folder / name
+    (run / "model").mkdir(parents=True)
+    (run / "config.json").write_text("{}")
+    (run / "test.json").write_text(json.dumps({"accuracy": accuracy}))
+    (run / "metrics.jsonl").write_text("".join(
+        json.dumps({"pearson": pearson, "best_accuracy": best}) + "\n" for pearson, best in epochs))
+    (run / "predictions.jsonl").write_text("".join(
+        json.dumps({"file": "a.jpg", "label": label, "probability": probability}) + "\n"
+        for label, probability in predictions))
+
+
+@pytest.fixture
+def sides(tmp_path):
+    """sides(name=(0.1, 0.2, 0.3), …): the runs whose sides have these accuracies."""
+    def write(**accuracies):
+        for side, each in accuracies.items():
+            for seed, accuracy in enumerate(each):
+                write_run(tmp_path, f"{side.replace('__', '-')}-{seed}", accuracy)
+        return claims.Runs(tmp_path)
+
+    return write
+
+
+@pytest.mark.parametrize("gains, expected", [
+    # t = mean / (deviation / sqrt(3)), by hand; 2.92 is the 95% of two degrees of freedom
+    ([0.01, 0.02, 0.03], "holds"),             # 0.02 / (0.01 / 1.732) = 3.46
+    ([0.01, 0.02, 0.04], "cannot be told"),    # 0.0233 / (0.01528 / 1.732) = 2.65
+    ([-0.01, -0.02, -0.03], "does not hold"),
+    ([0.01, 0.01, 0.01], "holds"), ([0, 0, 0], "cannot be told"), ([-1, 1, 0], "cannot be told")])
+def test_a_verdict_is_students(gains, expected):
+    assert claims.verdict(np.array(gains)) == expected
+
+
+def test_gains_are_told_in_points():
+    assert claims.points(np.array([0.01, 0.02, -0.003])) == "+0.9 points (-0.3 to +2.0)"
+
+
+def test_a_convolution_has_few_weights():
+    measured, verdict = claims.fewer_weights(None)
+    # 3 x 3 x 3 x 24 and 24 biases; 94 x 125 x 3 inputs and a bias for each of 92 x 123 x 24 outputs
+    assert "has 672 weights" in measured and verdict == "holds"
+    assert f"{(94 * 125 * 3 + 1) * 92 * 123 * 24 / 1e9:.1f} billion" in measured
+
+
+@pytest.mark.parametrize("raw, standard, expected", [
+    (0.5, 0.52, "holds"), (0.5, 0.6, "holds in part"), (0.6, 0.6, "does not hold")])
+def test_the_mlp_guesses_where_it_is_half_right(raw, standard, expected, sides):
+    runs = sides(**{f"mlp__{hidden}__{loss}__{scaling}": [accuracy] * 3
+                    for hidden in claims.DEPTHS for loss in ("mse", "bce")
+                    for scaling, accuracy in (("none", raw), ("standard", standard))})
+    measured, verdict = claims.mlp_guesses(runs)
+    assert verdict == expected and f"{raw:.1%} to {raw:.1%} on raw pixels" in measured
+
+
+def test_always_the_same_answer_has_the_errors_of_arithmetic():
+    measured, verdict = claims.always_the_same(None)
+    assert "always 0: 0.50, but always 0.5: 0.25" in measured and verdict == "holds in part"
+
+
+@pytest.mark.parametrize("best, expected", [
+    ({"mlp": "1e-4", "conv1": "1e-6"}, "holds"),
+    ({"mlp": "1e-4", "conv1": "1e-4", "raw": "1e-6"}, "does not hold: raw pixels need it, not ReLU"),
+    ({"mlp": "1e-4", "conv1": "1e-4"}, "does not hold")])
+def test_the_best_rates_are_compared(best, expected, sides):
+    best = {"raw": best["conv1"], **best}
+    runs = sides(**{f"{arch}__{rate}__{scaling}": [0.6 + 0.1 * (rate == best[which])] * 3
+                    for rate in claims.RATES for arch, scaling, which in (
+                        ("mlp", "none", "mlp"), ("conv1", "none", "raw"),
+                        ("mlp", "standard", "mlp"), ("conv1", "standard", "conv1"))})
+    measured, verdict = claims.smaller_rate(runs)
+    assert verdict == expected and "`mlp`, standardised: 60.0%, 60.0%, 70.0%, 60.0%" in measured
+
+
+def test_every_step_up_must_be_better(sides):
+    runs = sides(minute__mlp=(0.5, 0.5, 0.5), minute__conv1=(0.6, 0.61, 0.6),
+                 minute__conv2_48=(0.7, 0.71, 0.7), minute__conv2_128=(0.8, 0.8, 0.8))
+    measured, verdict = claims.more_convolutions(runs)
+    assert measured == "`mlp` 50.0%, `conv1` 60.3%, `conv2_48` 70.3%, `conv2_128` 80.0%"
+    assert verdict == "holds"
+    runs = sides(minute2__mlp=())
+    (runs.folder / "minute-conv2_128-1/test.json").write_text('{"accuracy": 0.5}')
+    assert claims.more_convolutions(runs)[1] == "holds in part (holds, holds, cannot be told)"
+
+
+def test_units_and_filters_are_compared_on_the_same_pictures(sides):
+    runs = sides(minute__conv2_48=(0.5, 0.6, 0.7), minute__conv2_128=(0.51, 0.61, 0.71),
+                 **{"minute__48-512": (0.55, 0.65, 0.75), "minute__128-512": (0.56, 0.66, 0.76)})
+    measured, verdict = claims.units_or_filters(runs)
+    assert "128 filters +1.0 points (+1.0 to +1.0), 512 units +5.0 points" in measured
+    assert "both +6.0 points" in measured and verdict == "holds"
+
+
+@pytest.mark.parametrize("predictions, precision, accuracy, expected", [
+    # Above 0.9: three cats of four. At 0.5 only that fourth one, a dog, is taken for the other.
+    ([(1, 0.95)] * 3 + [(0, 0.95), (1, 0.6), (0, 0.1)], "75.0%", "83.3%", "does not hold"),
+    ([(1, 0.95)] * 3 + [(0, 0.95)] * 2, "60.0%", "60.0%", "holds in part")])
+def test_a_precision_is_told_from_an_accuracy(predictions, precision, accuracy, expected, tmp_path):
+    for seed in range(3):
+        write_run(tmp_path, f"article-conv2_48-{seed}", 0.5, predictions=predictions)
+    measured, verdict = claims.a_precision(claims.Runs(tmp_path))
+    assert f"called cats at 0.9, {precision} are" in measured
+    assert measured.endswith(f"on the same pictures: {accuracy}") and verdict == expected
+
+
+def test_accuracies_are_looked_up_by_their_correlation(tmp_path):
+    write_run(tmp_path, "a-0", 0, [(0.42, 0.70), (0.415, 0.69), (0.52, 0.75), (None, 0.5)])
+    write_run(tmp_path, "b-0", 0, [(0.425, 0.71), (0.54, 0.752), (0.6, 0.8)])
+    measured, verdict = claims.accuracy_by_pearson(claims.Runs(tmp_path))
+    assert measured == ("6 epochs of all these runs: a correlation of 0.41 to 0.43 goes with 70.0% "
+                        "(69.0% to 71.0%), and 75% with 0.53 (0.52 to 0.54)")
+    assert verdict == "does not hold"
+
+
+def test_the_order_of_layers_is_told(sides):
+    runs = sides(minute__conv2_fc512=(0.7, 0.7, 0.7), **{"minute__128-64": (0.6, 0.61, 0.6)})
+    measured, verdict = claims.smaller_first(runs)
+    assert "64 and 128 filters 70.0%, with 128 and 64 60.3%: +9.7 points" in measured
+    assert verdict == "holds"
+
+
+def test_the_experiments_are_sorted_by_what_can_be_told(sides):
+    names = ("average", "no_pooling", "kernel_5", "kernel_7", "stride_2", "0_to_1", "raw")
+    runs = sides(minute__conv2_48=(0.7, 0.7, 0.7), **{f"minute__{name}": (0.7, 0.71, 0.69)
+                                                      for name in names[2:]},
+                 minute__average=(0.8, 0.8, 0.8), minute__no_pooling=(0.6, 0.6, 0.6))
+    measured, verdict = claims.future_work(runs)
+    assert "`conv2_48` with 70.0%: mean pooling +10.0, no pooling -10.0, 5x5" in measured
+    assert verdict == "better: mean pooling; worse: no pooling; the others cannot be told"
+
+
+def test_every_side_is_trained_for_some_claim_and_every_claim_knows_its_sides():
+    assert {side for claim in claims.CLAIMS.values() for side in claim.sides} == set(claims.SIDES)
+
+
+# ---------------------------------------------------------------------------------------------
+# Training what is missing
+# ---------------------------------------------------------------------------------------------
+
+@pytest.fixture
+def short(monkeypatch, photos):
+    """Two sides that train in a moment."""
+    for side in ("one", "two"):
+        monkeypatch.setitem(claims.SIDES, side, (
+            "--arch=mlp", "--hidden=4", "--input_size=12x16", "--epochs=2", "--train_size=8",
+            "--valid_size=8", "--test_size=8", "--dtype=float32"))
+
+
+def test_a_run_is_trained_gone_on_with_and_begun_anew(short, photos, tmp_path, capfd):
+    run = tmp_path / "runs/one-2"
+    (run / "nothing").mkdir(parents=True)  # killed before its config.json: it begins anew
+    claims.finish(run, photos)
+    assert (run / "model").exists() and not (run / "checkpoints").exists()
+    assert not (run / "nothing").exists()
+    config = json.loads((run / "config.json").read_text())["config"]
+    assert (config["seed"], config["hidden"]) == (2, [4])
+    whole = (run / "metrics.jsonl").read_text()
+    (run / "metrics.jsonl").write_text("")  # killed before its first epoch ended
+    claims.finish(run, photos)
+    again = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
+    for epoch, line in zip(again, whole.splitlines(), strict=True):
+        assert epoch["mse"] == json.loads(line)["mse"]
+
+
+def test_what_stops_train_py_stops_it(short, tmp_path, capfd):
+    with pytest.raises(SystemExit) as stopped:
+        claims.finish(tmp_path / "runs/one-0", tmp_path / "nowhere")
+    assert stopped.value.code == 1
+    assert "nowhere is not a folder" in capfd.readouterr().err
+
+
+def test_it_prints_a_row_for_each_claim_that_is_asked_for(run_script, tmp_path):
+    result = run_script("tools/claims.py", "--claims=1,3", f"--data_dir={tmp_path}")
+    assert (result.returncode, result.stderr) == (0, "")
+    assert [line.split("|")[1].strip() for line in result.stdout.splitlines()] == [
+        "", "---", "1", "3"]

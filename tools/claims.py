@@ -1,0 +1,325 @@
+"""What the article says, measured on a folder of photographs: the README's table.
+
+    python tools/claims.py --data_dir=PHOTOS               # all ten claims
+    python tools/claims.py --data_dir=PHOTOS --claims=2,5  # some of them
+
+Trains with train.py whatever network a claim speaks of, three times, with seeds 0 to 2, into
+runs/claims/, and prints a table in Markdown: the claim, what was measured, and whether it holds.
+Stop it whenever you like; started again, it goes on where it was. Every figure is the accuracy on
+1024 pictures that neither training nor validation has seen, the mean of the three runs, unless it
+says something else. "Apart" and "cannot be told" are the verdict of Student's t-test.
+"""
+
+import contextlib
+import dataclasses
+import itertools
+import json
+import shutil
+import signal
+import subprocess
+import sys
+from collections.abc import Callable, Iterable
+from pathlib import Path
+
+import numpy as np
+from absl import app, flags
+
+ROOT = Path(__file__).resolve().parent.parent
+sys.path.insert(0, str(ROOT))
+import metrics  # noqa: E402
+import models  # noqa: E402
+
+SEEDS = range(3)
+# Three differences, one a seed, are no chance if their mean is so many times its standard error:
+# Student's t with two degrees of freedom, 95%, for a claim that says which side is the larger.
+STUDENT = 2.92
+
+# ---------------------------------------------------------------------------------------------
+# What is trained: a side of a comparison is a name and train.py's flags
+# ---------------------------------------------------------------------------------------------
+
+SMALL = ("--input_size=47x63", "--test_size=1024")  # a quarter of the pixels, otherwise as ever
+MINUTE = (f"--flagfile={ROOT}/recipes/minute.flags", "--test_size=1024")
+RATES = ("1e-6", "1e-5", "1e-4", "1e-3")
+DEPTHS = ("512", "512,512", "512,512,512")
+
+SIDES: dict[str, tuple[str, ...]] = {}
+for scaling in ("none", "standard"):
+    for hidden, loss in itertools.product(DEPTHS, ("mse", "bce")):
+        SIDES[f"mlp-{hidden}-{loss}-{scaling}"] = (
+            *SMALL, "--arch=mlp", f"--hidden={hidden}", f"--loss={loss}", f"--scaling={scaling}")
+    for arch, rate in itertools.product(("mlp", "conv1"), RATES):
+        SIDES[f"{arch}-{rate}-{scaling}"] = (
+            *SMALL, f"--arch={arch}", "--init=glorot", f"--lr={rate}", "--epochs=5",
+            f"--scaling={scaling}")
+for arch in models.ARCHITECTURES:
+    SIDES[f"minute-{arch}"] = (*MINUTE, f"--arch={arch}")
+for name, changes in {
+    "48-512": ("--hidden=512,512",),
+    "128-512": ("--arch=conv2_128", "--hidden=512,512"),
+    "128-64": ("--arch=conv2_fc512", "--filters=128,64"),
+    "average": ("--pooling=average",), "no pooling": ("--pooling=none",),
+    "kernel 5": ("--kernel_size=5",), "kernel 7": ("--kernel_size=7",), "stride 2": ("--stride=2",),
+    "0 to 1": ("--scaling=unit",), "raw": ("--scaling=none", "--init=adapted"),
+}.items():
+    SIDES[f"minute-{name.replace(' ', '_')}"] = (*MINUTE, *changes)
+SIDES["article-conv2_48"] = (*SMALL, "--arch=conv2_48", "--lr=1e-6", "--init=glorot",
+                             "--batch_size=64", "--epochs=15")
+
+
+class Runs:
+    """The finished runs of the sides, in a folder."""
+
+    def __init__(self, folder: Path):
+        self.folder = folder
+
+    def of(self, side: str) -> list[Path]:
+        return [self.folder / f"{side}-{seed}" for seed in SEEDS]
+
+    def accuracies(self, side: str) -> np.ndarray:
+        """Of unseen pictures, at the threshold that validation chose: one a seed."""
+        return np.array([json.loads((run / "test.json").read_text())["accuracy"]
+                         for run in self.of(side)])
+
+    def mean(self, side: str) -> float:
+        return float(self.accuracies(side).mean())
+
+    def gains(self, side: str, over: str) -> np.ndarray:
+        """How much more accurate one side is than another: one a seed, on the same pictures."""
+        return self.accuracies(side) - self.accuracies(over)
+
+    def epochs(self) -> list[dict]:
+        """The validation of every epoch of every finished run."""
+        return [json.loads(line) for model in sorted(self.folder.glob("*/model"))
+                for line in (model.parent / "metrics.jsonl").read_text().splitlines()]
+
+
+def verdict(gains: np.ndarray) -> str:
+    """Whether the gains, one a seed, are above nothing, below, or cannot be told from chance."""
+    error = gains.std(ddof=1) / len(gains) ** 0.5
+    if abs(gains.mean()) <= STUDENT * error or not gains.any():
+        return "cannot be told"
+    return "holds" if gains.mean() > 0 else "does not hold"
+
+
+def together(verdicts: Iterable[str]) -> str:
+    """One verdict of several."""
+    verdicts = set(verdicts)
+    return verdicts.pop() if len(verdicts) == 1 else "holds in part"
+
+
+def points(gains: np.ndarray) -> str:
+    """'+1.2 points (0.3 to 2.0)'."""
+    return (f"{100 * gains.mean():+.1f} points ({100 * gains.min():+.1f} to "
+            f"{100 * gains.max():+.1f})")
+
+
+# ---------------------------------------------------------------------------------------------
+# The claims: each gives what was measured, in a few words, and the verdict
+# ---------------------------------------------------------------------------------------------
+
+def fewer_weights(runs: Runs) -> tuple[str, str]:
+    network = models.Network("conv1")
+    layer = next(layer for layer in network.layers if layer.name.startswith("conv"))
+    inputs = int(np.prod(network.layers[0].output_shape))
+    dense = (inputs + 1) * int(np.prod(layer.output_shape))
+    weights = layer.weights + layer.output_shape[-1]  # a bias a filter
+    return (f"the convolution of `conv1` has {weights:,} weights; a fully connected layer with as "
+            f"many outputs would have {dense / 1e9:.1f} billion",
+            "holds" if weights < dense / 100 else "does not hold")
+
+
+def mlp_guesses(runs: Runs) -> tuple[str, str]:
+    means = {scaling: [runs.mean(f"mlp-{hidden}-{loss}-{scaling}")
+                       for hidden, loss in itertools.product(DEPTHS, ("mse", "bce"))]
+             for scaling in ("none", "standard")}
+    guesses = [max(each) < 0.53 for each in means.values()]
+    raw, standard = (f"{min(each):.1%} to {max(each):.1%}" for each in means.values())
+    return (f"1, 2 and 3 hidden layers, either loss: {raw} on raw pixels, {standard} on "
+            "standardised ones", ("does not hold", "holds in part", "holds")[sum(guesses)])
+
+
+def always_the_same(runs: Runs) -> tuple[str, str]:
+    labels = [1, 0]
+    always = {answer: metrics.mean_squared_error([answer] * 2, labels) for answer in (0, 0.5)}
+    return (f"always 0: {always[0]:.2f}, but always 0.5: {always[0.5]:.2f}. The article's 0.36 and "
+            "0.33 are better than always 0 and worse than always 0.5", "holds in part")
+
+
+def smaller_rate(runs: Runs) -> tuple[str, str]:
+    said, best = [], {}
+    for scaling, pixels in (("none", "raw"), ("standard", "standardised")):
+        for arch in ("conv1", "mlp"):
+            means = {rate: runs.mean(f"{arch}-{rate}-{scaling}") for rate in RATES}
+            best[arch, scaling] = float(max(means, key=means.get))
+            said.append(f"`{arch}`, {pixels}: " + ", ".join(
+                f"{mean:.1%}" for mean in means.values()))
+    smaller = best["mlp", "standard"] / best["conv1", "standard"] > 9
+    raw = best["conv1", "standard"] / best["conv1", "none"] > 9
+    return (f"at {', '.join(RATES)}. " + "; ".join(said),
+            "holds" if smaller else
+            "does not hold: raw pixels need it, not ReLU" if raw else "does not hold")
+
+
+def more_convolutions(runs: Runs) -> tuple[str, str]:
+    order = ("mlp", "conv1", "conv2_48", "conv2_128")
+    verdicts = [verdict(runs.gains(f"minute-{larger}", f"minute-{smaller}"))
+                for smaller, larger in itertools.pairwise(order)]
+    return (", ".join(f"`{arch}` {runs.mean(f'minute-{arch}'):.1%}" for arch in order),
+            together(verdicts) + (f" ({', '.join(verdicts)})" if len(set(verdicts)) > 1 else ""))
+
+
+def units_or_filters(runs: Runs) -> tuple[str, str]:
+    base = "minute-conv2_48"
+    filters = runs.gains("minute-conv2_128", base)
+    units = runs.gains("minute-48-512", base)
+    both = runs.gains("minute-128-512", base)
+    return (f"against 48 filters and 256 units: 128 filters {points(filters)}, 512 units "
+            f"{points(units)}, both {points(both)}", verdict(units - filters))
+
+
+def a_precision(runs: Runs) -> tuple[str, str]:
+    precisions, accuracies = [], []
+    for run in runs.of("article-conv2_48"):
+        _, predictions, labels = metrics.read_predictions(run)
+        called_cat = metrics.says_cat(predictions, 0.9)
+        precisions.append(labels[called_cat].mean())
+        accuracies.append(metrics.best_accuracy(predictions, labels)[0])
+    precision, accuracy = np.mean(precisions), np.mean(accuracies)
+    near = "holds in part" if abs(accuracy - 0.61) < 0.03 else "does not hold"
+    return (f"of the pictures called cats at 0.9, {precision:.1%} are: what the 61% is. The best "
+            f"accuracy of the ten thresholds, on the same pictures: {accuracy:.1%}", near)
+
+
+def accuracy_by_pearson(runs: Runs) -> tuple[str, str]:
+    pairs = np.array([(epoch["pearson"], epoch["best_accuracy"]) for epoch in runs.epochs()
+                      if epoch["pearson"] is not None])
+    correlation, accuracy = pairs.T
+    by_pearson = accuracy[abs(correlation - 0.42) < 0.01]
+    by_accuracy = correlation[abs(accuracy - 0.75) < 0.005]
+    return (f"{len(pairs)} epochs of all these runs: a correlation of 0.41 to 0.43 goes with "
+            f"{by_pearson.mean():.1%} ({by_pearson.min():.1%} to {by_pearson.max():.1%}), and "
+            f"75% with {by_accuracy.mean():.2f} ({by_accuracy.min():.2f} to "
+            f"{by_accuracy.max():.2f})",
+            "holds" if by_pearson.min() <= 0.75 <= by_pearson.max() else "does not hold")
+
+
+def smaller_first(runs: Runs) -> tuple[str, str]:
+    gains = runs.gains("minute-conv2_fc512", "minute-128-64")
+    return (f"`conv2_fc512` with 64 and 128 filters {runs.mean('minute-conv2_fc512'):.1%}, with 128 "
+            f"and 64 {runs.mean('minute-128-64'):.1%}: {points(gains)}", verdict(gains))
+
+
+def future_work(runs: Runs) -> tuple[str, str]:
+    base, names = "minute-conv2_48", {
+        "mean pooling": "average", "no pooling": "no_pooling", "5x5 kernels": "kernel_5",
+        "7x7 kernels": "kernel_7", "stride 2": "stride_2", "pixels 0 to 1": "0_to_1",
+        "raw pixels": "raw"}
+    gains = {name: runs.gains(f"minute-{side}", base) for name, side in names.items()}
+    better = [name for name, gain in gains.items() if verdict(gain) == "holds"]
+    worse = [name for name, gain in gains.items() if verdict(gain) == "does not hold"]
+    return (f"against `conv2_48` with {runs.mean(base):.1%}: "
+            + ", ".join(f"{name} {100 * gain.mean():+.1f}" for name, gain in gains.items()),
+            f"better: {', '.join(better) or 'none'}; worse: {', '.join(worse) or 'none'}; the "
+            "others cannot be told")
+
+
+@dataclasses.dataclass(frozen=True)
+class Claim:
+    says: str
+    measure: Callable[[Runs], tuple[str, str]]
+    sides: tuple[str, ...] = ()
+
+
+def sides_with(*beginnings: str) -> tuple[str, ...]:
+    return tuple(side for side in SIDES if side.startswith(beginnings))
+
+
+CLAIMS = {
+    1: Claim("a convolutional layer needs a lot less weights than a fully connected one",
+             fewer_weights),
+    2: Claim("the MLP guesses at random, with more layers or other losses as well", mlp_guesses,
+             sides_with("mlp-512")),
+    3: Claim("an MSE of 0.5 is as good as always predicting 0; 0.36 is a lot better than random "
+             "guessing", always_the_same),
+    4: Claim("with ReLU convolutions a much smaller learning rate is needed", smaller_rate,
+             sides_with("mlp-1e", "conv1-1e")),
+    5: Claim("one convolution beats the MLP, two beat one, 128 filters beat 48",
+             more_convolutions,
+             ("minute-mlp", "minute-conv1", "minute-conv2_48", "minute-conv2_128")),
+    6: Claim("more units in the fully connected layers help more than more filters",
+             units_or_filters,
+             ("minute-conv2_48", "minute-conv2_128", "minute-48-512", "minute-128-512")),
+    7: Claim("`conv2_48` has a maximum accuracy of 61%", a_precision, ("article-conv2_48",)),
+    8: Claim("an accuracy of 75% with a correlation of 42%", accuracy_by_pearson,
+             ("minute-conv2_48",)),
+    9: Claim("first layers smaller and deeper ones larger is better", smaller_first,
+             ("minute-conv2_fc512", "minute-128-64")),
+    10: Claim("other pooling, filter sizes, striding and preprocessing are worth trying",
+              future_work, ("minute-conv2_48", *(side for side in sides_with("minute-")
+                            if side.split("-", 1)[1] in (
+                                "average", "no_pooling", "kernel_5", "kernel_7", "stride_2",
+                                "0_to_1", "raw")))),
+}
+
+# ---------------------------------------------------------------------------------------------
+# Training what is missing
+# ---------------------------------------------------------------------------------------------
+
+def finish(run: Path, data_dir: Path) -> None:
+    """Train a run, or go on with it, until it is whole. Exits where train.py does not succeed."""
+    side, _, seed = run.name.rpartition("-")
+    if (run / "config.json").exists():
+        arguments = [f"--resume={run}", f"--data_dir={data_dir}"]
+    else:
+        shutil.rmtree(run, ignore_errors=True)  # killed before it began
+        arguments = [*SIDES[side], f"--seed={seed}", f"--data_dir={data_dir}",
+                     f"--runs_dir={run.parent}", f"--name={run.name}"]
+    process = subprocess.Popen([sys.executable, str(ROOT / "train.py"), *arguments],
+                               stdout=subprocess.DEVNULL)
+    with passed_on_to(process):
+        code = process.wait()
+    if code:  # it has said why
+        sys.exit(code)
+    shutil.rmtree(run / "checkpoints")  # six times the weights: the run goes no further
+
+
+@contextlib.contextmanager
+def passed_on_to(process: subprocess.Popen):
+    """A SIGTERM goes to the process as well, which saves; Ctrl-C the terminal sends to both."""
+    before = {signal.SIGINT: signal.signal(signal.SIGINT, lambda *_: None),
+              signal.SIGTERM: signal.signal(signal.SIGTERM, lambda *_: process.terminate())}
+    try:
+        yield
+    finally:
+        for each, handler in before.items():
+            signal.signal(each, handler)
+
+
+def main(argv: list[str]) -> None:
+    if argv[1:]:
+        sys.exit(f"claims.py takes flags only, not {argv[1]!r}: see python tools/claims.py --help")
+    for number in CHOSEN.value:
+        if not number.isdecimal() or int(number) not in CLAIMS:
+            sys.exit(f"--claims={number} is none of the claims: they are 1 to {len(CLAIMS)}")
+    chosen = [int(number) for number in CHOSEN.value]
+    data_dir, runs = Path(flags.FLAGS.data_dir).resolve(), Runs(Path(RUNS_DIR.value).resolve())
+    if not data_dir.is_dir():
+        sys.exit(f"--data_dir={data_dir} is not a folder: give that of the photographs")
+    needed = dict.fromkeys(run for number in chosen for side in CLAIMS[number].sides
+                           for run in runs.of(side))
+    missing = [run for run in needed if not (run / "model").exists()]
+    for number, run in enumerate(missing, start=1):
+        print(f"{number} of {len(missing)}: {run.name}", file=sys.stderr, flush=True)
+        finish(run, data_dir)
+    print("| | the article says | measured | verdict |\n|---|---|---|---|")
+    for number in chosen:
+        measured, result = CLAIMS[number].measure(runs)
+        print(f"| {number} | {CLAIMS[number].says} | {measured} | **{result}** |")
+
+
+if __name__ == "__main__":
+    CHOSEN = flags.DEFINE_list("claims", [str(number) for number in CLAIMS], "the claims' numbers")
+    RUNS_DIR = flags.DEFINE_string("runs_dir", "runs/claims", "where the folders of runs go")
+    flags.DEFINE_string("data_dir", "data", "folder of the photographs")
+    app.run(main)
