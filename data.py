@@ -315,7 +315,8 @@ def load_dataset(pictures: list[Picture], train_size: int | None, valid_size: in
     share alone, and learns from the others which of theirs were skipped. Raises DataError if the
     sizes cannot be met, or if the processes were given different pictures.
     """
-    names = hashlib.sha256(b"\0".join(os.fsencode(picture.path.name) for picture in pictures))
+    names = hashlib.sha256(b"\0".join(b"%d" % picture.label + os.fsencode(picture.path.name)
+                                      for picture in pictures))
     if len(set(share.exchange(names.hexdigest()))) > 1:
         raise DataError("the workers' folders do not hold the same pictures: each needs all of "
                         "them in its --data_dir, though it reads only its share")
@@ -331,9 +332,6 @@ def load_dataset(pictures: list[Picture], train_size: int | None, valid_size: in
     labels = np.resize([CAT, DOG], count)  # cat, dog, cat, dog …: every even prefix is balanced
     files: list[Path | None] = [None] * count
     held = share.places(parts)
-    if len(parts[0]) < share.of:
-        raise DataError(f"--train_size={len(parts[0])} leaves some of {share.of} workers without a "
-                        "picture: use fewer workers or more pictures")
     rows = {place: row for row, place in enumerate(held)}
     images = np.empty((len(held), *size, 3), np.uint8)
     skipped = []
@@ -376,6 +374,10 @@ def load_dataset(pictures: list[Picture], train_size: int | None, valid_size: in
         # They have moved up: some pictures of this share were read by another process only.
         images = np.array([images[rows[kept[place]]] if kept[place] in rows else load(files[place])
                            for place in held], np.uint8).reshape(-1, *size, 3)
+
+    if len(parts[0]) < share.of:
+        raise DataError(f"a training on {len(parts[0])} pictures leaves some of {share.of} "
+                        "workers without any: use fewer workers or more pictures")
 
     labels = labels.astype(np.float32)
     arrays = []

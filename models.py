@@ -89,7 +89,7 @@ INPUT_SIZE_FLAG = flags.DEFINE_string(
 
 
 def parse_counts(flag: flags.FlagHolder) -> tuple[int, ...] | None:
-    """--filters=64,128 -> (64, 128); None if it is not given. Raises ValueError on anything else."""
+    """--filters=64,128 -> (64, 128), not given -> None. Raises ValueError on anything else."""
     if flag.value is None:
         return None
     if not all(count.isdecimal() and int(count) for count in flag.value):

@@ -129,7 +129,7 @@ STRATEGY = flags.DEFINE_enum(
 
 @dataclasses.dataclass(frozen=True)
 class Config:
-    """What a run's numbers follow from, besides the pictures and how many there are."""
+    """What a run's numbers follow from, besides the pictures and how many replicas compute."""
 
     arch: str
     lr: float
@@ -340,30 +340,32 @@ def compile_steps(network: models.Network, optimizer: Adam, config: Config, work
     The batch dimension is left open (None), so that the last, smaller batch needs no other graph.
     Pictures come as uint8, a quarter of what float32 would take: everything else happens inside.
 
-    A training step is computed by one replica, or by many: the graphics cards of this machine, or
-    of several `workers`, each of which is given its part of the batch. Every replica has a copy of
-    the weights and a part of the batch, and they sum their gradients: so all copies stay equal.
-    For a single replica the sum is what it was.
+    On one device replica_step is the whole step: answers, loss, gradients, Adam. Several replicas
+    (graphics cards, of this machine or of several `workers`) each have a copy of the weights and
+    get a part of the batch; they add up their gradients, so that all copies make the same step.
+    With one replica part_of_batch, part_of_mean and all_reduce (see "More than one machine")
+    change nothing.
     """
     images_spec = tf.TensorSpec((None, *network.input_size, 3), tf.uint8)
     labels_spec = tf.TensorSpec((None,), tf.float32)
     loss = LOSSES[config.loss]
     strategy = tf.distribute.get_strategy()
     replicas = strategy.num_replicas_in_sync
-    here = replicas // workers
+    replicas_here = replicas // workers
 
     def replica_step(images, labels, lr):
         """Move every weight a little way down the loss; return the loss before the move."""
         replica = tf.distribute.get_replica_context()
         number = tf.cast(replica.replica_id_in_sync_group, tf.int64)
-        images, labels = part_of_batch(images, labels, number % here, here)
+        images, labels = part_of_batch(images, labels, number % replicas_here,
+                                       replicas_here)
         # What chance decides follows from seed, step and replica, not from how often it was called.
         seed = tf.stack([tf.constant(config.seed, tf.int64), optimizer.steps * replicas + number])
         if config.flip or config.shift or config.zoom:
             images = augment(images, seed, config.flip, config.shift, config.zoom)
         labels += config.label_smoothing * (0.5 - labels)
         with tf.GradientTape() as tape:
-            logits = network(images, seed)[:tf.size(labels)]  # (batch,)
+            logits = network(images, seed)[:tf.size(labels)]  # (batch,), see part_of_batch
             value = part_of_mean(loss(labels, logits), tf.size(labels))
         gradients = tape.gradient(value, optimizer.weights)
         *gradients, value = replica.all_reduce("SUM", [*gradients, value])
@@ -505,8 +507,8 @@ class TrainingError(ArithmeticError):
 class Progress(tf.train.experimental.PythonState):
     """How far a run has come: what its checkpoints hold besides the network and Adam's variables.
 
-    With the configuration and the pictures it decides all that follows: order, augmentation and
-    dropout are functions of seed and step.
+    With the configuration, the pictures and the number of replicas it decides all that follows:
+    order, augmentation and dropout are functions of seed, step and replica.
     """
 
     seed: int
@@ -543,11 +545,11 @@ def train_epoch(train_step: Callable, dataset: data.Dataset, config: Config,
         for step, batch in enumerate(
                 batches(count, config.batch_size, config.seed, epoch, share.of), 1):
             if step > progress.step:
-                part = batch[batch % share.of == share.number]
-                images = part // share.of if len(part) else [0]
+                part = batch[batch % share.of == share.number]  # of all pictures
+                rows = part // share.of if len(part) else [0]   # of those here; see part_of_batch
                 lr = learning_rate(config, ((epoch - 1) * steps + step - 0.5)
                                    / (config.epochs * steps))
-                loss = float(train_step(tf.gather(dataset.train_images, images),
+                loss = float(train_step(tf.gather(dataset.train_images, rows),
                                         tf.gather(dataset.train_labels, part), lr))
                 if not math.isfinite(loss):
                     raise TrainingError(f"the loss is {loss} at epoch {epoch}, step {step}: "
@@ -588,8 +590,13 @@ def train_and_evaluate(config: Config, dataset: data.Dataset,
         events = EventFile(run, progress.epoch)
     progress.deserialize(share.exchange(progress.serialize())[0])
     take_from_chief([*network.variables, *optimizer.means, *optimizer.squares, optimizer.steps])
-    end_due = time.perf_counter()  # an epoch that ends from now on is saved,
-    step_due = end_due + FIRST_SAVE  # and a step from then on
+    end_due, step_due = 0.0, time.perf_counter() + FIRST_SAVE  # the first end, and step, to save
+
+    def save_and_pause() -> None:
+        nonlocal end_due, step_due
+        took = save(everything, run)
+        step_due = time.perf_counter() + PAUSE * took
+        end_due = step_due if took > QUICK else 0.0
 
     def answers(images) -> np.ndarray:
         own = predict(eval_step, images, config.batch_size)
@@ -601,7 +608,7 @@ def train_and_evaluate(config: Config, dataset: data.Dataset,
             for _ in train_epoch(train_step, dataset, config, progress):
                 if received or (share.chief and time.perf_counter() > step_due):
                     progress.seconds = time.perf_counter() - started
-                    end_due = step_due = PAUSE * save(everything, run) + time.perf_counter()
+                    save_and_pause()
                 if received:
                     return progress.best, received[0]
             trained = time.perf_counter()
@@ -631,9 +638,7 @@ def train_and_evaluate(config: Config, dataset: data.Dataset,
                     record, learning_rate(config, epoch / config.epochs), predictions, dataset,
                     network.kernels[0].numpy()))
                 if received or epoch == config.epochs or time.perf_counter() >= end_due:
-                    took = save(everything, run)
-                    step_due = PAUSE * took + time.perf_counter()
-                    end_due = step_due if took > QUICK else time.perf_counter()
+                    save_and_pause()
             print(epoch_line(record, config.epochs), flush=True)
 
     if received:
@@ -690,9 +695,9 @@ def heed_signals(chief: bool = True) -> Iterator[list[int]]:
 # would keep a damaged newest checkpoint and delete the whole one before it.)
 # ---------------------------------------------------------------------------------------------
 
-# Saving must not cost more than a few percent of the time: after what was saved, a step or an
-# epoch's end, nothing is for PAUSE times as long as that took; but if it was QUICK, the next end is.
-# The first end is saved, and in a long first epoch a step after FIRST_SAVE seconds.
+# Saving costs about 1% of the time: what took s seconds to save is followed by PAUSE * s seconds
+# without. If that was QUICK, every epoch's end is saved all the same. The first end always is, and
+# a step of a first epoch that takes longer than FIRST_SAVE seconds.
 FIRST_SAVE, PAUSE, QUICK = 60, 80, 0.1
 
 
@@ -832,31 +837,33 @@ def meet(addresses: list[str], number: int, hello: dict) -> dict[int, dict]:
     except OSError as error:
         raise ValueError(f"TF_CONFIG gives port {own_port} to this worker, {number}, which cannot "
                          f"have it: {os.strerror(error.errno)}") from error
+    hellos, callers = {}, {}
     with server, contextlib.ExitStack() as stack:
         if number:
             server.close()  # it was only tried
-            while time.monotonic() < until:
+            while not hellos and time.monotonic() < until:
                 with (contextlib.suppress(OSError, ValueError),
-                      socket.create_connection((host, int(port)), 10) as connection,
-                      connection.makefile("rw") as file):
-                    connection.settimeout(PATIENCE)
-                    print(json.dumps([number, hello]), file=file, flush=True)
-                    return dict(json.loads(file.readline()))
+                      socket.create_connection((host, int(port)), 10) as chief):
+                    chief.settimeout(PATIENCE + 10)  # the chief may have begun later
+                    chief.sendall(json.dumps([number, hello]).encode() + b"\n")
+                    hellos = dict(json.loads(chief.makefile().readline()))
                 time.sleep(0.1)
-            missing = [0]
         else:
-            hellos, files = {0: hello}, {}
+            hellos[0] = hello
+            server.settimeout(1)
             while len(hellos) < len(addresses) and time.monotonic() < until:
-                with contextlib.suppress(OSError, ValueError):  # nobody yet; a stranger
-                    server.settimeout(1)
-                    file = stack.enter_context(server.accept()[0].makefile("rw"))
-                    other, its_hello = json.loads(file.readline())
-                    hellos[other], files[other] = its_hello, file
-            if len(hellos) == len(addresses):
-                for file in files.values():
-                    print(json.dumps(list(hellos.items())), file=file, flush=True)
-                return hellos
-            missing = sorted(set(range(len(addresses))) - set(hellos))
+                with contextlib.suppress(OSError, ValueError, TypeError):  # nobody yet; a stranger
+                    caller = stack.enter_context(server.accept()[0])
+                    caller.settimeout(1)
+                    other, its_hello = json.loads(caller.makefile().readline())
+                    if other in range(1, len(addresses)):
+                        hellos[other], callers[other] = its_hello, caller
+            for caller in callers.values():  # also when some are missing: all can say who
+                with contextlib.suppress(OSError):
+                    caller.sendall(json.dumps(list(hellos.items())).encode() + b"\n")
+    missing = sorted(set(range(len(addresses))) - set(hellos)) if hellos else [0]
+    if not missing:
+        return hellos
     raise ValueError(f"{name_workers(addresses, missing)} cannot be reached from worker {number}, "
                      f"{PATIENCE} seconds long: see that all are started, and TF_CONFIG's "
                      "addresses")
@@ -901,7 +908,7 @@ def computed_where_asked() -> Iterator[tuple[tf.distribute.Strategy, data.Share]
             if number:
                 print(f"worker {number} of {len(addresses)}: worker 0 prints and writes the run",
                       flush=True)
-                nowhere = stack.enter_context(open(os.devnull, "w"))
+                nowhere = stack.enter_context(open(os.devnull, "w", errors="replace"))
                 stack.enter_context(contextlib.redirect_stdout(nowhere))
             yield strategy, data.Share(number, len(addresses), exchange_in(strategy),
                                        strategy.num_replicas_in_sync)
@@ -1146,8 +1153,8 @@ def run_from_flags() -> None:
     with computed_where_asked() as (strategy, share):
         if config.dtype == "auto":  # float32 if it is the faster one for any of the workers
             config = dataclasses.replace(config, dtype=max(share.exchange(faster_dtype())))
-        run = share.chief and make_run_folder(Path(RUNS_DIR.value), NAME.value, config.arch)
-        run = Path(share.exchange(str(run))[0])
+        own = share.chief and str(make_run_folder(Path(RUNS_DIR.value), NAME.value, config.arch))
+        run = Path(share.exchange(own)[0])  # the chief's
         with alone_in(run) if share.chief else contextlib.nullcontext():
             try:
                 dataset = data.load_dataset(pictures, TRAIN_SIZE.value, VALID_SIZE.value,
@@ -1237,6 +1244,8 @@ def finish(config: Config, dataset: data.Dataset, run: Path, strategy: tf.distri
            ) -> None:
     """Train from where the run is to its end; whatever gets in the way, say how to go on."""
     go_on = f"python train.py --resume={shlex.quote(str(run))}"
+    if STRATEGY.value != "single":
+        go_on += f" --strategy={STRATEGY.value}"
     try:
         with strategy.scope():
             best, received = train_and_evaluate(config, dataset, run)

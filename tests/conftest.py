@@ -15,8 +15,8 @@ from PIL import Image
 
 ROOT = Path(__file__).parent.parent
 sys.path.insert(0, str(ROOT))
+import models  # noqa: E402, F401, I001  before tensorflow is imported: it makes settings for it
 import forked  # noqa: E402
-import models  # noqa: E402, F401  before any test imports tensorflow: it keeps the log quiet
 
 
 @pytest.fixture(scope="session")
@@ -31,13 +31,13 @@ def start():
     started = []
 
     def begin(function: Callable, *arguments) -> multiprocessing.Process:
-        started.append(context.Process(target=function, args=arguments))
-        started[-1].start()
+        with pytest.MonkeyPatch.context() as monkeypatch:  # where the first of them finds forked
+            monkeypatch.setenv("PYTHONPATH", str(ROOT / "tests"))
+            started.append(context.Process(target=function, args=arguments))
+            started[-1].start()
         return started[-1]
 
-    with pytest.MonkeyPatch.context() as monkeypatch:
-        monkeypatch.setenv("PYTHONPATH", os.pathsep.join([str(ROOT), str(ROOT / "tests")]))
-        yield begin
+    yield begin
     for process in started:
         process.kill()
 
@@ -61,11 +61,12 @@ def run_script(start, tmp_path, tmp_path_factory):
 
 @pytest.fixture
 def run_alone(tmp_path):
-    """Like run_script, with an interpreter of its own: what importing TensorFlow says is heard."""
+    """Like run_script, with an interpreter of its own and none of the settings of this one."""
 
     def run(script: str, *arguments: str) -> subprocess.CompletedProcess:
+        environment = {key: value for key, value in os.environ.items() if not key.startswith("TF_")}
         return subprocess.run([sys.executable, str(ROOT / script), *arguments], cwd=tmp_path,
-                              env={**os.environ, "COLUMNS": "100"}, capture_output=True,
+                              env={**environment, "COLUMNS": "100"}, capture_output=True,
                               text=True, timeout=240)
 
     return run

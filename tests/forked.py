@@ -27,5 +27,5 @@ def run_script(script: Path, arguments: list[str], folder: Path, environment: di
     os.environ.clear()
     os.environ.update(environment)
     sys.argv = [str(script), *arguments]
-    sys.path.insert(0, str(script.parent))
+    sys.path[0] = str(script.parent)
     runpy.run_path(str(script), run_name="__main__")

@@ -1,6 +1,7 @@
-"""Runs of train.py for test_resume.py, each in a process of its own that may be killed."""
+"""Runs of train.py for test_resume.py and test_workers.py, each in a process that may be killed."""
 
 import functools
+import itertools
 import json
 import os
 import resource
@@ -37,16 +38,25 @@ def save_at_every_step():
     train.FIRST_SAVE = train.PAUSE = 0
 
 
-def die_at_step(number):
-    """Before the number-th step from now."""
-    save_at_every_step()
-    learning_rate, steps = train.learning_rate, iter(range(1, number))
+def at_step(number, do):
+    """Call `do` before the number-th step from now."""
+    learning_rate, steps = train.learning_rate, itertools.count(1)
 
     def counted(*arguments):
-        next(steps, None) or die()
+        if next(steps) == number:
+            do()
         return learning_rate(*arguments)
 
     train.learning_rate = counted
+
+
+def die_at_step(number):
+    save_at_every_step()
+    at_step(number, die)
+
+
+def ctrl_c_at_step(number):
+    at_step(number, lambda: os.kill(os.getpid(), signal.SIGINT))
 
 
 def die_at_change(number):

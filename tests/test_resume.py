@@ -2,6 +2,7 @@
 
 import dataclasses
 import functools
+import itertools
 import json
 import os
 import shutil
@@ -188,7 +189,9 @@ def test_checkpoints_within_an_epoch_change_nothing_and_the_newest_two_stay(whol
     # What takes a tenth of a second is saved at every end.
     (0.5, 0.1, [(2, 0), (3, 0), (4, 0), (5, 0), (6, 0)]),
     # Steps of 25 s: the first after 60 s, the others 80 s after what was saved before.
-    (25, 1, [(1, 3), (3, 1), (4, 2), (5, 3), (6, 0)])])
+    (25, 1, [(1, 3), (3, 1), (4, 2), (5, 3), (6, 0)]),
+    # And both: after 60 s every step, and every end.
+    (25, 0.1, [(1, 3), *itertools.product((2, 3, 4, 5), (0, 1, 2, 3)), (6, 0)])])
 def test_saving_takes_a_few_percent_of_the_time(step, took, saved, tmp_path, monkeypatch, eagerly):
     now, moments = [0.0], []
 

@@ -268,13 +268,31 @@ def test_a_worker_that_dies_is_named_and_the_run_goes_on_with_its_numbers(two, s
         assert code == 1
         assert sentence == (
             f"worker {victim} ({addresses[victim]}) died or lost touch; all that was saved before "
-            f"is whole: put that right and go on with python train.py --resume={tmp_path}/mine\n")
+            f"is whole: put that right and go on with python train.py --resume={tmp_path}/mine "
+            "--strategy=multi_worker\n")
         flags = (f"--resume={tmp_path}/mine",)
     assert 0 < len(records(tmp_path / "mine")) < 4
     _, workers = start_two(*flags)
     assert [end(*worker) for worker in workers] == [(0, "")] * 2
     assert records(tmp_path / "mine") == records(whole)
     assert (tmp_path / "mine/test.json").read_text() == (whole / "test.json").read_text()
+
+
+def test_ctrl_c_at_the_chief_saves_and_at_another_worker_says_so(two, start_two, photos, tmp_path):
+    whole, _ = two
+    pressed = functools.partial(mortal.ctrl_c_at_step, 5)
+    addresses, workers = start_two(*FLAGS, f"--data_dir={photos}", f"--runs_dir={tmp_path}",
+                                   "--name=mine", then=(pressed, mortal.as_it_is))
+    assert end(*workers[0]) == (130, "")
+    go_on = f"python train.py --resume={tmp_path}/mine --strategy=multi_worker"
+    assert f"saved; go on with {go_on}\n" in (workers[0][1] / "stdout").read_text()
+    code, sentence = end(*workers[1])
+    assert code == 1 and sentence.startswith(f"worker 0 ({addresses[0]}) died or lost touch")
+
+    _, workers = start_two(f"--resume={tmp_path}/mine", then=(mortal.as_it_is, pressed))
+    assert [end(*worker) for worker in workers] == [(0, "")] * 2
+    assert "stop worker 0, which saves the run" in (workers[1][1] / "stdout").read_text()
+    assert records(tmp_path / "mine") == records(whole)
 
 
 @pytest.fixture
@@ -297,7 +315,22 @@ def test_a_worker_that_cannot_be_reached_is_named(number, as_worker, monkeypatch
                                f"from worker {number}, 1 seconds long")
 
 
-def test_unequal_flags_are_named_to_every_worker(as_worker):
+def test_everyone_learns_who_is_missing(monkeypatch):
+    monkeypatch.setattr(train, "PATIENCE", 2)
+    addresses = free_addresses(3)
+
+    def answer(number):
+        with pytest.raises(ValueError) as error:
+            train.meet(addresses, number, {})
+        return str(error.value)
+
+    with ThreadPoolExecutor(2) as pool:
+        for number, sentence in enumerate(pool.map(answer, (0, 1))):
+            assert sentence.startswith(f"worker 2 ({addresses[2]}) cannot be reached from worker "
+                                       f"{number}, 2 seconds long")
+
+
+def test_unequal_flags_are_named(as_worker):
     addresses = free_addresses(3)
     own = {"the cluster of TF_CONFIG": str(addresses), "--strategy": "multi_worker"}
     with ThreadPoolExecutor(2) as pool:
@@ -319,20 +352,27 @@ def test_an_unequal_cluster_is_named(as_worker):
         assert "the cluster of TF_CONFIG is ['127.0.0.1:" in as_worker(0, addresses)
 
 
-def test_strangers_that_call_the_chief_are_passed_over(monkeypatch):
+def test_strangers_that_call_the_chief_are_passed_over():
     addresses = free_addresses(2)
     host, port = addresses[0].split(":")
+
+    def call(said: bytes) -> socket.socket:
+        while True:
+            try:
+                stranger = socket.create_connection((host, int(port)))
+            except ConnectionRefusedError:  # the chief is not there yet
+                time.sleep(0.01)
+            else:
+                stranger.sendall(said)
+                return stranger
+
     with ThreadPoolExecutor(1) as pool:
         chief = pool.submit(train.meet, addresses, 0, {})
-        for said in (b"GET / HTTP/1.1\r\n\r\n", b"", b"[1]\n"):
-            while True:
-                try:
-                    with socket.create_connection((host, int(port))) as stranger:
-                        stranger.sendall(said)
-                        break
-                except ConnectionRefusedError:
-                    time.sleep(0.01)
-        assert train.meet(addresses, 1, {"a": "b"}) == chief.result() == {0: {}, 1: {"a": "b"}}
+        for said in (b"GET / HTTP/1.1\r\n\r\n", b"", b"[1]\n", b"1\n", b"[7, {}]\n"):
+            call(said).close()
+        with call(b""):  # says nothing, and stays
+            met = train.meet(addresses, 1, {"a": "b"})
+            assert met == chief.result() == {0: {}, 1: {"a": "b"}}
 
 
 def test_a_port_that_is_taken_is_named(as_worker):
