@@ -40,6 +40,14 @@ def test_every_file_named_exists():
         assert (ROOT / name).exists(), name
 
 
+def test_every_link_within_leads_to_a_heading():
+    text = re.sub(r"^```.*?^```", "", README, flags=re.DOTALL | re.MULTILINE)
+    slugs = {re.sub(r"[^\w -]", "", heading.lower()).replace(" ", "-")
+             for heading in re.findall(r"^#+ (.*)$", text, re.MULTILINE)}
+    links = set(re.findall(r"\]\(#([^)]+)\)", text))
+    assert len(links) > 3 and links <= slugs
+
+
 def test_every_picture_shown_exists_and_is_small():
     shown = re.findall(r"!\[[^]]+\]\(([^)]+)\)", README)
     assert shown

@@ -60,7 +60,7 @@ for name, changes in {
     "128-512": ("--arch=conv2_128", "--hidden=512,512"),
     "128-64": ("--arch=conv2_fc512", "--filters=128,64"),
     "average": ("--pooling=average",), "no pooling": ("--pooling=none",),
-    "kernel 5": ("--kernel_size=5",), "kernel 7": ("--kernel_size=7",), "stride 2": ("--stride=2",),
+    "kernel 5": ("--kernel_size=5",), "stride 2": ("--stride=2",),
     "0 to 1": ("--scaling=unit",), "raw": ("--scaling=none", "--init=adapted"),
 }.items():
     SIDES[f"minute-{name.replace(' ', '_')}"] = (*MINUTE, *changes)
@@ -131,13 +131,20 @@ def fewer_weights(runs: Runs) -> tuple[str, str]:
 
 
 def mlp_guesses(runs: Runs) -> tuple[str, str]:
-    means = {scaling: [runs.mean(f"mlp-{hidden}-{loss}-{scaling}")
-                       for hidden, loss in itertools.product(DEPTHS, ("mse", "bce"))]
+    means = {(hidden, loss, scaling): runs.mean(f"mlp-{hidden}-{loss}-{scaling}")
+             for hidden, loss in itertools.product(DEPTHS, ("mse", "bce"))
              for scaling in ("none", "standard")}
-    guesses = [max(each) < 0.53 for each in means.values()]
-    raw, standard = (f"{min(each):.1%} to {max(each):.1%}" for each in means.values())
-    return (f"1, 2 and 3 hidden layers, either loss: {raw} on raw pixels, {standard} on "
-            "standardised ones", ("does not hold", "holds in part", "holds")[sum(guesses)])
+    articles = means.pop((DEPTHS[0], "mse", "none"))
+
+    def between(*kind: str) -> str:
+        found = [mean for name, mean in means.items() if set(kind) <= set(name)]
+        return f"{min(found):.1%} to {max(found):.1%}"
+
+    return (f"the article's: {articles:.1%}. With 2 or 3 hidden layers {between('mse', 'none')}, "
+            f"with cross-entropy {between('bce', 'none')}, on standardised pixels "
+            f"{between('standard')}",
+            "does not hold" if articles > 0.53 else
+            "holds" if max(means.values()) < 0.53 else "holds in part: others did perform better")
 
 
 def always_the_same(runs: Runs) -> tuple[str, str]:
@@ -216,8 +223,7 @@ def smaller_first(runs: Runs) -> tuple[str, str]:
 def future_work(runs: Runs) -> tuple[str, str]:
     base, names = "minute-conv2_48", {
         "mean pooling": "average", "no pooling": "no_pooling", "5x5 kernels": "kernel_5",
-        "7x7 kernels": "kernel_7", "stride 2": "stride_2", "pixels 0 to 1": "0_to_1",
-        "raw pixels": "raw"}
+        "stride 2": "stride_2", "pixels 0 to 1": "0_to_1", "raw pixels": "raw"}
     gains = {name: runs.gains(f"minute-{side}", base) for name, side in names.items()}
     better = [name for name, gain in gains.items() if verdict(gain) == "holds"]
     worse = [name for name, gain in gains.items() if verdict(gain) == "does not hold"]
@@ -259,10 +265,8 @@ CLAIMS = {
     9: Claim("first layers smaller and deeper ones larger is better", smaller_first,
              ("minute-conv2_fc512", "minute-128-64")),
     10: Claim("other pooling, filter sizes, striding and preprocessing are worth trying",
-              future_work, ("minute-conv2_48", *(side for side in sides_with("minute-")
-                            if side.split("-", 1)[1] in (
-                                "average", "no_pooling", "kernel_5", "kernel_7", "stride_2",
-                                "0_to_1", "raw")))),
+              future_work, ("minute-conv2_48", *(f"minute-{change}" for change in (
+                  "average", "no_pooling", "kernel_5", "stride_2", "0_to_1", "raw")))),
 }
 
 # ---------------------------------------------------------------------------------------------
