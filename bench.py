@@ -729,7 +729,7 @@ def measure(parts: list[str], networks: list[str], batch_size: int, rounds: int,
                **{name: metadata.version(name) for name in ("tensorflow", "keras", "numpy")},
                "python": platform.python_version()}
     facts = {}
-    if {"training", "predicting", "memory", "checkpoint", "workers"} & set(parts):
+    if set(parts) - {"loading", "start"}:  # the others look into the networks
         facts = once(functools.partial(facts_of_train, networks, batch_size))
         machine["train.py takes"] = facts["dtype"]
     console.print(", ".join(f"{name} {value}" for name, value in machine.items()))

@@ -357,8 +357,7 @@ def compile_steps(network: models.Network, optimizer: Adam, config: Config, work
         """Move every weight a little way down the loss; return the loss before the move."""
         replica = tf.distribute.get_replica_context()
         number = tf.cast(replica.replica_id_in_sync_group, tf.int64)
-        images, labels = part_of_batch(images, labels, number % replicas_here,
-                                       replicas_here)
+        images, labels = part_of_batch(images, labels, number % replicas_here, replicas_here)
         # What chance decides follows from seed, step and replica, not from how often it was called.
         seed = tf.stack([tf.constant(config.seed, tf.int64), optimizer.steps * replicas + number])
         if config.flip or config.shift or config.zoom:

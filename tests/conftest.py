@@ -1,5 +1,6 @@
 """What the tests share: the scripts on the path, small made pictures, and running a script."""
 
+import functools
 import multiprocessing
 import os
 import subprocess
@@ -42,13 +43,13 @@ def start():
         process.kill()
 
 
-@pytest.fixture
-def run_script(start, tmp_path, tmp_path_factory):
-    """run_script("train.py", "--arch=mlp", …) in an empty folder, as a user would."""
+@pytest.fixture(scope="session")
+def run_in(start, tmp_path_factory):
+    """run_in(folder, "train.py", "--arch=mlp", …): as a user would there; what it says is kept."""
 
-    def run(script: str, *arguments: str) -> subprocess.CompletedProcess:
+    def run(folder: Path, script: str, *arguments: str) -> subprocess.CompletedProcess:
         said = tmp_path_factory.mktemp("said")
-        process = start(forked.run_script, ROOT / script, arguments, tmp_path,
+        process = start(forked.run_script, ROOT / script, arguments, folder,
                         {**os.environ, "COLUMNS": "100"}, said)
         process.join(240)
         assert process.exitcode is not None, f"{script} has not ended"
@@ -57,6 +58,12 @@ def run_script(start, tmp_path, tmp_path_factory):
             *((said / name).read_text() for name in ("stdout", "stderr")))
 
     return run
+
+
+@pytest.fixture
+def run_script(run_in, tmp_path):
+    """run_script("train.py", "--arch=mlp", …) in an empty folder."""
+    return functools.partial(run_in, tmp_path)
 
 
 @pytest.fixture

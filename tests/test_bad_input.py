@@ -5,14 +5,12 @@ code is 1, there is no traceback, and no file is made, changed or lost.
 """
 
 import json
-import os
 import re
 import shutil
 import struct
 import zlib
 from pathlib import Path
 
-import forked
 import pytest
 from conftest import ROOT, draw_photos
 from PIL import Image
@@ -187,7 +185,7 @@ def png_of_one_colour(width: int, height: int) -> bytes:
 
 
 @pytest.fixture(scope="module")
-def world(start, tmp_path_factory) -> Path:
+def world(run_in, tmp_path_factory) -> Path:
     """A folder with all that the rows name."""
     folder = tmp_path_factory.mktemp("world")
     draw_photos(folder / "photos")
@@ -208,10 +206,8 @@ def world(start, tmp_path_factory) -> Path:
         contents = (folder / whole).read_bytes()
         (folder / name).write_bytes(contents[:len(contents) * 2 // 3])
 
-    process = start(forked.run_script, ROOT / "train.py",
-                    [*TINY, "--data_dir=photos", "--name=good"], folder, dict(os.environ), folder)
-    process.join(240)
-    assert process.exitcode == 0, (folder / "stderr").read_text()
+    trained = run_in(folder, "train.py", *TINY, "--data_dir=photos", "--name=good")
+    assert trained.returncode == 0, trained.stderr
     good = folder / "runs/good"
     record = json.loads((good / "config.json").read_text())
 
@@ -262,13 +258,13 @@ def untouched(world) -> dict[Path, bytes | None]:
 
 
 @pytest.fixture
-def answer(start, world, tmp_path):
+def answer(run_in, world, monkeypatch):
     """answer(script, *arguments): the exit code, stdout and stderr, in the world's folder."""
+    monkeypatch.delenv("TF_CONFIG", raising=False)
+
     def run(script: str, *arguments: str) -> tuple[int, str, str]:
-        environment = {key: value for key, value in os.environ.items() if key != "TF_CONFIG"}
-        process = start(forked.run_script, ROOT / script, arguments, world, environment, tmp_path)
-        process.join(240)
-        return process.exitcode, *((tmp_path / name).read_text() for name in ("stdout", "stderr"))
+        result = run_in(world, script, *arguments)
+        return result.returncode, result.stdout, result.stderr
 
     return run
 

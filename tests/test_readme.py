@@ -2,11 +2,9 @@
 
 import importlib
 import operator
-import os
 import re
 import shlex
 
-import forked
 import pytest
 from conftest import ROOT
 
@@ -20,13 +18,11 @@ COMMANDS += re.findall(r"`(python [^`…]+)`", README)
 
 
 @pytest.fixture(scope="module")
-def known_flags(start, tmp_path_factory) -> dict[str, set[str]]:
+def known_flags(run_in, tmp_path_factory) -> dict[str, set[str]]:
     """The flags that each script's --help tells of."""
     folder, flags = tmp_path_factory.mktemp("help"), {}
     for script in SCRIPTS:
-        start(forked.run_script, ROOT / script, ["--help"], folder, dict(os.environ),
-              folder).join(120)
-        told = re.findall(r"^  --(\S+?):", (folder / "stdout").read_text(), re.M)
+        told = re.findall(r"^  --(\S+?):", run_in(folder, script, "--help").stdout, re.M)
         flags[script] = {name.replace("[no]", "") for name in told}
     return flags
 

@@ -220,11 +220,15 @@ def smaller_first(runs: Runs) -> tuple[str, str]:
             f"128 and 64 {runs.mean('minute-128-64'):.1%}: {points(gains)}", verdict(gains))
 
 
+EXPERIMENTS = {  # what the article closes with, each against conv2_48
+    "mean pooling": "minute-average", "no pooling": "minute-no_pooling",
+    "5x5 kernels": "minute-kernel_5", "stride 2": "minute-stride_2",
+    "pixels 0 to 1": "minute-0_to_1", "raw pixels": "minute-raw"}
+
+
 def future_work(runs: Runs) -> tuple[str, str]:
-    base, names = "minute-conv2_48", {
-        "mean pooling": "average", "no pooling": "no_pooling", "5x5 kernels": "kernel_5",
-        "stride 2": "stride_2", "pixels 0 to 1": "0_to_1", "raw pixels": "raw"}
-    gains = {name: runs.gains(f"minute-{side}", base) for name, side in names.items()}
+    base = "minute-conv2_48"
+    gains = {name: runs.gains(side, base) for name, side in EXPERIMENTS.items()}
     better = [name for name, gain in gains.items() if verdict(gain) == "holds"]
     worse = [name for name, gain in gains.items() if verdict(gain) == "does not hold"]
     return (f"against `conv2_48` with {runs.mean(base):.1%}: "
@@ -265,8 +269,7 @@ CLAIMS = {
     9: Claim("first layers smaller and deeper ones larger is better", smaller_first,
              ("minute-conv2_fc512", "minute-128-64")),
     10: Claim("other pooling, filter sizes, striding and preprocessing are worth trying",
-              future_work, ("minute-conv2_48", *(f"minute-{change}" for change in (
-                  "average", "no_pooling", "kernel_5", "stride_2", "0_to_1", "raw")))),
+              future_work, ("minute-conv2_48", *EXPERIMENTS.values())),
 }
 
 # ---------------------------------------------------------------------------------------------
@@ -312,7 +315,7 @@ def main(argv: list[str]) -> None:
     chosen = [int(number) for number in CHOSEN.value]
     data_dir, runs = Path(flags.FLAGS.data_dir).resolve(), Runs(Path(RUNS_DIR.value).resolve())
     if not data_dir.is_dir():
-        sys.exit(f"--data_dir={data_dir} is not a folder: give that of the photographs")
+        sys.exit(f"--data_dir={flags.FLAGS.data_dir} is not a folder: give that of the photographs")
     needed = dict.fromkeys(run for number in chosen for side in CLAIMS[number].sides
                            for run in runs.of(side))
     missing = [run for run in needed if not (run / "model").exists()]
