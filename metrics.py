@@ -160,9 +160,12 @@ def row(run: Path) -> list[str]:
         best = max(epochs, key=rank)
         test_file = run / "test.json"
         tested = json.loads(test_file.read_text())["accuracy"] if test_file.exists() else None
-        mse, correlation, accuracy = ARTICLE[record["config"]["arch"]]
+        config = record["config"]
+        mse, correlation, accuracy = ARTICLE[config["arch"]]
+        others = [f" --{flag}={','.join(map(str, config[flag]))}" for flag in ("filters", "hidden")
+                  if config.get(flag)]  # not quite the article's network
         return [
-            run.name, record["config"]["arch"], f"{record['config']['lr']:g}",
+            run.name, config["arch"] + "".join(others), f"{config['lr']:g}",
             f"{best['epoch']}/{len(epochs)}", f"{best['mse']:.3f}", either(mse, ".3f"),
             "undefined" if best["pearson"] is None else f"{best['pearson']:.3f}",
             either(correlation, ".3f"), f"{best['best_accuracy']:.1%}", either(accuracy, ".0%"),

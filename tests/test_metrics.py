@@ -112,10 +112,10 @@ def test_rank_prefers_accuracy_then_the_lower_error():
     assert sorted([best, good, better], key=metrics.rank) == [good, better, best]
 
 
-def make_run(folder, arch, epochs, sample=False):
+def make_run(folder, arch, epochs, sample=False, **others):
     folder.mkdir(parents=True)
     (folder / "config.json").write_text(json.dumps(
-        {"config": {"arch": arch, "lr": 1e-5}, "data": {"bundled_sample": sample}}))
+        {"config": {"arch": arch, "lr": 1e-5, **others}, "data": {"bundled_sample": sample}}))
     (folder / "metrics.jsonl").write_text("".join(
         json.dumps({"epoch": number, "mse": mse, "pearson": pearson, "best_accuracy": accuracy,
                     "seconds": 10.0}) + "\n"
@@ -127,14 +127,15 @@ def test_the_table_shows_each_runs_best_epoch_beside_the_article(run_alone, tmp_
     make_run(tmp_path / "runs" / "a", "conv2_128", [(0.3, 0.2, 0.61), (0.2, 0.5, 0.731),
                                                     (0.21, 0.45, 0.729)])
     (tmp_path / "runs" / "a" / "test.json").write_text(json.dumps({"accuracy": 0.712}))
-    make_run(tmp_path / "runs" / "b", "mlp", [(0.5, None, 0.5)], sample=True)
+    make_run(tmp_path / "runs" / "b", "mlp", [(0.5, None, 0.5)], sample=True, filters=None,
+             hidden=[512, 64])
     result = run_alone("metrics.py", "runs/a", "runs/b")
     assert result.returncode == 0
     a, b = [line.split() for line in result.stdout.splitlines() if "conv2" in line or "mlp" in line]
     assert a == ["a", "conv2_128", "1e-05", "2/3", "0.200", "0.247", "0.500", "0.300", "73.1%",
                  "67%", "71.2%", "30", "s", "photographs"]
-    assert b == ["b", "mlp", "1e-05", "1/1", "0.500", "0.500", "undefined", "–", "50.0%", "50%",
-                 "–", "10", "s", "drawn"]
+    assert b == ["b", "mlp", "--hidden=512,64", "1e-05", "1/1", "0.500", "0.500", "undefined", "–",
+                 "50.0%", "50%", "–", "10", "s", "drawn"]
 
 
 def test_a_run_that_is_not_whole_costs_the_others_nothing(run_script, tmp_path):
