@@ -1206,6 +1206,10 @@ def resume(run: Path) -> None:
     workers = count_workers()
     with (computed_where_asked() as (strategy, share),
           alone_in(run) if share.chief else contextlib.nullcontext()):
+        begins_again = share.chief and not list(run.glob("checkpoints/epoch-*"))
+        if begins_again and (epochs > 1 or (run / "model").exists()):  # more than a kill explains
+            raise ValueError(f"{run} cannot go on: its checkpoints were deleted, and to begin again "
+                             "would overwrite what it has; train a new run")
         if not flags.FLAGS["data_dir"].using_default_value:
             folder = Path(data.DATA_DIR.value)
         try:
@@ -1234,7 +1238,7 @@ def resume(run: Path) -> None:
             print(f"from here on the learning rate follows the cycle of {config.epochs} epochs, "
                   f"not of {begun.epochs}: a run begun with --epochs={config.epochs} would have "
                   "other numbers")
-        if not list(run.glob("checkpoints/epoch-*")):
+        if begins_again:
             print(f"{run} has no checkpoint: it begins again")
         finish(config, dataset, run, strategy)
 

@@ -190,6 +190,7 @@ def test_a_run_is_trained_gone_on_with_and_begun_anew(short, photos, tmp_path, c
     assert (config["seed"], config["hidden"]) == (2, [4])
     whole = (run / "metrics.jsonl").read_text()
     (run / "metrics.jsonl").write_text("")  # killed before its first epoch ended
+    shutil.rmtree(run / "model")
     claims.finish(run, photos)
     again = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
     for epoch, line in zip(again, whole.splitlines(), strict=True):

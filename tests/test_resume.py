@@ -301,6 +301,15 @@ def contents() -> dict[Path, bytes]:
             if file.is_file() and file.name != ".lock"}
 
 
+def test_a_run_whose_checkpoints_were_deleted_is_not_trained_over(folder):
+    shutil.rmtree("runs/whole/checkpoints")
+    sentence = refused("--resume=runs/whole", "--epochs=9")
+    assert sentence == ("runs/whole cannot go on: its checkpoints were deleted, and to begin again "
+                        "would overwrite what it has; train a new run")
+    shutil.rmtree("runs/whole/model")  # not finished, but past the epoch that is saved for sure
+    assert refused("--resume=runs/whole") == sentence
+
+
 @pytest.mark.parametrize("given, names", [
     (["--lr=1e-3"], "--lr"), (["--noflip"], "--flip"), (["--name=mine"], "--name"),
     (["--seed=0", "--train_size=10", "--kernel_size=3"], "--train_size, --kernel_size, --seed")])
