@@ -150,6 +150,15 @@ COLUMNS = ("run", "network", "lr", "epoch", "MSE", "article", "Pearson", "articl
            "article", "test", "time", "pictures")
 
 
+# What in a configuration makes the layers, and what it is for the article's networks.
+LAYERS = {"input_size": [94, 125], "kernel_size": 3, "stride": 1, "pooling": "max",
+          "filters": None, "hidden": None}
+
+
+def as_typed(value: int | str | list[int], separator: str) -> str:
+    return separator.join(map(str, value)) if isinstance(value, list) else str(value)
+
+
 def row(run: Path) -> list[str]:
     """A run's best epoch beside the article's figures. Raises ValueError unless it is whole."""
     try:
@@ -162,8 +171,8 @@ def row(run: Path) -> list[str]:
         tested = json.loads(test_file.read_text())["accuracy"] if test_file.exists() else None
         config = record["config"]
         mse, correlation, accuracy = ARTICLE[config["arch"]]
-        others = [f" --{flag}={','.join(map(str, config[flag]))}" for flag in ("filters", "hidden")
-                  if config.get(flag)]  # not quite the article's network
+        others = [f" --{flag}={as_typed(config[flag], 'x' if flag == 'input_size' else ',')}"
+                  for flag, usual in LAYERS.items() if config.get(flag, usual) != usual]
         return [
             run.name, config["arch"] + "".join(others), f"{config['lr']:g}",
             f"{best['epoch']}/{len(epochs)}", f"{best['mse']:.3f}", either(mse, ".3f"),
@@ -240,7 +249,10 @@ def mistakes_sheet(name: str, files: list[Path], predictions: np.ndarray,
 
 
 def histogram(name: str, predictions: np.ndarray, labels: np.ndarray) -> Image.Image:
-    """The article's plot of predictions against labels: what is answered to cats, what to dogs."""
+    """How often each probability is answered, to cats and to dogs: two histograms.
+
+    The notebook plots the same numbers as points, predictions against labels.
+    """
     record = measure(predictions, labels)
     threshold = record["threshold"]
     page = Image.new("RGB", (1200, 750), "white")

@@ -127,15 +127,24 @@ def test_the_table_shows_each_runs_best_epoch_beside_the_article(run_alone, tmp_
     make_run(tmp_path / "runs" / "a", "conv2_128", [(0.3, 0.2, 0.61), (0.2, 0.5, 0.731),
                                                     (0.21, 0.45, 0.729)])
     (tmp_path / "runs" / "a" / "test.json").write_text(json.dumps({"accuracy": 0.712}))
-    make_run(tmp_path / "runs" / "b", "mlp", [(0.5, None, 0.5)], sample=True, filters=None,
-             hidden=[512, 64])
+    make_run(tmp_path / "runs" / "b", "mlp", [(0.5, None, 0.5)], sample=True)
     result = run_alone("metrics.py", "runs/a", "runs/b")
     assert result.returncode == 0
     a, b = [line.split() for line in result.stdout.splitlines() if "conv2" in line or "mlp" in line]
     assert a == ["a", "conv2_128", "1e-05", "2/3", "0.200", "0.247", "0.500", "0.300", "73.1%",
                  "67%", "71.2%", "30", "s", "photographs"]
-    assert b == ["b", "mlp", "--hidden=512,64", "1e-05", "1/1", "0.500", "0.500", "undefined", "–",
-                 "50.0%", "50%", "–", "10", "s", "drawn"]
+    assert b == ["b", "mlp", "1e-05", "1/1", "0.500", "0.500", "undefined", "–", "50.0%", "50%",
+                 "–", "10", "s", "drawn"]
+
+
+@pytest.mark.parametrize("config, network", [
+    ({"filters": None, "hidden": None, "pooling": "max", "input_size": [94, 125]}, "conv1"),
+    ({"filters": None, "hidden": [512, 64]}, "conv1 --hidden=512,64"),
+    ({"filters": [], "hidden": None}, "conv1 --filters="),
+    ({"input_size": [32, 43], "kernel_size": 5, "stride": 2, "pooling": "average"},
+     "conv1 --input_size=32x43 --kernel_size=5 --stride=2 --pooling=average")])
+def test_a_network_of_other_layers_is_not_given_out_as_the_articles(config, network, tmp_path):
+    assert metrics.row(make_run(tmp_path / "a", "conv1", [(0.3, 0.2, 0.6)], **config))[1] == network
 
 
 def test_a_run_that_is_not_whole_costs_the_others_nothing(run_script, tmp_path):
