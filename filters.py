@@ -61,8 +61,8 @@ def convolve(picture: np.ndarray, kernel: np.ndarray, padding: str) -> np.ndarra
 def convolve_by_hand(A: np.ndarray, K: np.ndarray, padding: str) -> np.ndarray:
     """The same, as the article words it: take the submatrix, multiply, add, slide.
 
-    (K is not turned around first, as the word's older meaning in mathematics would have it:
-    neither the article nor any network does that.)
+    (In mathematics a convolution turns K by 180 degrees first; without that it is called a
+    cross-correlation. The article, and every network, means the latter.)
     """
     C = len(K)
     if padding == "same":
@@ -206,7 +206,9 @@ def edge_similarities(kernels: np.ndarray) -> np.ndarray:
     return np.abs(grey @ by_hand.T) / np.maximum(lengths, 1e-30)
 
 
-EDGE = 0.8  # a kernel as similar as this is called an edge filter; of random ones 2% are
+# A kernel as similar as this is called an edge filter. Of random 3x3 kernels 2% are, 4% if they sum
+# to zero as those of --init=adapted do; of random 5x5 ones hardly any.
+EDGE = 0.8
 
 
 def similarity_table(trained: models.Network, untrained: models.Network) -> Table:
@@ -238,7 +240,8 @@ def strengths(network: models.Network, pictures: list[np.ndarray]) -> np.ndarray
 def blocks(network: models.Network, picture: np.ndarray) -> list[tuple[np.ndarray, np.ndarray]]:
     """Of each convolution: what its kernels answer, and what is left after ReLU and pooling.
 
-    picture: uint8 (height, width, 3); both float32 (rows, columns, n), a matrix per kernel.
+    picture: uint8 (height, width, 3); both float32 (rows, columns, n), a matrix, or feature map,
+    per kernel.
     """
     x, found = picture[None], []
     for layer in network.layers:
@@ -268,7 +271,10 @@ GREY = (128, 128, 128)
 
 
 def occlude(network: models.Network, picture: np.ndarray, size: int) -> list[Covered]:
-    """The network's answers while a grey square of this size slides over the uint8 picture."""
+    """The network's answers while a grey square of this size slides over the uint8 picture.
+
+    Source: Zeiler and Fergus, "Visualizing and Understanding Convolutional Networks", 2014.
+    """
     height, width, _ = picture.shape
     step = max(1, size // 4)
     rows, columns = ([*range(0, length - size, step), length - size] for length in (height, width))
@@ -298,8 +304,9 @@ def evidence(shape: tuple[int, int], size: int, before: float,
 def sensitivity(network: models.Network, picture: np.ndarray) -> np.ndarray:
     """How much the answer changes with each pixel: uint8 (height, width, 3) -> (height, width).
 
-    |the gradient of the logit with respect to the pixel|, of red, green and blue the largest. The
-    tape that trains takes the gradient with respect to the weights: this is all the difference.
+    |the gradient of the logit with respect to the pixel|, of red, green and blue the largest: a
+    saliency map. The tape that trains takes the gradient with respect to the weights: this is all
+    the difference. Source: Simonyan et al., "Deep Inside Convolutional Networks", 2013.
     """
     pixels = tf.constant(picture[None], tf.float32)
     with tf.GradientTape() as tape:
@@ -418,7 +425,7 @@ def maps_sheet(network: models.Network, picture: np.ndarray, order: np.ndarray, 
     for answers, left in blocks(network, picture):
         strong = np.percentile(np.abs(answers), 95) or 1.0  # full colour, in the whole layer
         layers.append((answers / strong, left / strong))
-    first, *second = layers
+    first, *others = layers
     example = Image.new("RGB", size(294), "white")
     squares = colour_squares(kernels[:, :, :, order[0]], limit, (example.height - 18) // 3)
     example.paste(squares, ((example.width - squares.width) // 2, 0))
@@ -428,18 +435,18 @@ def maps_sheet(network: models.Network, picture: np.ndarray, order: np.ndarray, 
                 enlarge(Image.fromarray(picture), size(294))), ("filter #1", example),
                *zip(("its answer", after), maps(first, order[0], 294))]),
         legend("the opposite of what a filter looks for", "what a filter looks for"),
-        words(f"First layer: filter, answer, and {after}", 22),
+        words(f"Convolution 1: filter, answer, and {after}", 22),
         sheet([(f"#{number}",
                 beside([colour_squares(kernels[:, :, :, index], limit, (size(129)[1] - 18) // 3),
                         *maps(first, index, 129)], 3))
                for number, index in enumerate(order, start=1)], columns=4)]
-    for block in second:
+    for number, block in enumerate(others, start=2):
         strongest = block[1].mean(axis=(0, 1)).argsort()[::-1][:12]
         strips += [
-            words(f"Second layer, the {len(strongest)} strongest of {block[0].shape[2]} filters: "
-                  f"answer, and {after}", 22),
-            sheet([(f"#{number}", beside(maps(block, index, 145), 4))
-                   for number, index in enumerate(strongest, start=1)], columns=4)]
+            words(f"Convolution {number}, the {len(strongest)} strongest of {block[0].shape[2]} "
+                  f"filters: answer, and {after}", 22),
+            sheet([(f"#{place}", beside(maps(block, index, 145), 4))
+                   for place, index in enumerate(strongest, start=1)], columns=4)]
     return below(strips)
 
 

@@ -339,6 +339,18 @@ def test_the_strongest_kernel_comes_first(photos, tmp_path):
     assert not orange[rows[-1] - 100:, 151:].any()
 
 
+def test_every_convolution_is_shown_under_its_number(monkeypatch):
+    said, words = [], filters.words
+    monkeypatch.setattr(filters, "words", lambda text, *size: said.append(text) or words(text, *size))
+    network = models.Network("conv2_48", (40, 48), filters=(2, 3, 4))
+    picture = np.random.default_rng(0).integers(0, 256, (40, 48, 3), dtype=np.uint8)
+    filters.maps_sheet(network, picture, np.arange(2), "a.png", "mine")
+    after = "answer, and after ReLU and pooling"
+    assert said[1:] == [f"Convolution 1: filter, {after}",
+                        f"Convolution 2, the 3 strongest of 3 filters: {after}",
+                        f"Convolution 3, the 4 strongest of 4 filters: {after}"]
+
+
 def test_a_network_without_convolutions_shows_only_why(photos, tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     run = make_run(tmp_path / "mine", models.Network("mlp", (24, 32)))
