@@ -387,7 +387,7 @@ def facts_of_train(networks: list[str], batch_size: int) -> Iterator[dict]:
     yield {
         "dtype": train.faster_dtype(), "settings": settings,
         "multiply_adds": {arch: models.Network(arch).training_multiply_adds for arch in networks},
-        "gradient_bytes": {arch: 4 * models.Network(arch).weights for arch in networks}}
+        "gradient_bytes": {arch: 4 * models.Network(arch).weight_count for arch in networks}}
 
 
 # ---------------------------------------------------------------------------------------------

@@ -1,7 +1,7 @@
 """The five networks of the article's "Training our Neural Networks", layer by layer.
 
     python models.py                    # what each network is made of, and what it costs
-    python models.py --kernel_size=5    # the same with one of the experiments below
+    python models.py --kernel_size=5    # the same with other layers: see the flags below
 
 For every network the command prints its layers, their output shapes, their weights, and how many
 multiply-adds one picture costs. It is the article's argument in numbers: "each neuron's value in
@@ -41,10 +41,6 @@ from absl import app, flags
 from rich.console import Console
 from rich.table import Table
 
-POOLINGS = ("max", "average", "none")
-SCALINGS = ("none", "unit", "standard")
-INITS = ("glorot", "he", "adapted")
-
 
 @dataclass(frozen=True)
 class Architecture:
@@ -76,14 +72,15 @@ KERNEL_SIZE = flags.DEFINE_integer(
 STRIDE = flags.DEFINE_integer(
     "stride", 1, "how far a kernel slides from one output to the next", lower_bound=1)
 POOLING = flags.DEFINE_enum(
-    "pooling", "max", POOLINGS, "what a 2x2 block becomes after each convolution: its largest "
-    "value, its mean, or no pooling at all")
+    "pooling", "max", ["max", "average", "none"], "what a 2x2 block becomes after each "
+    "convolution: its largest value, its mean, or no pooling at all")
 SCALING = flags.DEFINE_enum(
-    "scaling", "none", SCALINGS, "what the first layer is given: raw 0..255 as in the article, "
-    "0..1, or each colour with mean 0 and standard deviation 1 over the training pictures")
+    "scaling", "none", ["none", "unit", "standard"], "what the first layer is given: raw 0..255 as "
+    "in the article, 0..1, or each colour with mean 0 and standard deviation 1 over the training "
+    "pictures")
 INIT = flags.DEFINE_enum(
-    "init", None, INITS, "the first weights: Glorot's, as in the article; He's, which are made "
-    "for ReLU; or these, adapted to raw pixels [see SETTINGS in train.py]")
+    "init", None, ["glorot", "he", "adapted"], "the first weights: Glorot's, as in the article; "
+    "He's, which are made for ReLU; or these, adapted to raw pixels [see SETTINGS in train.py]")
 INPUT_SIZE_FLAG = flags.DEFINE_string(
     "input_size", "94x125", "HEIGHTxWIDTH that every picture is resized to")
 
@@ -119,8 +116,9 @@ def glorot(fan_in: int, fan_out: int) -> float:
     """The limit sqrt(6 / (fan_in + fan_out)): the article's, and Keras's unless told otherwise.
 
     fan_in is how many inputs one output sums, fan_out how many outputs one input reaches. A sum
-    of fan_in terms has fan_in times the variance of one: this limit strikes the balance between
-    keeping a signal's size forward (1 / fan_in) and a gradient's backward (1 / fan_out).
+    of fan_in terms has fan_in times the variance of one, so weights of variance 1 / fan_in keep a
+    signal's size on its way forward, and 1 / fan_out a gradient's on its way back. In between is
+    2 / (fan_in + fan_out); numbers uniform in [-limit, limit] have the variance limit^2 / 3.
     Source: Glorot and Bengio, "Understanding the difficulty of training deep feedforward neural
     networks", 2010, equation 16.
     """
@@ -153,7 +151,7 @@ class Layer(tf.Module):
     multiply_adds: int = 0
 
     @property
-    def weights(self) -> int:
+    def weight_count(self) -> int:
         """How many numbers the layer learns."""
         return sum(variable.shape.num_elements() for variable in self.trainable_variables)
 
@@ -176,7 +174,8 @@ class Scale(Layer):
     def measure(self, images, together: Callable[[list], list] = list) -> None:
         """Take mean and deviation from training pictures, uint8 (n, height, width, 3).
 
-        together: from what is found in each of these pictures, makes that of all that there are.
+        together: where several processes hold some of the pictures each, turns the list of what
+        one found in its own into that for all pictures (data.Share.together).
 
         Picture by picture, to need no float copy of them all: the variance over everything is
         the mean of the pictures' variances plus the variance of their means.
@@ -202,12 +201,16 @@ def convolve(x, kernel, stride: int):
 
     x (n, height, width, channels), kernel (size, size, channels, filters) -> (n, rows, columns,
     filters): the article's "submatrix times kernel, added up", for every place and every filter.
+
+    All of this is the one line tf.nn.conv2d. The rest replaces the gradient that TensorFlow would
+    find unasked by the same numbers, found faster: see kernel_gradient.
     """
     @tf.custom_gradient
     def convolution(x, kernel):
         y = tf.nn.conv2d(x, kernel, stride, "VALID")
 
         def gradients(dy):
+            # Back through the kernel, to the inputs that each output was summed from.
             dx = tf.nn.conv2d_transpose(dy, kernel, tf.shape(x), stride, "VALID")
             return dx, kernel_gradient(x, dy, kernel.shape, stride)
 
@@ -276,7 +279,7 @@ class Conv2D(Layer):
             LIMITS[init](window * channels, window * filters), seed), name="kernel")
         rows, columns, _ = self.output_shape
         self.multiply_adds = rows * columns * window * channels * filters
-        self.convolve = convolve
+        self.convolve = convolve  # `export` puts TensorFlow's own in its place
 
     def __call__(self, x):
         return self.convolve(x, tf.cast(self.kernel, x.dtype), self.stride)
@@ -323,7 +326,8 @@ class Flatten(Layer):
 
 
 class Dropout(Layer):
-    """In training, a share `rate` of the numbers becomes 0, and the rest so much larger.
+    """In training, a share `rate` of the numbers becomes 0; the rest is divided by 1 - rate,
+    so that what the next layer sums stays as large as before in the mean.
 
     Which ones is drawn anew for every picture and step, so that no weight can rely on another.
     Source: Srivastava et al., "Dropout: A Simple Way to Prevent Neural Networks from
@@ -344,7 +348,10 @@ class Dropout(Layer):
 
 
 class Dense(Layer):
-    """A fully connected layer: every output is a weighted sum of all inputs, plus a bias."""
+    """A fully connected layer: every output is a weighted sum of all inputs, plus a bias.
+
+    Its matrix of weights is called its kernel as in Keras, though nothing slides here.
+    """
 
     def __init__(self, input_shape: tuple[int], units: int, relu: bool, init: str,
                  seed: tuple[int, int]):
@@ -377,7 +384,7 @@ class Network(tf.Module):
     dtype: what it computes with, float32 or bfloat16; the weights, and the last layer in full, are
     float32 always.
     tta: whether it answers a picture by looking at its mirror image, too (test-time augmentation).
-    filters, hidden: other than the article's network has.
+    filters, hidden: how many filters and units, if not as many as in the article's network.
 
     Raises ValueError, with the reason, for options that cannot work together.
     """
@@ -451,7 +458,8 @@ class Network(tf.Module):
     def __call__(self, images, seed=None):
         """uint8 (batch, height, width, 3) -> float32 (batch,), the logits.
 
-        seed: in training, two integers that what is dropped follows from.
+        seed: in training, two integers that the draws of dropout follow from; without them nothing
+        is dropped.
         """
         x = images
         for index, layer in enumerate(self.layers):
@@ -476,12 +484,8 @@ class Network(tf.Module):
         return [layer.kernel for layer in self.layers if hasattr(layer, "kernel")]
 
     @property
-    def first_with_weights(self) -> Layer:
-        return next(layer for layer in self.layers if layer.weights)
-
-    @property
-    def weights(self) -> int:
-        return sum(layer.weights for layer in self.layers)
+    def weight_count(self) -> int:
+        return sum(layer.weight_count for layer in self.layers)
 
     @property
     def multiply_adds(self) -> int:
@@ -495,7 +499,15 @@ class Network(tf.Module):
         The backward pass multiplies as often as the forward pass for the gradient of the weights,
         and once more for the gradient of the layer's input, which the first layer does not need.
         """
-        return 3 * self.multiply_adds - self.first_with_weights.multiply_adds
+        first = next(layer for layer in self.layers if layer.multiply_adds)
+        return 3 * self.multiply_adds - first.multiply_adds
+
+
+def network_of(config: dict) -> Network:
+    """The network that a run's configuration describes: config.json's, or train.Config's fields."""
+    return Network(config["arch"], tuple(config["input_size"]), **{option: config[option] for option
+                   in ("kernel_size", "stride", "pooling", "scaling", "init", "seed", "dropout",
+                       "dtype", "tta", "filters", "hidden")})
 
 
 def untrained_network(run: Path) -> Network:
@@ -504,11 +516,7 @@ def untrained_network(run: Path) -> Network:
     Raises ValueError, with the reason, for a folder that is not a run's.
     """
     try:
-        config = json.loads((run / "config.json").read_text())["config"]
-        return Network(config["arch"], tuple(config["input_size"]), config["kernel_size"],
-                       config["stride"], config["pooling"], config["scaling"], config["init"],
-                       config["seed"], config["dropout"], config["dtype"], config["tta"],
-                       config["filters"], config["hidden"])
+        return network_of(json.loads((run / "config.json").read_text())["config"])
     except OSError as error:
         raise ValueError(f"{run} is not the folder of a run: {error.filename}: "
                          f"{error.strerror}") from error
@@ -648,11 +656,12 @@ def layer_table(network: Network) -> Table:
     for column in ("layer", "output shape", "weights", "MB", "multiply-adds"):
         table.add_column(column, justify="left" if column == "layer" else "right")
     for layer in network.layers:
-        table.add_row(layer.name, " x ".join(map(str, layer.output_shape)), f"{layer.weights:,}",
-                      f"{layer.weights * 4 / 1e6:.1f}", f"{layer.multiply_adds:,}")
+        table.add_row(layer.name, " x ".join(map(str, layer.output_shape)),
+                      f"{layer.weight_count:,}", f"{layer.weight_count * 4 / 1e6:.1f}",
+                      f"{layer.multiply_adds:,}")
     table.add_section()
-    table.add_row("forward", "", f"{network.weights:,}", f"{network.weights * 4 / 1e6:.1f}",
-                  f"{network.multiply_adds:,}")
+    table.add_row("forward", "", f"{network.weight_count:,}",
+                  f"{network.weight_count * 4 / 1e6:.1f}", f"{network.multiply_adds:,}")
     table.add_row("training", "", "", "", f"{network.training_multiply_adds:,}")
     return table
 
@@ -662,13 +671,15 @@ def main(argv: list[str]) -> None:
         sys.exit(f"models.py takes flags only, not {argv[1]!r}: see python models.py --help")
     console = Console()
     try:
+        filters, hidden = parse_counts(FILTERS), parse_counts(HIDDEN)
         for arch, architecture in ARCHITECTURES.items():
-            options = dict(kernel_size=KERNEL_SIZE.value, stride=STRIDE.value,
-                           pooling=POOLING.value, filters=parse_counts(FILTERS)
-                           ) if architecture.filters else {}
+            options = {}
+            if architecture.filters if filters is None else filters:  # there is a convolution
+                options = dict(kernel_size=KERNEL_SIZE.value, stride=STRIDE.value,
+                               pooling=POOLING.value)
             with tf.Graph().as_default():  # shapes only: nothing is computed, no memory is taken
-                network = Network(arch, parse_size(INPUT_SIZE_FLAG.value),
-                                  hidden=parse_counts(HIDDEN), **options)
+                network = Network(arch, parse_size(INPUT_SIZE_FLAG.value), filters=filters,
+                                  hidden=hidden, **options)
             console.print(layer_table(network))
     except ValueError as error:
         sys.exit(str(error))

@@ -81,7 +81,8 @@ LOSS = flags.DEFINE_enum(
     "loss", None, ["mse", "bce"], "what is minimised: mean squared error or binary cross-entropy "
     "[the network's, see SETTINGS]")
 SEED = flags.DEFINE_integer(
-    "seed", 0, "what the split, the first weights and the order of the pictures follow from",
+    "seed", 0, "what every draw follows from: the split, the first weights, the order of the "
+    "pictures, their augmentation, dropout",
     lower_bound=0, upper_bound=2**31 - 1)
 TRAIN_SIZE = flags.DEFINE_integer(
     "train_size", None, "pictures to train on, half of each class [4096, or what there is]")
@@ -156,9 +157,7 @@ class Config:
     dtype: str = "float32"  # or bfloat16; "auto" until faster_dtype has told
 
     def make_network(self) -> models.Network:
-        return models.Network(self.arch, self.input_size, self.kernel_size, self.stride,
-                              self.pooling, self.scaling, self.init, self.seed, self.dropout,
-                              self.dtype, self.tta, self.filters, self.hidden)
+        return models.network_of(dataclasses.asdict(self))
 
 
 def config_from_flags() -> Config:
@@ -187,33 +186,6 @@ def config_from_flags() -> Config:
         weight_decay=WEIGHT_DECAY.value, label_smoothing=LABEL_SMOOTHING.value, tta=TTA.value,
         filters=models.parse_counts(models.FILTERS), hidden=models.parse_counts(models.HIDDEN),
         dtype=DTYPE.value)
-
-
-def faster_dtype() -> str:
-    """float32, or bfloat16 if this machine takes clearly less time in it for a small convolution.
-
-    bfloat16 keeps 8 of float32's 24 significant bits. Where the processor has instructions for
-    it, it is twice as fast; where it has none, many times slower.
-    """
-    seconds = {}
-    for dtype in ("float32", "bfloat16"):
-        x, kernel = tf.ones((4, 24, 32, 64), dtype), tf.ones((3, 3, 64, 64), dtype)
-
-        @tf.function
-        def step(x, kernel):
-            with tf.GradientTape() as tape:
-                tape.watch([x, kernel])
-                y = models.convolve(x, kernel, 1)
-            return tape.gradient(y, [x, kernel])
-
-        times = []
-        for _ in range(5):  # the first one compiles; the fastest was disturbed least
-            started = time.perf_counter()
-            step(x, kernel)[1].numpy()
-            times.append(time.perf_counter() - started)
-        seconds[dtype] = min(times)
-    # Clearly: the choice must be the same the next time, or a run could not be repeated.
-    return "bfloat16" if 1.2 * seconds["bfloat16"] < seconds["float32"] else "float32"
 
 
 # ---------------------------------------------------------------------------------------------
@@ -260,7 +232,7 @@ def binary_cross_entropy(labels, logits):
     """mean -[y log p + (1 - y) log(1 - p)], p = sigmoid(logit), over a batch -> scalar.
 
     Computed from the logit x as max(x, 0) - x y + log(1 + exp(-|x|)): the same value, without the
-    logarithm of a p that has been rounded to 0 or 1.
+    logarithm of a p that has been rounded to 0 or 1 (tf.nn.sigmoid_cross_entropy_with_logits).
     """
     return tf.reduce_mean(tf.maximum(logits, 0.0) - logits * labels
                           + tf.math.log1p(tf.exp(-tf.abs(logits))))
@@ -297,7 +269,7 @@ class Adam(tf.Module):
             correction = sqrt(1 - beta2 ** steps) / (1 - beta1 ** steps)
 
         The means start at zero; the correction makes up for that in the first steps. Written so
-        in TensorFlow, every operation goes through all the weights once; the kernel called here
+        in TensorFlow, every operation goes through all the weights once; ResourceApplyAdam
         does it all in one pass, in a third of the time.
         """
         # Through its handle a variable is this replica's own copy; assign_add wants all of them.
@@ -324,8 +296,8 @@ def learning_rate(config: Config, progress: float) -> float:
     """The rate after a share `progress` of all steps, 0 to 1.
 
     constant: config.lr. onecycle: up to it in a straight line over the first fifth, while the
-    means of Adam settle, then down to 0 along half a wave, so that the last steps only polish.
-    Source: Smith and Topin, "Super-Convergence", 2017.
+    means of Adam settle, then down to 0 along half a cosine, so that the last steps only polish.
+    Source: Smith and Topin, "Super-Convergence", 2017, who come down in straight lines.
     """
     if config.schedule == "constant":
         return config.lr
@@ -340,11 +312,17 @@ def compile_steps(network: models.Network, optimizer: Adam, config: Config, work
     The batch dimension is left open (None), so that the last, smaller batch needs no other graph.
     Pictures come as uint8, a quarter of what float32 would take: everything else happens inside.
 
-    On one device replica_step is the whole step: answers, loss, gradients, Adam. Several replicas
-    (graphics cards, of this machine or of several `workers`) each have a copy of the weights and
-    get a part of the batch; they add up their gradients, so that all copies make the same step.
-    With one replica part_of_batch, part_of_mean and all_reduce (see "More than one machine")
-    change nothing.
+    On one device replica_step comes down to four lines:
+
+        with tf.GradientTape() as tape:                        # notes what is computed
+            value = loss(labels, network(images, seed))        # how wrong the answers are
+        gradients = tape.gradient(value, optimizer.weights)    # how each weight makes them worse
+        optimizer.apply(gradients, lr)                         # a little the other way
+
+    Several replicas (graphics cards, of this machine or of several `workers`) each have a copy of
+    the weights and get a part of the batch; they add up their gradients, so that all copies make
+    the same step. With one replica part_of_batch, part_of_mean and all_reduce (see "More than one
+    machine") change nothing.
     """
     images_spec = tf.TensorSpec((None, *network.input_size, 3), tf.uint8)
     labels_spec = tf.TensorSpec((None,), tf.float32)
@@ -383,91 +361,6 @@ def compile_steps(network: models.Network, optimizer: Adam, config: Config, work
         return network.probability(images)
 
     return train_step, eval_step
-
-
-# ---------------------------------------------------------------------------------------------
-# Watching it train: what TensorBoard shows of a run
-# ---------------------------------------------------------------------------------------------
-
-class EventFile:
-    """A file in the run's folder that TensorBoard reads; a record an epoch.
-
-    tf.summary.scalar and its siblings refuse to work where TensorBoard is not installed. What they
-    write is a TFRecord file of Event messages, and TensorFlow alone can write that: TensorBoard
-    may come when the run is over.
-    """
-
-    def __init__(self, run: Path, first_epoch: int):
-        # TensorBoard reads all files with "tfevents" in their name, in the order of the names.
-        self.file = tf.io.TFRecordWriter(str(run / f"events.out.tfevents.{time.time_ns()}"))
-        self.write(0, file_version="brain.Event:2")
-        # To TensorBoard: what an earlier start of this run told of these epochs no longer counts.
-        start = tf.compat.v1.SessionLog(status=tf.compat.v1.SessionLog.START)
-        self.write(first_epoch, session_log=start)
-
-    def write(self, epoch: int, **content) -> None:
-        event = tf.compat.v1.Event(wall_time=time.time(), step=epoch, **content)
-        self.file.write(event.SerializeToString())
-        self.file.flush()
-
-
-def epoch_summary(record: dict, lr: float, predictions: np.ndarray, dataset: data.Dataset,
-                  first_kernel: np.ndarray) -> tf.compat.v1.Summary:
-    """What TensorBoard shows of an epoch, under names that it groups by their first word.
-
-    record: the epoch's line of metrics.jsonl; predictions: for the validation pictures, (n,);
-    first_kernel: of the network's first layer with weights. The formats are those of TensorBoard's
-    plugins/{scalar,histogram,image}/summary_v2.py.
-    """
-    labels = dataset.valid_labels
-    summary = tf.compat.v1.Summary()
-
-    def add(plugin: str, tag: str, content) -> None:
-        value = summary.value.add(tag=tag, tensor=tf.make_tensor_proto(content))
-        value.metadata.plugin_data.plugin_name = plugin
-
-    scalars = {"training/loss": record["train_loss"], "training/learning_rate": lr,
-               "training/pictures_per_second": record["pictures_per_second"]}
-    scalars |= {f"validation/{name}": record[name]
-                for name in ("mse", "pearson", "best_accuracy", "threshold")}
-    for tag, value in scalars.items():
-        if value is not None:  # an undefined Pearson
-            add("scalars", tag, value)
-
-    wrong = metrics.mistakes(predictions, labels, record["threshold"])
-    pictures = {}
-    for name, label, mistake in (("cats", data.CAT, "cats_called_dogs"),
-                                 ("dogs", data.DOG, "dogs_called_cats")):
-        counts, edges = np.histogram(predictions[labels == label], 20, (0, 1))
-        add("histograms", f"predictions/{name}", np.stack([edges[:-1], edges[1:], counts], axis=1))
-        # Of several workers, the chief shows those of its own share.
-        own = wrong[(labels[wrong] == label) & (wrong % dataset.share.of == dataset.share.number)]
-        pictures[f"mistakes/{mistake}"] = dataset.valid_images[own[:9] // dataset.share.of]
-    if first_kernel.ndim == 4:  # of a convolution: (size, size, 3, filters)
-        # A weight of 0 is half bright; one scale for all, up to the largest weight either way.
-        brightness = 127.5 + 127.5 * first_kernel / np.abs(first_kernel).max()
-        pictures["kernels/first_layer"] = brightness.round().astype(np.uint8).transpose(3, 0, 1, 2)
-    for tag, images in pictures.items():
-        if len(images):
-            page = sheet(images)
-            height, width, _ = page.shape
-            png = tf.io.encode_png(page, compression=1).numpy()  # 4 times faster, 6% larger
-            add("images", tag, [b"%d" % width, b"%d" % height, png])
-    return summary
-
-
-def sheet(images: np.ndarray) -> np.ndarray:
-    """uint8 (n, height, width, 3) as one picture: in rows, small ones enlarged, white between."""
-    count, height, _, _ = images.shape
-    times = max(1, 64 // height)  # so that each of a kernel's numbers is a square one can see
-    columns = math.ceil(math.sqrt(count))
-    rows = math.ceil(count / columns)
-    images = images.repeat(times, axis=1).repeat(times, axis=2)
-    images = np.pad(images, ((0, rows * columns - count), (0, 4), (0, 4), (0, 0)),
-                    constant_values=255)
-    _, height, width, _ = images.shape
-    images = images.reshape(rows, columns, height, width, 3).swapaxes(1, 2)
-    return images.reshape(rows * height, columns * width, 3)
 
 
 # ---------------------------------------------------------------------------------------------
@@ -581,7 +474,7 @@ def train_and_evaluate(config: Config, dataset: data.Dataset,
     optimizer = Adam(network.trainable_variables, config.weight_decay)
     train_step, eval_step = compile_steps(network, optimizer, config, share.of)
     progress = Progress(config.seed)
-    weights = tf.train.Checkpoint(network=network)
+    best_weights = tf.train.Checkpoint(network=network)
     everything = tf.train.Checkpoint(network=network, adam=optimizer, progress=progress)
     if share.chief:
         restore(everything, run, config)
@@ -628,7 +521,7 @@ def train_and_evaluate(config: Config, dataset: data.Dataset,
             if share.chief:
                 # In this order: whenever it is cut short, what the checkpoint tells of is there.
                 if progress.best is record:
-                    write_checkpoint(weights, best_folder(run, record))
+                    write_checkpoint(best_weights, best_folder(run, record))
                     write_predictions(predictions, dataset, run)
                 lines = (run / "metrics.jsonl").read_text().splitlines()
                 lines[epoch - 1:epoch] = [json.dumps(record)]  # after a kill it may be there
@@ -645,7 +538,7 @@ def train_and_evaluate(config: Config, dataset: data.Dataset,
     best = dict(progress.best)
     if len(dataset.test_labels):
         if share.chief:
-            weights.read(str(best_folder(run, best) / "checkpoint")).assert_consumed()
+            best_weights.read(str(best_folder(run, best) / "checkpoint")).assert_consumed()
         take_from_chief(network.variables)
         predictions = answers(dataset.test_images)
         best["test"] = metrics.measure_at(best["threshold"], predictions, dataset.test_labels)
@@ -786,6 +679,91 @@ def write_predictions(predictions: np.ndarray, dataset: data.Dataset, run: Path)
     records = ({"file": str(file.absolute()), "label": int(label), "probability": float(cat)}
                for file, label, cat in zip(dataset.valid_files, dataset.valid_labels, predictions))
     write_text(run / "predictions.jsonl", "".join(json.dumps(row) + "\n" for row in records))
+
+
+# ---------------------------------------------------------------------------------------------
+# Watching it train: what TensorBoard shows of a run
+# ---------------------------------------------------------------------------------------------
+
+class EventFile:
+    """A file in the run's folder that TensorBoard reads; a record an epoch.
+
+    tf.summary.scalar and its siblings refuse to work where TensorBoard is not installed. What they
+    write is a TFRecord file of Event messages, and TensorFlow alone can write that: TensorBoard
+    may come when the run is over.
+    """
+
+    def __init__(self, run: Path, first_epoch: int):
+        # TensorBoard reads all files with "tfevents" in their name, in the order of the names.
+        self.file = tf.io.TFRecordWriter(str(run / f"events.out.tfevents.{time.time_ns()}"))
+        self.write(0, file_version="brain.Event:2")
+        # To TensorBoard: what an earlier start of this run told of these epochs no longer counts.
+        start = tf.compat.v1.SessionLog(status=tf.compat.v1.SessionLog.START)
+        self.write(first_epoch, session_log=start)
+
+    def write(self, epoch: int, **content) -> None:
+        event = tf.compat.v1.Event(wall_time=time.time(), step=epoch, **content)
+        self.file.write(event.SerializeToString())
+        self.file.flush()
+
+
+def epoch_summary(record: dict, lr: float, predictions: np.ndarray, dataset: data.Dataset,
+                  first_kernel: np.ndarray) -> tf.compat.v1.Summary:
+    """What TensorBoard shows of an epoch, under names that it groups by their first word.
+
+    record: the epoch's line of metrics.jsonl; predictions: for the validation pictures, (n,);
+    first_kernel: of the network's first layer with weights. The formats are those of TensorBoard's
+    plugins/{scalar,histogram,image}/summary_v2.py.
+    """
+    labels = dataset.valid_labels
+    summary = tf.compat.v1.Summary()
+
+    def add(plugin: str, tag: str, content) -> None:
+        value = summary.value.add(tag=tag, tensor=tf.make_tensor_proto(content))
+        value.metadata.plugin_data.plugin_name = plugin
+
+    scalars = {"training/loss": record["train_loss"], "training/learning_rate": lr,
+               "training/pictures_per_second": record["pictures_per_second"]}
+    scalars |= {f"validation/{name}": record[name]
+                for name in ("mse", "pearson", "best_accuracy", "threshold")}
+    for tag, value in scalars.items():
+        if value is not None:  # an undefined Pearson
+            add("scalars", tag, value)
+
+    wrong = metrics.mistakes(predictions, labels, record["threshold"])
+    pictures = {}
+    for name, label, mistake in (("cats", data.CAT, "cats_called_dogs"),
+                                 ("dogs", data.DOG, "dogs_called_cats")):
+        counts, edges = np.histogram(predictions[labels == label], 20, (0, 1))
+        add("histograms", f"predictions/{name}", np.stack([edges[:-1], edges[1:], counts], axis=1))
+        # Of several workers, the chief shows those of its own share.
+        own = wrong[(labels[wrong] == label) & (wrong % dataset.share.of == dataset.share.number)]
+        pictures[f"mistakes/{mistake}"] = dataset.valid_images[own[:9] // dataset.share.of]
+    if first_kernel.ndim == 4:  # of a convolution: (size, size, 3, filters)
+        # A weight of 0 is half bright; one scale for all, up to the largest weight either way.
+        brightness = 127.5 + 127.5 * first_kernel / np.abs(first_kernel).max()
+        pictures["kernels/first_layer"] = brightness.round().astype(np.uint8).transpose(3, 0, 1, 2)
+    for tag, images in pictures.items():
+        if len(images):
+            page = sheet(images)
+            height, width, _ = page.shape
+            png = tf.io.encode_png(page, compression=1).numpy()  # 4 times faster, 6% larger
+            add("images", tag, [b"%d" % width, b"%d" % height, png])
+    return summary
+
+
+def sheet(images: np.ndarray) -> np.ndarray:
+    """uint8 (n, height, width, 3) as one picture: in rows, small ones enlarged, white between."""
+    count, height, _, _ = images.shape
+    times = max(1, 64 // height)  # so that each of a kernel's numbers is a square one can see
+    columns = math.ceil(math.sqrt(count))
+    rows = math.ceil(count / columns)
+    images = images.repeat(times, axis=1).repeat(times, axis=2)
+    images = np.pad(images, ((0, rows * columns - count), (0, 4), (0, 4), (0, 0)),
+                    constant_values=255)
+    _, height, width, _ = images.shape
+    images = images.reshape(rows, columns, height, width, 3).swapaxes(1, 2)
+    return images.reshape(rows * height, columns * width, 3)
 
 
 # ---------------------------------------------------------------------------------------------
@@ -1061,6 +1039,33 @@ def write_config(run: Path, config: Config, folder: Path, dataset: data.Dataset,
         write_text(run / "config.json", json.dumps(record, indent=2) + "\n")
 
 
+def faster_dtype() -> str:
+    """float32, or bfloat16 if this machine takes clearly less time in it for a small convolution.
+
+    bfloat16 keeps 8 of float32's 24 significant bits. Where the processor has instructions for
+    it, it is twice as fast; where it has none, many times slower.
+    """
+    seconds = {}
+    for dtype in ("float32", "bfloat16"):
+        x, kernel = tf.ones((4, 24, 32, 64), dtype), tf.ones((3, 3, 64, 64), dtype)
+
+        @tf.function
+        def step(x, kernel):
+            with tf.GradientTape() as tape:
+                tape.watch([x, kernel])
+                y = models.convolve(x, kernel, 1)
+            return tape.gradient(y, [x, kernel])
+
+        times = []
+        for _ in range(5):  # the first one compiles; the fastest was disturbed least
+            started = time.perf_counter()
+            step(x, kernel)[1].numpy()
+            times.append(time.perf_counter() - started)
+        seconds[dtype] = min(times)
+    # Clearly: the choice must be the same the next time, or a run could not be repeated.
+    return "bfloat16" if 1.2 * seconds["bfloat16"] < seconds["float32"] else "float32"
+
+
 def check_memory(network: models.Network, config: Config, count: int, workers: int = 1) -> None:
     """Refuse what this machine cannot hold, before it tries. Raises ValueError.
 
@@ -1068,9 +1073,10 @@ def check_memory(network: models.Network, config: Config, count: int, workers: i
     weight, its gradient, Adam's two means); and, for each picture of a batch, every layer's
     output and its gradient. The pictures are shared among the workers.
     """
-    outputs = sum(math.prod(layer.output_shape) for layer in network.layers)
+    outputs = (min(config.batch_size, count)
+               * sum(math.prod(layer.output_shape) for layer in network.layers))
     needed = (count * math.prod(network.layers[0].output_shape) // workers
-              + 4 * (4 * network.weights + 2 * min(config.batch_size, count) * outputs // workers))
+              + 4 * (4 * network.weight_count + 2 * outputs // workers))
     memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
     if needed > memory:
         raise ValueError(
@@ -1088,7 +1094,8 @@ def print_start(config: Config, network: models.Network, folder: Path, dataset: 
               "\nGet the 25,000 photographs:  python data.py --download")
         print("=" * 88)
     train, valid = len(dataset.train_files), len(dataset.valid_files)
-    print(f"{config.arch}: {network.weights:,} weights ({network.weights * 4 / 1e6:.0f} MB), "
+    weights = network.weight_count
+    print(f"{config.arch}: {weights:,} weights ({weights * 4 / 1e6:.0f} MB), "
           f"{network.multiply_adds:,} multiply-adds a picture")
     test = f", {len(dataset.test_files)} to test on" if dataset.test_files else ""
     print(f"{folder}: {train} pictures to train on, {valid} to validate on{test}, "
@@ -1208,8 +1215,8 @@ def resume(run: Path) -> None:
           alone_in(run) if share.chief else contextlib.nullcontext()):
         begins_again = share.chief and not list(run.glob("checkpoints/epoch-*"))
         if begins_again and (epochs > 1 or (run / "model").exists()):  # more than a kill explains
-            raise ValueError(f"{run} cannot go on: its checkpoints were deleted, and to begin again "
-                             "would overwrite what it has; train a new run")
+            raise ValueError(f"{run} cannot go on: its checkpoints were deleted, and to begin "
+                             "again would overwrite what it has; train a new run")
         if not flags.FLAGS["data_dir"].using_default_value:
             folder = Path(data.DATA_DIR.value)
         try:

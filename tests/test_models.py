@@ -95,7 +95,7 @@ def test_gradients_equal_kerass():
 def test_weights_and_multiply_adds_equal_arithmetic_by_hand(arch):
     network = models.Network(arch)
     weights, multiply_adds = BY_HAND[arch]
-    assert network.weights == weights
+    assert network.weight_count == weights
     assert network.multiply_adds == multiply_adds
 
 
@@ -322,11 +322,11 @@ def test_a_size_is_height_first():
     ("conv1", (7,), (4,), 7 * 28 + 4 * 211 + 5),
     ("mlp", None, (5, 3), 5 * (12 * 14 * 3 + 1) + 3 * 6 + 4),
     ("mlp", (7,), (), 7 * 28 + 211),
-    ("conv1", (), None, models.Network("mlp", (12, 14), hidden=(128, 128)).weights),
+    ("conv1", (), None, models.Network("mlp", (12, 14), hidden=(128, 128)).weight_count),
 ])
 def test_a_network_may_have_other_filters_and_units(arch, filters, hidden, weights):
     network = models.Network(arch, (12, 14), filters=filters, hidden=hidden)
-    assert network.weights == weights
+    assert network.weight_count == weights
     assert network(PICTURES[:2, :12, :14]).shape == (2,)
 
 
@@ -355,3 +355,10 @@ def test_models_prints_every_network(run_alone):
         assert arch in result.stdout
         assert f"{weights:,}" in result.stdout and f"{multiply_adds:,}" in result.stdout
     assert "…" not in result.stdout  # no column is cut off
+
+
+def test_models_prints_the_networks_that_the_flags_make(run_script):
+    with_filters = run_script("models.py", "--filters=24", "--kernel_size=5").stdout
+    assert with_filters.count("90 x 121 x 24") == 5  # the MLP has a convolution now as well
+    without = run_script("models.py", "--filters=", "--stride=2")
+    assert without.returncode == 0 and "conv " not in without.stdout

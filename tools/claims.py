@@ -124,7 +124,7 @@ def fewer_weights(runs: Runs) -> tuple[str, str]:
     layer = next(layer for layer in network.layers if layer.name.startswith("conv"))
     inputs = int(np.prod(network.layers[0].output_shape))
     dense = (inputs + 1) * int(np.prod(layer.output_shape))
-    weights = layer.weights + layer.output_shape[-1]  # a bias a filter
+    weights = layer.weight_count + layer.output_shape[-1]  # a bias a filter
     return (f"the convolution of `conv1` has {weights:,} weights; a fully connected layer with as "
             f"many outputs would have {dense / 1e9:.1f} billion",
             "holds" if weights < dense / 100 else "does not hold")
