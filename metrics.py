@@ -155,8 +155,11 @@ LAYERS = {"input_size": [94, 125], "kernel_size": 3, "stride": 1, "pooling": "ma
           "filters": None, "hidden": None}
 
 
-def as_typed(value: int | str | list[int], separator: str) -> str:
-    return separator.join(map(str, value)) if isinstance(value, list) else str(value)
+def as_typed(flag: str, value: int | str | list[int]) -> str:
+    """("hidden", [512, 64]) -> "--hidden=512,64"."""
+    if isinstance(value, list):
+        value = ("x" if flag == "input_size" else ",").join(map(str, value))
+    return f"--{flag}={value}"
 
 
 def row(run: Path) -> list[str]:
@@ -171,10 +174,10 @@ def row(run: Path) -> list[str]:
         tested = json.loads(test_file.read_text())["accuracy"] if test_file.exists() else None
         config = record["config"]
         mse, correlation, accuracy = ARTICLE[config["arch"]]
-        others = [f" --{flag}={as_typed(config[flag], 'x' if flag == 'input_size' else ',')}"
-                  for flag, usual in LAYERS.items() if config.get(flag, usual) != usual]
+        others = [as_typed(flag, config[flag]) for flag, usual in LAYERS.items()
+                  if config.get(flag, usual) != usual]
         return [
-            run.name, config["arch"] + "".join(others), f"{config['lr']:g}",
+            run.name, " ".join([config["arch"], *others]), f"{config['lr']:g}",
             f"{best['epoch']}/{len(epochs)}", f"{best['mse']:.3f}", either(mse, ".3f"),
             "undefined" if best["pearson"] is None else f"{best['pearson']:.3f}",
             either(correlation, ".3f"), f"{best['best_accuracy']:.1%}", either(accuracy, ".0%"),

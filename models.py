@@ -505,9 +505,10 @@ class Network(tf.Module):
 
 def network_of(config: dict) -> Network:
     """The network that a run's configuration describes: config.json's, or train.Config's fields."""
-    return Network(config["arch"], tuple(config["input_size"]), **{option: config[option] for option
-                   in ("kernel_size", "stride", "pooling", "scaling", "init", "seed", "dropout",
-                       "dtype", "tta", "filters", "hidden")})
+    options = ("kernel_size", "stride", "pooling", "scaling", "init", "seed", "dropout", "dtype",
+               "tta", "filters", "hidden")
+    return Network(config["arch"], tuple(config["input_size"]),
+                   **{option: config[option] for option in options})
 
 
 def untrained_network(run: Path) -> Network:
@@ -671,12 +672,11 @@ def main(argv: list[str]) -> None:
         sys.exit(f"models.py takes flags only, not {argv[1]!r}: see python models.py --help")
     console = Console()
     try:
-        filters, hidden = parse_counts(FILTERS), parse_counts(HIDDEN)
+        asked, hidden = parse_counts(FILTERS), parse_counts(HIDDEN)
         for arch, architecture in ARCHITECTURES.items():
-            options = {}
-            if architecture.filters if filters is None else filters:  # there is a convolution
-                options = dict(kernel_size=KERNEL_SIZE.value, stride=STRIDE.value,
-                               pooling=POOLING.value)
+            filters = architecture.filters if asked is None else asked
+            options = dict(kernel_size=KERNEL_SIZE.value, stride=STRIDE.value,
+                           pooling=POOLING.value) if filters else {}
             with tf.Graph().as_default():  # shapes only: nothing is computed, no memory is taken
                 network = Network(arch, parse_size(INPUT_SIZE_FLAG.value), filters=filters,
                                   hidden=hidden, **options)

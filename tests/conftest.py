@@ -1,5 +1,6 @@
 """What the tests share: the scripts on the path, small made pictures, and running a script."""
 
+import contextlib
 import functools
 import multiprocessing
 import os
@@ -111,6 +112,16 @@ def declines(tmp_path, monkeypatch):
         return sentence
 
     return check
+
+
+def read_terminal(master: int) -> bytes:
+    """All that was written to a terminal of pty.openpty() whose other side is closed."""
+    shown = b""
+    with contextlib.suppress(OSError):  # the end, as Linux says it
+        while block := os.read(master, 1 << 16):
+            shown += block
+    os.close(master)
+    return shown
 
 
 def draw_photos(folder: Path, count: int = 12) -> Path:

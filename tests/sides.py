@@ -49,23 +49,19 @@ def failing():
 
 
 class TensorFlowReached(Exception):
-    pass
+    """Instead of importing it; with whether models.py is being imported, or has been."""
 
 
-class Imports(list):
-    """The names of all modules in the order in which they begin to be imported, up to TensorFlow."""
-
+class UpToTensorFlow:
     def find_spec(self, name, path=None, target=None):
         if name == "tensorflow":
-            raise TensorFlowReached
-        self.append(name)
+            raise TensorFlowReached("models" in sys.modules)
 
 
 def settings_before_tensorflow(side):
     """Whether a side imports models.py before TensorFlow, which reads its settings but once."""
-    imports = Imports()
-    sys.meta_path.insert(0, imports)
+    sys.meta_path.insert(0, UpToTensorFlow())
     try:
         next(side())
-    except TensorFlowReached:
-        yield "models" in imports
+    except TensorFlowReached as reached:
+        yield reached.args[0]

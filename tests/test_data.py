@@ -1,6 +1,5 @@
 """data.py: the pictures it finds, the sizes it chooses, what it decodes, what it loads."""
 
-import contextlib
 import hashlib
 import io
 import itertools
@@ -19,6 +18,7 @@ from pathlib import Path
 import data
 import numpy as np
 import pytest
+from conftest import read_terminal
 from PIL import Image
 
 ROOT = Path(data.__file__).parent
@@ -1023,11 +1023,7 @@ def test_on_a_terminal_the_census_shows_how_far_it_is(tmp_path):
     with subprocess.Popen([sys.executable, str(ROOT / "data.py")], cwd=tmp_path, env=environment,
                           stdin=terminal, stdout=terminal, stderr=terminal) as process:
         os.close(terminal)
-        shown = b""
-        with contextlib.suppress(OSError):  # the end, as Linux says it
-            while block := os.read(master, 1 << 16):
-                shown += block
-        os.close(master)
+        shown = read_terminal(master)
     assert process.returncode == 0
     for part in (b"reading pictures", b"8/8", b"pictures/s", b"unreadable: 0"):
         assert part in shown
@@ -1041,5 +1037,4 @@ def test_the_progress_never_mixes_with_what_is_redirected(tmp_path):
                             stderr=terminal)
     os.close(terminal)
     assert result.stdout.startswith(b"data: 8 pictures") and b"pictures/s" not in result.stdout
-    assert b"reading pictures" in os.read(master, 1 << 16)
-    os.close(master)
+    assert b"reading pictures" in read_terminal(master)

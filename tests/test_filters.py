@@ -166,6 +166,14 @@ def test_of_random_kernels_two_percent_are_called_edge_filters():
     assert np.mean(similarities >= filters.EDGE) == pytest.approx(0.0224, abs=0.005)
 
 
+def test_of_kernels_that_sum_to_zero_four_percent_are_and_of_larger_ones_hardly_any():
+    kernels = GENERATOR.uniform(-1, 1, (3, 3, 3, 20_000))
+    similarities = filters.edge_similarities(kernels - kernels.mean(axis=(0, 1, 2))).max(axis=1)
+    assert np.mean(similarities >= filters.EDGE) == pytest.approx(0.038, abs=0.005)
+    larger = filters.edge_similarities(GENERATOR.uniform(-1, 1, (5, 5, 3, 20_000))).max(axis=1)
+    assert np.mean(larger >= filters.EDGE) < 0.001
+
+
 def test_the_table_counts_the_edge_filters_of_both_networks():
     trained, untrained = models.Network("conv1", (12, 14)), models.Network("conv1", (12, 14))
     flat = np.ones((3, 3, 3, 24), np.float32)

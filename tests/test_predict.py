@@ -1,6 +1,5 @@
 """The SavedModel of a run, asked without our code; predict.py's answers, and what it says."""
 
-import contextlib
 import io
 import json
 import os
@@ -17,7 +16,7 @@ import numpy as np
 import predict
 import pytest
 import tensorflow as tf
-from conftest import ROOT
+from conftest import ROOT, read_terminal
 from PIL import Image
 from tensorflow.core.protobuf import saved_model_pb2
 from test_data import BOMB, blobs, jpeg, png
@@ -301,11 +300,6 @@ def test_the_progress_is_shown_on_a_terminal_and_never_among_the_answers(run, ph
     with os.fdopen(terminal, "w") as stderr, monkeypatch.context() as patched:
         patched.setattr(sys, "stderr", stderr)
         assert predict.print_answers(run, [str(photos)], predict.as_line)
-    shown = b""
-    with contextlib.suppress(OSError):  # which says that all is read: the terminal is closed
-        while True:
-            shown += os.read(master, 1 << 16)
-    os.close(master)
-    shown = shown.decode()
+    shown = read_terminal(master).decode()
     assert "answering" in shown and "24/24" in shown and ".png: " not in shown
     assert len(capfd.readouterr().out.splitlines()) == 24
