@@ -1,0 +1,1 @@
+"""What holds the scripts up. A reader of the article may skip all of it: start with train.py."""

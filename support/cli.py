@@ -1,0 +1,87 @@
+"""What the scripts share on the command line: one sentence for an error, and two kinds of flags."""
+
+import contextlib
+import functools
+import signal
+import sys
+from collections.abc import Callable
+
+from absl import flags
+
+
+class UserError(ValueError):
+    """An error that the user can put right: one sentence with the wrong value and the remedy."""
+
+
+def script(*also: type[Exception], arguments: bool = False) -> Callable:
+    """Decorator for a script's main(argv): an error becomes one sentence on stderr and exit code 1.
+
+    So are told UserError, OSError (a file, a disk), MemoryError and the types in `also`. Ctrl-C
+    exits with 130 and SIGTERM with 143, both after temporary files are removed. arguments: whether
+    the script takes any besides flags.
+    """
+    def decorate(main: Callable[[list[str]], None]) -> Callable[[list[str]], None]:
+        @functools.wraps(main)
+        def wrapped(argv: list[str]) -> None:
+            name = argv[0].rpartition("/")[2]
+            if argv[1:] and not arguments:
+                sys.exit(f"{name} takes flags only, not {argv[1]!r}: see python {argv[0]} --help")
+            with contextlib.suppress(AttributeError):  # stdout that a test replaced
+                sys.stdout.reconfigure(errors="backslashreplace")  # a file name need not be Unicode
+            signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
+            try:
+                main(argv)
+            except (UserError, OSError, *also) as error:
+                sys.exit(one_sentence(error))
+            except MemoryError as error:
+                sys.exit(f"this machine's memory does not suffice: {error}")
+            except KeyboardInterrupt:
+                sys.exit(130)
+
+        return wrapped
+
+    return decorate
+
+
+def one_sentence(error: Exception) -> str:
+    """What went wrong, in one line: of the system's errors the file and the reason."""
+    if isinstance(error, OSError) and error.filename:
+        return f"{error.filename}: {error.strerror}"
+    return str(error).partition("\n")[0] or type(error).__name__
+
+
+class SizeParser(flags.ArgumentParser):
+    """A flag like --input_size=94x125: its value is (94, 125), height first."""
+
+    syntactic_help = "HEIGHTxWIDTH, like 94x125"
+
+    def parse(self, argument: str | tuple[int, int]) -> tuple[int, int]:
+        if isinstance(argument, tuple):
+            return argument
+        height, x, width = argument.lower().partition("x")
+        if not (x and height.isdecimal() and width.isdecimal() and int(height) and int(width)):
+            raise ValueError("not HEIGHTxWIDTH: write it like 94x125")
+        return int(height), int(width)
+
+    def serialize(self, value: tuple[int, int]) -> str:  # as --help shows the default
+        return "x".join(map(str, value))
+
+    def flag_type(self) -> str:
+        return "HEIGHTxWIDTH"
+
+
+class CountsParser(flags.ArgumentParser):
+    """A flag like --filters=64,128: its value is (64, 128), and () for --filters= alone."""
+
+    syntactic_help = "numbers above 0, like 64,128"
+
+    def parse(self, argument: str | tuple[int, ...]) -> tuple[int, ...]:
+        if isinstance(argument, tuple):
+            return argument
+        counts = argument.split(",") if argument else []
+        if not all(count.isdecimal() and int(count) for count in counts):
+            raise ValueError("not a list of numbers above 0: write it like 64,128")
+        return tuple(map(int, counts))
+
+    def flag_type(self) -> str:
+        return "numbers"
