@@ -6,7 +6,7 @@ import signal
 import sys
 from collections.abc import Callable
 
-from absl import flags
+from absl import app, flags
 
 
 class UserError(ValueError):
@@ -48,6 +48,20 @@ def one_sentence(error: Exception) -> str:
     if isinstance(error, OSError) and error.filename:
         return f"{error.filename}: {error.strerror}"
     return str(error).partition("\n")[0] or type(error).__name__
+
+
+def flags_parser(doc: str, *groups: str) -> Callable[[list[str]], list[str]]:
+    """absl's parser of flags, whose --help shows doc and then the flags, group by group.
+
+    A flag's group is the module_name that it was defined with.
+    """
+    def parse(argv: list[str]) -> list[str]:
+        if "--help" in argv:
+            print(doc, *map(flags.FLAGS.module_help, groups), sep="\n")
+            sys.exit(0)
+        return app.parse_flags_with_usage(argv)
+
+    return parse
 
 
 class SizeParser(flags.ArgumentParser):
