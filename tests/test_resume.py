@@ -328,7 +328,8 @@ def test_a_recipe_beside_resume_is_refused(folder):
 def test_what_is_no_run_is_refused(folder):
     assert "runs/no is not the folder of a run: runs/no/config.json: No such file" in refused(
         "--resume=runs/no")
-    for damage in ("", "[]", '{"config": {}}', '{"config": {"input_size": 3}}', "\0"):
+    for damage in ("", "[]", '{"format": 2}', '{"format": 2, "config": {}}',
+                   '{"format": 2, "config": {"input_size": 3}}', "\0"):
         Path("runs/mine/config.json").write_text(damage)
         assert "runs/mine is damaged: its config.json is not what train.py writes (" in refused(
             "--resume=runs/mine")
@@ -511,7 +512,8 @@ def test_a_folder_that_cannot_be_written_to_is_reported(begun, processes):
         shutil.copytree(begun / "runs", folder / "runs")
         (folder / "runs/mine/.lock").chmod(0o444)
         (folder / "runs/mine").chmod(0o555)
-        process = processes(folder, "--resume=runs/mine", prepare=interrupted_runs.nobody)
+        process = processes(folder, "--resume=runs/mine", "--data_dir=photos",
+                            prepare=interrupted_runs.nobody)
         process.join(240)
         assert process.exitcode == 1
         assert (folder / "stderr").read_text() == (

@@ -284,7 +284,7 @@ def test_a_runs_network_is_loaded_from_its_folder(tmp_path):
     Path(weights_of(tmp_path)).with_suffix(".index").unlink()
     with pytest.raises(ValueError, match="weights are missing or not of this conv1"):
         models.load(tmp_path)
-    (tmp_path / "config.json").write_text("{}")
+    (tmp_path / "config.json").write_text('{"format": 2}')
     with pytest.raises(ValueError, match="is damaged: its config.json is not what train.py"):
         models.load(tmp_path)
     with pytest.raises(ValueError, match="nowhere is not the folder of a run: .*No such file"):
@@ -446,7 +446,7 @@ def test_a_finished_network_is_measured_on_other_pictures_at_its_own_threshold(
     network = models.load(finished_run)
     files = [file for file in sorted(photos.iterdir()) if file.stem not in ("dog.11", "dog.12")]
     labels = np.array([file.name.startswith("cat") for file in files])
-    images = np.stack([data.load_picture(file, (12, 14)) for file in files])
+    images = np.stack([data.load_image(file, (12, 14)) for file in files])
     predictions = 1 / (1 + np.exp(-network(images).numpy()))
     output = capsys.readouterr().out
     assert f"{finished_run} (conv1) on 23 pictures of {photos}, 12 of cats: " in output
