@@ -93,6 +93,8 @@ class Replicas(SingleDevice):
         self.count = strategy.num_replicas_in_sync
         self.replicas_here = self.count // self.world_size
         self.is_chief = rank == 0
+        self.gather = tf.function(self._one_after_the_other,
+                                  input_signature=[tf.TensorSpec([None], tf.float32)])
         self.scope = strategy.scope
 
     def local_rows(self, indices: np.ndarray) -> np.ndarray:
@@ -126,7 +128,7 @@ class Replicas(SingleDevice):
     def all_gather(self, values: np.ndarray) -> np.ndarray:
         if self.world_size == 1:  # this process has computed them all
             return values
-        parts = self._gather(values)
+        parts = np.asarray(self.gather(values))
         gathered = np.empty(len(parts), np.float32)
         start = 0
         for rank in range(self.world_size):
@@ -135,19 +137,15 @@ class Replicas(SingleDevice):
             start += len(shard)
         return gathered
 
-    def _gather(self, values: np.ndarray) -> np.ndarray:
+    def _one_after_the_other(self, values):
         """The values of all workers, one worker after the other."""
-        @tf.function(input_signature=[tf.TensorSpec([None], tf.float32)])
-        def gather(values):
-            def in_replica():
-                replica = tf.distribute.get_replica_context()
-                first = replica.replica_id_in_sync_group % self.replicas_here == 0
-                own = values[:tf.where(first, tf.size(values), 0)]  # each value only once
-                return replica.all_gather(own, axis=0)
+        def in_replica():
+            replica = tf.distribute.get_replica_context()
+            first = replica.replica_id_in_sync_group % self.replicas_here == 0
+            own = values[:tf.where(first, tf.size(values), 0)]  # each value only once
+            return replica.all_gather(own, axis=0)
 
-            return self.strategy.experimental_local_results(self.strategy.run(in_replica))[0]
-
-        return gather(values).numpy()
+        return self.strategy.experimental_local_results(self.strategy.run(in_replica))[0]
 
     def broadcast_variables(self, variables: Sequence[tf.Variable]) -> None:
         @tf.function

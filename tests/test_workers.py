@@ -194,7 +194,7 @@ def test_the_shards_make_up_all_images_and_a_batch_is_found_in_them():
 def test_gathered_predictions_come_in_the_order_of_the_images(monkeypatch):
     everything = np.arange(7, dtype=np.float32) / 10
     replicas = replicas_of(1, 3)
-    monkeypatch.setattr(replicas, "_gather", lambda values: np.concatenate(
+    monkeypatch.setattr(replicas, "gather", lambda values: np.concatenate(
         [everything[rank::3] for rank in range(3)]))
     np.testing.assert_array_equal(replicas.all_gather(everything[1::3]), everything)
 
