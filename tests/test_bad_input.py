@@ -1,4 +1,4 @@
-"""Everything that a person or a broken disk can hand to a script, and the sentence it answers.
+"""Everything that a person or a broken disk can hand to a script, and the sentence it gets.
 
 Each row: a script, what follows it on the command line, and a part of its one sentence. The exit
 code is 1, there is no traceback, and no file is made, changed or lost.
@@ -37,8 +37,8 @@ FLAGS = [  # out of range, of the wrong type, contradicting one another
     ("train.py --valid_size=0", "--valid_size=0 must be an even number of at least 2"),
     ("train.py --test_size=3", "--test_size=3 must be an even number, or 0"),
     ("train.py --test_size=-2", "--test_size=-2 must be an even number, or 0"),
-    ("train.py --input_size=100", "--input_size=100 is not HEIGHTxWIDTH"),
-    ("train.py --input_size=0x9", "--input_size=0x9 is not HEIGHTxWIDTH"),
+    ("train.py --input_size=100", "flag --input_size=100: not HEIGHTxWIDTH"),
+    ("train.py --input_size=0x9", "flag --input_size=0x9: not HEIGHTxWIDTH"),
     ("train.py --input_size=1x1 --arch=conv1", "--input_size=1x1 is too small for conv1"),
     ("train.py --input_size=9000x9000", "use a smaller --input_size"),
     ("train.py --input_size=99999x99999", "use a smaller --input_size"),
@@ -48,22 +48,22 @@ FLAGS = [  # out of range, of the wrong type, contradicting one another
     ("train.py --kernel_size=200", "do not fit"),
     ("train.py --stride=0", "flag --stride=0"),
     ("train.py --pooling=min", "should be one of <max|average|none>"),
-    ("train.py --filters=a,b", "--filters=a,b is not a list of numbers above 0"),
-    ("train.py --hidden=0", "--hidden=0 is not a list of numbers above 0"),
+    ("train.py --filters=a,b", "flag --filters=a,b: not a list of numbers above 0"),
+    ("train.py --hidden=0", "flag --hidden=0: not a list of numbers above 0"),
     ("train.py --hidden=999999999", "use a smaller --input_size"),
     ("train.py --arch=mlp --stride=2", "--arch=mlp has no convolution"),
     ("train.py --arch=conv1 --filters= --pooling=none", "--arch=conv1 has no convolution"),
     ("train.py --dropout=1", "--dropout=1.0 must be a share: at least 0, below 1"),
     ("train.py --dropout=nan", "--dropout=nan must be a share"),
-    ("train.py --label_smoothing=-0.1", "--label_smoothing=-0.1 must be a share"),
+    ("train.py --label_smoothing=0.1", "Unknown command line flag 'label_smoothing'"),
     ("train.py --weight_decay=-1", "--weight_decay=-1.0 must be a number, at least 0"),
     ("train.py --weight_decay=inf", "--weight_decay=inf must be a number, at least 0"),
     ("train.py --zoom=-0.1", "--zoom=-0.1 must be a number, at least 0"),
-    ("train.py --shift=94", "--shift=94 moves pictures of --input_size=94x125 out of sight"),
+    ("train.py --shift=94", "--shift=94 moves images of --input_size=94x125 out of sight"),
     ("train.py --shift=-1", "flag --shift=-1"),
     ("train.py --flip=perhaps", "flag --flip=perhaps"),
     ("train.py --schedule=step", "should be one of <constant|onecycle>"),
-    ("train.py --dtype=float16", "should be one of <auto|float32|bfloat16>"),
+    ("train.py --dtype=auto", "should be one of <float32|bfloat16>"),
     ("train.py --strategy=many", "should be one of <single|mirrored|multi_worker>"),
     ("train.py --strategy=multi_worker", "TF_CONFIG='' is not what --strategy=multi_worker needs"),
     ("train.py --name=a/b", "must be the name of one folder"),
@@ -79,12 +79,12 @@ FLAGS = [  # out of range, of the wrong type, contradicting one another
     ("train.py --evaluate=runs/good --epochs=2", "--epochs cannot be given with --evaluate"),
     ("predict.py", "--run"),
     ("predict.py --run=runs/good", "name pictures or folders: python predict.py --run="),
-    ("predict.py --run=runs/good --data_dir=photos a.jpg", "predict.py has no --data_dir"),
+    ("predict.py --run=runs/good --data_dir=photos a.jpg", "Unknown command line flag 'data_dir'"),
     ("filters.py", "--image"),
     ("filters.py --image=tiny.png text.jpg", "takes flags only, not 'text.jpg'"),
     ("filters.py --image=tiny.png --kernel=1,2", "is not an odd square of numbers"),
     ("filters.py --image=tiny.png --kernel=nan", "is not an odd square of numbers"),
-    ("filters.py --image=tiny.png --kernel_size=5", "filters.py has no --kernel_size"),
+    ("filters.py --image=tiny.png --kernel_size=5", "Unknown command line flag 'kernel_size'"),
     ("filters.py --image=tiny.png --padding=valid", "is 1x1, smaller than the kernel"),
     ("filters.py --image=tiny.png --padding=none", "should be one of <same|valid>"),
     ("filters.py --image=tiny.png --run=runs/good --kernel=1",
@@ -93,8 +93,8 @@ FLAGS = [  # out of range, of the wrong type, contradicting one another
     ("models.py conv1", "takes flags only, not 'conv1'"),
     ("models.py --pooling=min", "should be one of <max|average|none>"),
     ("models.py --kernel_size=90", "do not fit"),
-    ("models.py --input_size=big", "--input_size=big is not HEIGHTxWIDTH"),
-    ("models.py --hidden=8,", "--hidden=8, is not a list of numbers above 0"),
+    ("models.py --input_size=big", "flag --input_size=big: not HEIGHTxWIDTH"),
+    ("models.py --hidden=8,", "flag --hidden=8,: not a list of numbers above 0"),
     ("data.py photos", "data.py takes flags only, not 'photos'"),
     ("data.py --sample=0", "--sample=0"),
     ("bench.py fast", "takes flags only, not 'fast'"),
@@ -118,9 +118,9 @@ FOLDERS = [  # of pictures
     ("data.py --data_dir=data", "--data_dir=data is not a folder"),  # typed: not the sample
     ("train.py --data_dir=broken", "0 of each class can be used"),
     ("train.py --evaluate=runs/good --data_dir=broken", "none of the 8 pictures of broken can be"),
-    ("train.py --resume=runs/good --data_dir=nowhere", "runs/good cannot go on: "),
+    ("train.py --resume=runs/good --data_dir=nowhere", "runs/good cannot be resumed: "),
     ("train.py --resume=runs/good --data_dir=others",
-     "the pictures in others are not those it was begun with"),
+     "the pictures in others are not those it was started with"),
     ("tools/claims.py --data_dir=nowhere", "is not a folder: give that of the photographs"),
 ]
 
@@ -148,11 +148,15 @@ RUNS = [  # a run's folder with parts missing or broken
     *((f"{command}=runs/best_{state}", "is damaged: its weights are missing or not of this mlp")
       for command in ("train.py --evaluate", "filters.py --image=photos/cat.0.png --run")
       for state in ("missing", "broken")),
-    *((f"train.py --evaluate=runs/metrics_{state}", "is damaged: its metrics.jsonl is missing or")
-      for state in ("missing", "empty", "broken")),
+    ("train.py --evaluate=runs/metrics_missing", "runs/metrics_missing/metrics.jsonl: No such file"),
+    ("train.py --evaluate=runs/metrics_empty", "runs/metrics_empty has no finished epoch yet"),
+    ("train.py --evaluate=runs/metrics_broken", "is damaged: its metrics.jsonl is not what train"),
+    *((f"{command}=runs/format_1", "runs/format_1 was written by another version of train.py")
+      for command in ("train.py --resume", "train.py --evaluate", "metrics.py --run",
+                      "filters.py --image=photos/cat.0.png --run")),
     ("train.py --resume=runs/checkpoints_broken", "none of its checkpoints can be read"),
     ("train.py --resume=runs/digest_without", "is damaged: its config.json is not what"),
-    ("train.py --resume=runs/metrics_long --epochs=1", "has 2 behind it already"),
+    ("train.py --resume=runs/metrics_long --epochs=1", "runs/metrics_long has trained 2 already"),
     ("predict.py tiny.png --run=runs/model_missing", "--run=runs/model_missing holds no model/"),
     *((f"predict.py tiny.png --run=runs/model_{state}", "is damaged, or not what train.py writes")
       for state in ("empty", "broken", "unweighted")),
@@ -229,6 +233,8 @@ def world(run_in, tmp_path_factory) -> Path:
     for name, contents in (("empty", ""), ("list", "[1]"), ("without", without("config", "arch")),
                            ("binary", b"\xff\xfe\x00")):
         but(f"config_{name}", "config.json", contents)
+    but("format_1", "config.json", json.dumps(
+        {part: value for part, value in record.items() if part != "format"}))
     but("arch_other", "config.json", json.dumps(
         record | {"config": record["config"] | {"arch": "vgg16"}}))
     but("digest_without", "config.json", without("data", "digest"))
@@ -258,8 +264,8 @@ def untouched(world) -> dict[Path, bytes | None]:
 
 
 @pytest.fixture
-def answer(run_in, world, monkeypatch):
-    """answer(script, *arguments): the exit code, stdout and stderr, in the world's folder."""
+def run_there(run_in, world, monkeypatch):
+    """run_there(script, *arguments): the exit code, stdout and stderr, in the world's folder."""
     monkeypatch.delenv("TF_CONFIG", raising=False)
 
     def run(script: str, *arguments: str) -> tuple[int, str, str]:
@@ -270,12 +276,12 @@ def answer(run_in, world, monkeypatch):
 
 
 @pytest.mark.parametrize("row, sentence", TABLE)
-def test_bad_input_is_answered_in_one_sentence(row, sentence, answer, world, untouched):
+def test_bad_input_is_refused_in_one_sentence(row, sentence, run_there, world, untouched):
     script, *arguments = row.split()
     if script == "train.py" and not any(
             flag in row for flag in ("--data_dir", "--resume", "--evaluate")):
         arguments = ["--data_dir=photos", *arguments]
-    code, _, stderr = answer(script, *arguments)
+    code, _, stderr = run_there(script, *arguments)
     assert sentence in stderr
     assert code == 1 and "Traceback" not in stderr
     # absl adds a second line, with where to find help, to what it refuses itself.
@@ -283,9 +289,9 @@ def test_bad_input_is_answered_in_one_sentence(row, sentence, answer, world, unt
     assert contents_of(world) == untouched
 
 
-def test_predict_names_every_bad_picture_and_answers_the_others(answer):
+def test_predict_names_every_bad_picture_and_predicts_the_others(run_there):
     names = [name for name, _ in PICTURES if name != "empty"]
-    code, stdout, stderr = answer("predict.py", "--run=runs/good", "tiny.png", *names, "whole.jpg")
+    code, stdout, stderr = run_there("predict.py", "--run=runs/good", "tiny.png", *names, "whole.jpg")
     assert code == 1
     assert [line.split(":")[0] for line in stdout.splitlines()] == ["tiny.png", "whole.jpg"]
     told = dict(line.split(": ", 1) for line in stderr.splitlines())
@@ -306,23 +312,23 @@ ODD_NAMES = ["with space, Köln and 猫", "'single' \"double\"\nnew line $(touch
 
 
 @pytest.mark.parametrize("name", ODD_NAMES)
-def test_any_name_will_do(name, answer, world):
+def test_any_name_will_do(name, run_there, world):
     """Of a folder of pictures, of a picture and of a run."""
     draw_photos(world / name, 3)
     (world / name / "cat.0.png").rename(world / name / f"cat.{name}.png")
     try:
-        code, stdout, stderr = answer("train.py", *TINY, f"--data_dir={name}", f"--name={name}")
+        code, stdout, stderr = run_there("train.py", *TINY, f"--data_dir={name}", f"--name={name}")
         assert (code, stderr) == (0, "")
         run = f"--run=runs/{name}"
-        code, stdout, stderr = answer("predict.py", run, f"./{name}/cat.{name}.png")
+        code, stdout, stderr = run_there("predict.py", run, f"./{name}/cat.{name}.png")
         assert (code, stderr) == (0, "")
         assert stdout.startswith(f"{name}/cat.{name}.png: ".replace("\n", "\\n"))
         assert len(stdout.splitlines()) == 1
-        code, stdout, stderr = answer("metrics.py", run, "--pictures")
+        code, stdout, stderr = run_there("metrics.py", run, "--pictures")
         assert (code, stderr) == (0, "")
-        code, stdout, stderr = answer("filters.py", run, f"--image={name}/cat.{name}.png")
+        code, stdout, stderr = run_there("filters.py", run, f"--image={name}/cat.{name}.png")
         assert (code, stderr) == (0, "")
-        code, stdout, stderr = answer("train.py", f"--resume=runs/{name}", "--epochs=2")
+        code, stdout, stderr = run_there("train.py", f"--resume=runs/{name}", "--epochs=2")
         assert (code, stderr) == (0, "")
         assert not (world / "x").exists()
     finally:
