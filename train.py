@@ -341,24 +341,23 @@ def batches(count: int, batch_size: int, seed: int, epoch: int,
         yield order[start:start + batch_size]
 
 
-def train_epoch(train_step: Callable, train_images, train_labels, config: Config,
-                progress: checkpoints.TrainingState, count: int, replicas=ONE_DEVICE
-                ) -> Iterator[None]:
+def train_epoch(train_step: Callable, train: data.Part, config: Config,
+                progress: checkpoints.TrainingState, replicas=ONE_DEVICE) -> Iterator[None]:
     """The steps that are left of the epoch which progress is in; yields after each.
 
-    train_images and train_labels: tensors of what this worker holds of the `count` training
-    images. Raises UserError for a loss that is not finite.
+    train: the training images, those that this worker holds as a tensor. Raises UserError for a
+    loss that is not finite.
     """
-    epoch, steps = progress.epoch, math.ceil(count / config.batch_size)
+    epoch, count, labels = progress.epoch, len(train.labels), train.labels[replicas.shard]
+    steps = math.ceil(count / config.batch_size)
     order = batches(count, config.batch_size, config.seed, epoch, replicas.world_size)
     with images.progress_bar(f"epoch {epoch}/{config.epochs}", count) as advance:
         for step, batch in enumerate(order):
             if step >= progress.step:  # not done before the run was interrupted
                 rows = replicas.local_rows(batch)
-                done = (epoch - 1) * steps + step
+                done = (epoch - 1) * steps + step  # since the first epoch
                 rate = learning_rate(config, (done + 0.5) / (config.epochs * steps))
-                loss = float(train_step(tf.gather(train_images, rows),
-                                        tf.gather(train_labels, rows), rate,
+                loss = float(train_step(tf.gather(train.images, rows), labels[rows], rate,
                                         (config.seed, done)))
                 if not math.isfinite(loss):
                     raise diverged(f"the loss is {loss} at epoch {epoch}, step {step + 1}", config)
@@ -368,11 +367,15 @@ def train_epoch(train_step: Callable, train_images, train_labels, config: Config
             advance(len(batch))
 
 
-def predict(eval_step: Callable, images: np.ndarray, batch_size: int) -> np.ndarray:
-    """The probability of a cat for each image: uint8 (n, height, width, 3) -> float32 (n,)."""
-    return np.concatenate([np.empty(0, np.float32),  # of several workers one may have no image
-                           *(eval_step(images[start:start + batch_size])
-                             for start in range(0, len(images), batch_size))])
+def predict(eval_step: Callable, images: np.ndarray, batch_size: int, replicas=ONE_DEVICE
+            ) -> np.ndarray:
+    """The probability of a cat for each image: uint8 (n, height, width, 3) -> float32 (n,).
+
+    Of several workers each predicts the images that it holds; all get the predictions of all.
+    """
+    predictions = [eval_step(images[start:start + batch_size])
+                   for start in range(0, len(images), batch_size)]
+    return replicas.all_gather(np.concatenate([np.empty(0, np.float32), *predictions]))
 
 
 def train_and_evaluate(config: Config, dataset: data.Dataset, run: Path, replicas=ONE_DEVICE
@@ -390,19 +393,18 @@ def train_and_evaluate(config: Config, dataset: data.Dataset, run: Path, replica
     progress = checkpoints.TrainingState(config.seed)
     state = tf.train.Checkpoint(network=network, optimizer=optimizer, progress=progress)
 
-    # Tensors, so that gathering a batch is the only copying a step needs; instead of the array,
-    # not beside it.
     train, valid, test = dataset.train, dataset.valid, dataset.test
-    images, labels = tf.constant(train.images), tf.constant(train.labels[replicas.shard])
-    train.images = images
+    # A tensor, so that gathering a batch is the only copying a step needs; instead of the array,
+    # not beside it.
+    train.images = tf.constant(train.images)
     count = len(train.labels)
 
     with checkpoints.Recorder(run, state, replicas, valid) as recorder:
         for epoch in recorder.epochs(config.epochs):
-            for _ in train_epoch(train_step, images, labels, config, progress, count, replicas):
+            for _ in train_epoch(train_step, train, config, progress, replicas):
                 recorder.step_done()
 
-            predictions = replicas.all_gather(predict(eval_step, valid.images, config.batch_size))
+            predictions = predict(eval_step, valid.images, config.batch_size, replicas)
             if not np.isfinite(predictions).all():
                 raise diverged(f"the predictions after epoch {epoch} are not finite", config)
             record = {"epoch": epoch, "pictures": count, "train_loss": progress.loss_sum / count,
@@ -414,10 +416,8 @@ def train_and_evaluate(config: Config, dataset: data.Dataset, run: Path, replica
 
     best = recorder.best and dict(recorder.best)
     if len(test.labels):
-        if replicas.is_chief:
-            checkpoints.read_best_weights(run, network)
-        replicas.broadcast_variables(network.variables)
-        predictions = replicas.all_gather(predict(eval_step, test.images, config.batch_size))
+        recorder.restore_best_weights()
+        predictions = predict(eval_step, test.images, config.batch_size, replicas)
         if replicas.is_chief:
             best["test"] = metrics.measure_at(best["threshold"], predictions, test.labels)
             run_folder.write_test(run, best["test"])
@@ -469,7 +469,6 @@ def start_or_resume(resumed: Path | None) -> None:
         with run_folder.cannot_resume(resumed):
             dataset = data.load_dataset(found, *sizes, config.seed, config.input_size,
                                         keep=replicas.shard)
-            replicas.check_enough(len(dataset.train.labels))
             record = run_folder.config_record(
                 saved, dataclasses.asdict(config), folder, folder.samefile(data.SAMPLE), dataset,
                 sizes, replicas.count)

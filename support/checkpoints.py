@@ -152,6 +152,12 @@ class Recorder:
                 or time.perf_counter() >= self.due):
             self._save()
 
+    def restore_best_weights(self) -> None:
+        """Give the network, in all workers, the weights of the best epoch."""
+        if self.replicas.is_chief:
+            read_best_weights(self.run, self.state.network)
+        self.replicas.broadcast_variables(self.state.network.variables)
+
     def _mistaken_images(self, mistakes: np.ndarray) -> list[np.ndarray]:
         """The first nine mistakes of each class; of several workers, those that the chief holds."""
         return [self.valid.images[self.replicas.local_rows(

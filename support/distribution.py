@@ -45,12 +45,6 @@ class SingleDevice:
         """Which of all images this worker holds."""
         return slice(self.rank, None, self.world_size)
 
-    def check_enough(self, count: int) -> None:
-        """Raise UserError if `count` training images leave a worker without any."""
-        if count < self.world_size:
-            raise UserError(f"{count} training images leave some of {self.world_size} workers "
-                            "without any: use fewer workers or more images")
-
     def local_rows(self, indices: np.ndarray) -> np.ndarray:
         """Of images with these indices those that this worker holds, as rows of its own arrays."""
         return indices

@@ -11,10 +11,10 @@ import threading
 import time
 from pathlib import Path
 
-import script_process
-import train
 from absl import app
 
+import script_process
+import train
 from support import augmentation, checkpoints, cli
 from support.tensorflow_setup import tf
 

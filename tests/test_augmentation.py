@@ -28,7 +28,7 @@ def test_augmented_pictures_are_the_pictures_mirrored_and_moved(flip, shift):
         found = [move for move in moves if (shifted_by_hand(image, *move) == result).all()]
         assert len(found) == 1
         seen.add(found[0])
-    for part, possible in zip(zip(*seen), zip(*moves)):  # down, right, mirrored: all occur
+    for part, possible in zip(zip(*seen, strict=True), zip(*moves, strict=True), strict=True):  # down, right, mirrored: all occur
         assert set(part) == set(possible)
 
 

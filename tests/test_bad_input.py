@@ -12,8 +12,9 @@ import zlib
 from pathlib import Path
 
 import pytest
-from conftest import ROOT, draw_photos
 from PIL import Image
+
+from conftest import ROOT, draw_photos
 
 TINY = ("--arch=mlp", "--hidden=4", "--input_size=12x16", "--epochs=1", "--dtype=float32")
 
@@ -148,7 +149,7 @@ RUNS = [  # a run's folder with parts missing or broken
     *((f"{command}=runs/best_{state}", "is damaged: its weights are missing or not of this mlp")
       for command in ("train.py --evaluate", "filters.py --image=photos/cat.0.png --run")
       for state in ("missing", "broken")),
-    ("train.py --evaluate=runs/metrics_missing", "runs/metrics_missing/metrics.jsonl: No such file"),
+    ("train.py --evaluate=runs/metrics_missing", "metrics_missing/metrics.jsonl: No such file"),
     ("train.py --evaluate=runs/metrics_empty", "runs/metrics_empty has no finished epoch yet"),
     ("train.py --evaluate=runs/metrics_broken", "is damaged: its metrics.jsonl is not what train"),
     *((f"{command}=runs/format_1", "runs/format_1 was written by another version of train.py")
@@ -291,7 +292,8 @@ def test_bad_input_is_refused_in_one_sentence(row, sentence, run_there, world, u
 
 def test_predict_names_every_bad_picture_and_predicts_the_others(run_there):
     names = [name for name, _ in PICTURES if name != "empty"]
-    code, stdout, stderr = run_there("predict.py", "--run=runs/good", "tiny.png", *names, "whole.jpg")
+    code, stdout, stderr = run_there("predict.py", "--run=runs/good", "tiny.png", *names,
+                                     "whole.jpg")
     assert code == 1
     assert [line.split(":")[0] for line in stdout.splitlines()] == ["tiny.png", "whole.jpg"]
     told = dict(line.split(": ", 1) for line in stderr.splitlines())

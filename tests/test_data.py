@@ -14,13 +14,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from conftest import read_terminal
 from PIL import Image
-from test_images import DAMAGED, STORED, jpeg, noise, oriented
 
 import data
+from conftest import read_terminal
 from support import images
 from support.cli import UserError
+from test_images import DAMAGED, STORED, jpeg, noise, oriented
 
 ROOT = Path(data.__file__).parent
 

@@ -5,15 +5,15 @@ import json
 import sys
 from pathlib import Path
 
-import metrics
 import numpy as np
 import pytest
-import train
 from PIL import Image
-from test_train import tiny_config, tiny_dataset
 
+import metrics
+import train
 from support import event_file, report
 from support.tensorflow_setup import tf
+from test_train import tiny_config, tiny_dataset
 
 FIGURES = {"training/loss": "train_loss", "training/pictures_per_second": "pictures_per_second",
            "validation/mse": "mse", "validation/pearson": "pearson",
@@ -40,7 +40,10 @@ def shown(summary) -> dict:
     return values
 
 
-def summary_of(predictions, labels, images=None, threshold=0.5, kernel=np.zeros((4, 2))) -> dict:
+NO_KERNEL = np.zeros((4, 2))  # that of a fully connected layer
+
+
+def summary_of(predictions, labels, images=None, threshold=0.5, kernel=NO_KERNEL) -> dict:
     """What is shown of made predictions."""
     labels = np.array(labels, np.float32)
     images = np.zeros((len(labels), 6, 8, 3), np.uint8) if images is None else images

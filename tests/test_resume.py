@@ -2,7 +2,6 @@
 
 import dataclasses
 import functools
-import itertools
 import json
 import os
 import shutil
@@ -11,20 +10,20 @@ import tempfile
 import time
 from pathlib import Path
 
+import numpy as np
+import pytest
+from absl import flags
+from absl.testing import flagsaver
+from PIL import Image
+
 import data
 import interrupted_runs
 import models
-import numpy as np
-import pytest
 import train
-from absl import flags
-from absl.testing import flagsaver
 from conftest import ROOT
-from PIL import Image
-from test_train import dataset_of
-
-from support import checkpoints, run_folder
+from support import checkpoints
 from support.tensorflow_setup import tf
+from test_train import dataset_of
 
 # Everything that chance has a part in is on.
 CONFIG = train.Config(arch="conv1", lr=1e-3, epochs=3, batch_size=4, loss="bce", init="he",
@@ -303,8 +302,8 @@ def contents() -> dict[Path, bytes]:
 def test_a_run_whose_checkpoints_were_deleted_is_not_trained_over(folder):
     shutil.rmtree("runs/whole/checkpoints")
     sentence = refused("--resume=runs/whole", "--epochs=9")
-    assert sentence == ("runs/whole cannot be resumed: its checkpoints were deleted, and to start again "
-                        "would overwrite what it has; train a new run")
+    assert sentence == ("runs/whole cannot be resumed: its checkpoints were deleted, and to start "
+                        "again would overwrite what it has; train a new run")
     shutil.rmtree("runs/whole/model")  # not finished, but past the epoch that is saved for sure
     assert refused("--resume=runs/whole") == sentence
 
@@ -450,7 +449,8 @@ def test_a_signal_ends_the_run_after_the_step_with_everything_saved(sent, code, 
 
 
 def test_a_second_ctrl_c_ends_at_once_and_loses_nothing_saved(folder, processes):
-    process = processes(folder, "--resume=runs/mine", "--epochs=100000", prepare=interrupted_runs.slow_disk)
+    process = processes(folder, "--resume=runs/mine", "--epochs=100000",
+                        prepare=interrupted_runs.slow_disk)
     wait_for(lambda: len(records(Path("runs/mine"))) > 2, process)
     Path("slow").touch()
     wait_for(Path("writing").exists, process)
@@ -491,7 +491,8 @@ def test_a_full_disk_is_reported_and_costs_nothing_that_was_saved(arguments, siz
                                                               processes):
     """A file may have so many bytes; the weights take a million and a checkpoint three."""
     before = contents()
-    process = processes(folder, *arguments, prepare=functools.partial(interrupted_runs.small_files, size))
+    process = processes(folder, *arguments,
+                        prepare=functools.partial(interrupted_runs.small_files, size))
     process.join(240)
     sentence, run = (folder / "stderr").read_text(), Path(where).parent
     assert process.exitcode == 1 and len(sentence.splitlines()) == 1
@@ -589,14 +590,14 @@ def test_kill_9_at_thirty_moments_loses_nothing(folder, processes):
                     for which in (1, 2)]
     assert len(moments) == 30
     within = 0
-    for first, second in zip(moments[::2], moments[1::2]):
+    for first, second in zip(moments[::2], moments[1::2], strict=True):
         before = [len(records(each / "runs/mine")) for each in killed]
         started = [processes(each, *again(each, flags), prepare=moment)
-                   for each, moment in zip(killed, (first, second))]
+                   for each, moment in zip(killed, (first, second), strict=True)]
         for process in started:
             process.join(240)
             assert process.exitcode == -signal.SIGKILL
-        for each, count in zip(killed, before):
+        for each, count in zip(killed, before, strict=True):
             run = each / "runs/mine"
             within += bool(list(run.glob("checkpoints/unfinished/*_temp")))
             assert len(records(run)) >= count

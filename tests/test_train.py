@@ -7,18 +7,18 @@ import os
 import re
 from pathlib import Path
 
-import data
-import models
 import numpy as np
 import pytest
-import train
 from absl import flags
 from absl.testing import flagsaver
-from conftest import ROOT
-from test_models import weights_in_keras_order
 
+import data
+import models
+import train
+from conftest import ROOT
 from support import cli, run_folder
 from support.tensorflow_setup import tf
+from test_models import weights_in_keras_order
 
 GENERATOR = np.random.default_rng(0)
 SMALL = ("--arch=conv1", "--input_size=24x32", "--scaling=unit", "--lr=1e-3", "--epochs=3",
@@ -200,7 +200,7 @@ def test_a_training_step_moves_the_weights_as_keras_does():
                                      dataset.train.labels)
         twin.reset_metrics()
         np.testing.assert_allclose(ours, theirs, rtol=1e-4)
-    for weight, expected in zip(weights, twin.get_weights()):
+    for weight, expected in zip(weights, twin.get_weights(), strict=True):
         np.testing.assert_allclose(weight, expected, atol=2e-5)
 
 
@@ -233,7 +233,7 @@ def test_the_order_follows_from_seed_and_epoch():
     assert order(0, 1) != list(range(100))
 
 
-def test_predictions_are_sigmoids_of_the_networks_answers():
+def test_predictions_are_sigmoids_of_the_networks_logits():
     network = tiny_config().make_network()
     _, eval_step = train.compile_steps(network, train.Adam([]), tiny_config())
     images = tiny_dataset(10).valid.images
@@ -315,7 +315,7 @@ def test_predictions_that_are_not_finite_stop_the_run(tmp_path):
         train.train_and_evaluate(tiny_config(lr=1e38, batch_size=10), tiny_dataset(10), tmp_path)
 
 
-def test_the_test_is_answered_by_the_best_epochs_weights_at_validations_threshold(tmp_path):
+def test_the_test_images_are_predicted_by_the_best_weights_at_validations_threshold(tmp_path):
     dataset = tiny_dataset(20)
     dataset.test = data.Part(dataset.train.images[:10], dataset.train.labels[:10], [])
     best = train.train_and_evaluate(tiny_config(epochs=4), dataset, tmp_path)
@@ -345,7 +345,7 @@ def test_a_step_in_bfloat16_moves_the_weights_about_as_in_float32(options):
 
 
 @pytest.mark.parametrize("arch", ["mlp", "conv2_48"])
-def test_bfloat16_answers_like_float32_to_its_eight_bits(arch):
+def test_bfloat16_predicts_like_float32_to_its_eight_bits(arch):
     exact = models.Network(arch, (40, 51), init="he")
     rounded = models.Network(arch, (40, 51), init="he", dtype="bfloat16")
     images = GENERATOR.integers(0, 256, (4, 40, 51, 3), dtype=np.uint8)
@@ -452,7 +452,8 @@ def test_a_finished_network_is_measured_on_other_pictures_at_its_own_threshold(
     assert f"{finished_run} (conv1) on 23 pictures of {photos}, 12 of cats: " in output
     assert f"MSE {np.mean((predictions - labels) ** 2):.4f}, " in output
     assert f"Pearson {np.corrcoef(predictions, labels)[0, 1]:.3f}\n" in output
-    assert f"accuracy {np.mean((predictions > 0.5) == labels):.1%} at t = 0.5, the threshold that the run's validation chose" in output
+    assert (f"accuracy {np.mean((predictions > 0.5) == labels):.1%} at t = 0.5, the threshold "
+            "that the run's validation chose") in output
     table = [f"{np.mean((predictions > t / 10) == labels):.1%}" for t in range(10)]
     assert table == output.split("accuracy")[1].split()
     assert f"skipped {photos}/dog.11.png: not an image" in output

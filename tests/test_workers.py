@@ -9,17 +9,17 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-import data
-import interrupted_runs
 import numpy as np
 import pytest
-import train
 from PIL import Image
-from test_resume import eagerly, exit_code, processes, records  # noqa: F401
 
+import data
+import interrupted_runs
+import train
 from support import distribution
 from support.cli import UserError
 from support.tensorflow_setup import tf
+from test_resume import eagerly, exit_code, processes, records  # noqa: F401
 
 # 16 pictures in batches of 3: the last of an epoch is a single one, for one of two workers. The
 # others are shared 2 to 1 and 1 to 2.
@@ -93,8 +93,8 @@ def two(start_two, photos, tmp_path_factory):
 
 def test_two_workers_follow_the_path_of_one_process_given_the_same_batches(two, start_one, photos):
     run, (chief, other) = two
-    process, alone = start_one(interrupted_runs.alone_with_the_batches_of_two, *FLAGS, f"--data_dir={photos}",
-                           "--name=one")
+    process, alone = start_one(interrupted_runs.alone_with_the_batches_of_two, *FLAGS,
+                               f"--data_dir={photos}", "--name=one")
     assert end(process, alone) == (0, "")
     assert len(losses(alone)) == 24 and losses(chief) == losses(other)
     np.testing.assert_allclose(losses(chief), losses(alone), rtol=1e-5)
@@ -221,12 +221,6 @@ def test_workers_that_see_different_pictures_are_told(as_worker):
         sentence = as_worker(0, addresses)
     assert sentence.startswith("the digest of the file names in --data_dir is ")
     assert "and 0123456789ab for worker 1: start all alike" in sentence
-
-
-def test_more_workers_than_images_are_refused():
-    with pytest.raises(UserError, match="2 training images leave some of 3 workers without any"):
-        replicas_of(0, 3).check_enough(2)
-    replicas_of(0, 3).check_enough(3)
 
 
 # ---------------------------------------------------------------------------------------------
