@@ -1,14 +1,20 @@
-"""The metrics against NumPy and by hand, the refusals, and the table of runs."""
+"""The metrics against NumPy and by hand, what they refuse, and the table of runs."""
 
 import json
 import os
+import subprocess
+import sys
 import warnings
 from pathlib import Path
 
-import metrics
 import numpy as np
 import pytest
+from conftest import ROOT
 from PIL import Image
+
+import metrics
+from support import run_folder
+from support.cli import UserError
 
 
 @pytest.fixture(params=range(5))
@@ -56,7 +62,7 @@ def test_accuracy_counts_as_cat_what_exceeds_the_threshold():
     assert metrics.best_accuracy(predictions, labels) == (0.75, 0.0)
 
 
-def test_mistakes_are_what_the_threshold_gets_wrong_the_surest_first():
+def test_mistakes_are_what_the_threshold_gets_wrong_the_most_confident_first():
     predictions = [0.9, 0.45, 0.2, 0.1, 0.6, 0.35, 0.45]
     labels = [0, 0, 0, 1, 1, 1, 0]
     # At 0.4: wrong are three dogs, by 0.9, 0.45 and 0.45, and two cats, by 0.9 and 0.65.
@@ -66,7 +72,7 @@ def test_mistakes_are_what_the_threshold_gets_wrong_the_surest_first():
 
 
 def test_mistakes_are_as_many_as_the_accuracy_leaves(pair):
-    for threshold, accuracy in zip(metrics.THRESHOLDS, metrics.accuracies(*pair)):
+    for threshold, accuracy in zip(metrics.THRESHOLDS, metrics.accuracies(*pair), strict=True):
         assert len(metrics.mistakes(*pair, threshold)) == round(200 * (1 - accuracy))
 
 
@@ -80,7 +86,8 @@ def test_a_prediction_on_the_threshold_is_a_dog():
 def test_accuracy_equals_a_loop(pair):
     predictions, labels = pair
     for step, accuracy in enumerate(metrics.accuracies(predictions, labels)):
-        right = sum((p > np.float32(step / 10)) == (y == 1) for p, y in zip(predictions, labels))
+        right = sum((p > np.float32(step / 10)) == (y == 1)
+                    for p, y in zip(predictions, labels, strict=True))
         assert accuracy == pytest.approx(right / 200)
 
 
@@ -106,16 +113,22 @@ def test_what_no_metric_could_mean_is_refused(predictions, labels, reason):
             metric(np.array(predictions), np.array(labels))
 
 
-def test_rank_prefers_accuracy_then_the_lower_error():
+def test_selection_key_prefers_accuracy_then_the_lower_error():
     good, better, best = ({"best_accuracy": 0.6, "mse": 0.2}, {"best_accuracy": 0.7, "mse": 0.3},
                           {"best_accuracy": 0.7, "mse": 0.25})
-    assert sorted([best, good, better], key=metrics.rank) == [good, better, best]
+    assert sorted([best, good, better], key=run_folder.selection_key) == [good, better, best]
 
 
-def make_run(folder, arch, epochs, sample=False, **others):
+ARTICLES_LAYERS = {"input_size": [94, 125], "kernel_size": 3, "stride": 1, "pooling": "max",
+                   "filters": None, "hidden": None}
+
+
+def make_run(folder, arch, epochs, sample=False, **options):
     folder.mkdir(parents=True)
-    (folder / "config.json").write_text(json.dumps(
-        {"config": {"arch": arch, "lr": 1e-5, **others}, "data": {"bundled_sample": sample}}))
+    (folder / "config.json").write_text(json.dumps({
+        "format": run_folder.FORMAT,
+        "config": {"arch": arch, "lr": 1e-5} | ARTICLES_LAYERS | options,
+        "data": {"bundled_sample": sample}}))
     (folder / "metrics.jsonl").write_text("".join(
         json.dumps({"epoch": number, "mse": mse, "pearson": pearson, "best_accuracy": accuracy,
                     "seconds": 10.0}) + "\n"
@@ -156,6 +169,18 @@ def test_a_run_that_is_not_whole_costs_the_others_nothing(run_script, tmp_path):
     assert result.stderr == "runs/young has no finished epoch yet\n"
 
 
+def test_a_run_of_another_version_is_refused(run_script, tmp_path):
+    make_run(tmp_path / "runs/good", "conv1", [(0.3, 0.2, 0.61)])
+    config = make_run(tmp_path / "runs/old", "conv1", [(0.3, 0.2, 0.61)]) / "config.json"
+    record = json.loads(config.read_text())
+    del record["format"]  # as before there was one
+    config.write_text(json.dumps(record))
+    result = run_script("metrics.py", "runs/old", "runs/good")
+    assert result.returncode == 1 and "61.0%" in result.stdout
+    assert result.stderr == ("runs/old was written by another version of train.py, which this one "
+                             "cannot read: train it again, or use the version that wrote it\n")
+
+
 def test_measures_at_a_threshold_by_hand():
     record = metrics.measure_at(0.3, np.array([0.9, 0.35, 0.2, 0.1]), np.array([1, 0, 1, 0]))
     assert record["pictures"] == 4 and record["threshold"] == 0.3 and record["accuracy"] == 0.5
@@ -164,110 +189,21 @@ def test_measures_at_a_threshold_by_hand():
 
 
 # ---------------------------------------------------------------------------------------------
-# The pictures of a run
+# Predictions, and the pages drawn of them
 # ---------------------------------------------------------------------------------------------
 
 def add_predictions(run, files, predictions, labels):
     (run / "predictions.jsonl").write_text("".join(
         json.dumps({"file": str(file), "label": label, "probability": probability}) + "\n"
-        for file, probability, label in zip(files, predictions, labels)))
+        for file, probability, label in zip(files, predictions, labels, strict=True)))
 
 
-def plain_picture(path, colour, size=(20, 15)):
-    Image.new("RGB", size, colour).save(path)
-    return path
-
-
-def colour_at(page, x, y):
-    return tuple(np.asarray(page)[y, x])
-
-
-PREDICTIONS, LABELS = np.array([0.9, 0.97, 0.05, 0.35, 0.52, 0.1]), np.array([1, 0, 1, 0, 1, 0])
-
-
-def test_most_undecided_is_nearest_to_a_half():
-    assert metrics.most_undecided(PREDICTIONS).tolist() == [4, 3, 0, 5, 2, 1]
-
-
-def test_mistakes_and_undecided_pictures_stand_in_order_on_the_sheet(tmp_path):
-    colours = ["red", "green", "blue", "yellow", "magenta", "cyan"]
-    files = [plain_picture(tmp_path / f"{colour}.png", colour) for colour in colours]
-    page = metrics.mistakes_sheet("mine", files, PREDICTIONS, LABELS)
-    # Of the ten thresholds 0.4 and 0.5 have the best accuracy: 1 and 2 are wrong.
-    places = [(x + 96, y + 72) for y in (100, 576) for x in range(0, 1200, 202)]
-    assert [colour_at(page, *place) for place in places] == [
-        Image.new("RGB", (1, 1), colour).getpixel((0, 0)) for colour in
-        ["green", "blue", *["white"] * 4, "magenta", "yellow", "red", "cyan", "blue", "green"]]
-
-
-def test_a_picture_that_is_gone_or_broken_costs_the_sheet_nothing(tmp_path):
-    (tmp_path / "broken.jpg").write_text("no picture")
-    wide = plain_picture(tmp_path / "wide.png", "red", size=(400, 2))
-    page = metrics.mistakes_sheet("mine", [tmp_path / "gone.jpg", tmp_path / "broken.jpg", wide],
-                                  np.array([0.4, 0.6, 0.55]), np.array([1, 0, 1]))
-    grey = Image.new("RGB", (1, 1), "lightgrey").getpixel((0, 0))
-    assert colour_at(page, 5, 105) == grey                                      # broken: a mistake
-    assert any(colour_at(page, 96, y) == (255, 0, 0) for y in range(576, 720))  # wide: undecided
-    assert colour_at(page, 5 + 202, 580) == colour_at(page, 5 + 404, 580) == grey
-
-
-def test_a_picture_stored_turned_is_shown_upright(tmp_path):
-    picture = Image.new("RGB", (40, 20), "red")
-    picture.paste("blue", (0, 0, 20, 20))
-    exif = Image.Exif()
-    exif[0x0112] = 6  # to be turned clockwise: what is left comes on top
-    picture.save(tmp_path / "turned.png", exif=exif)
-    shown = metrics.thumbnail(tmp_path / "turned.png")
-    assert colour_at(shown, 96, 20) == (0, 0, 255) and colour_at(shown, 96, 120) == (255, 0, 0)
-
-
-@pytest.mark.parametrize("name, shown", [
-    ("cat.1.jpg", "cat.1.jpg"), ("a\nb.jpg", "a\\nb.jpg"), ("猫.jpg", "\\u732b.jpg"),
-    (os.fsdecode(b"\xff.jpg"), "\\udcff.jpg")])
-def test_names_are_shown_in_letters_that_the_font_has(name, shown):
-    assert metrics.short_name(Path("folder") / name) == shown
-
-
-def test_long_names_are_shortened_in_the_middle():
-    short = metrics.short_name(Path("cat." + "0123456789" * 20 + ".jpeg"))
-    assert short.startswith("cat.0123") and short.endswith("…6789.jpeg")
-    assert metrics.ImageFont.load_default(17).getlength(short) <= 190
-
-
-def test_the_histogram_counts_right_and_wrong_answers_of_each_class():
-    predictions = np.array([0.97] * 4 + [0.12] * 2 + [0.17] * 3 + [0.62])
-    labels = np.array([1] * 6 + [0] * 4)
-    # Cats above 0.1: six of ten are right; above 0.2 to 0.6 seven; above 0.7 and more eight.
-    page = metrics.histogram("mine", predictions, labels)
-    cat, dog, pale_cat, pale_dog = ((255, 176, 64), (80, 160, 255), (255, 227, 189),
-                                    (197, 224, 255))
-    assert metrics.best_accuracy(predictions, labels) == (0.8, pytest.approx(0.7))
-    heights = {}
-    for floor, colours in ((380, (cat, pale_cat)), (680, (dog, pale_dog))):
-        for colour in colours:
-            here = (np.asarray(page)[floor - 230:floor] == colour).all(axis=2)  # (230, 1200)
-            for bar in range(20):
-                if height := here[:, 40 + 56 * bar + 10].sum():
-                    heights[floor, colour, bar] = height
-    # Four pictures are the highest bar, 200 pixels; the others stand in proportion.
-    assert heights == {(380, cat, 19): pytest.approx(200, abs=2),
-                       (380, pale_cat, 2): pytest.approx(100, abs=2),
-                       (680, dog, 3): pytest.approx(150, abs=2),
-                       (680, dog, 12): pytest.approx(50, abs=2)}
-    line = np.asarray(page)[600, :, 0] == 0
-    assert abs(np.flatnonzero(line).mean() - (40 + 1120 * 0.7)) < 2
-
-
-def test_constant_predictions_have_a_histogram_too():
-    page = metrics.histogram("mlp", np.zeros(4), np.array([1, 0, 1, 0]))
-    assert colour_at(page, 60, 300) == (255, 227, 189)  # every cat is wrong
-    assert colour_at(page, 60, 600) == (80, 160, 255)   # and every dog right
-
-
-def test_the_pictures_of_a_run_from_the_command_line(run_script, tmp_path):
+def test_the_pages_of_a_run_from_the_command_line(run_script, tmp_path):
     run = make_run(tmp_path / "runs" / "mine", "conv1", [(0.3, 0.2, 0.61)])
-    files = [plain_picture(tmp_path / f"{number}.png", "red") for number in range(6)]
-    add_predictions(run, files, PREDICTIONS.tolist(), LABELS.tolist())
+    files = [tmp_path / f"{number}.png" for number in range(6)]
+    for file in files:
+        Image.new("RGB", (20, 15), "red").save(file)
+    add_predictions(run, files, [0.9, 0.97, 0.05, 0.35, 0.52, 0.1], [1, 0, 1, 0, 1, 0])
     result = run_script("metrics.py", "--run=runs/mine", "--pictures")
     assert result.returncode == 0 and result.stderr == "" and "61.0%" in result.stdout
     assert result.stdout.split()[-2:] == ["runs/mine/mistakes.png", "runs/mine/histogram.png"]
@@ -279,19 +215,24 @@ def test_the_pictures_of_a_run_from_the_command_line(run_script, tmp_path):
 def test_predictions_come_back_as_they_were_written(tmp_path):
     names = ["a.jpg", 'quoted "\n" name.jpg', "猫.jpg", os.fsdecode(b"\xff.jpg")]
     add_predictions(tmp_path, names, [0.25, 0.5, 0.75, 1.0], [1, 0, 1, 0])
-    files, predictions, labels = metrics.read_predictions(tmp_path)
+    files, predictions, labels = run_folder.read_predictions(tmp_path)
     assert files == [Path(name) for name in names]
     assert predictions.tolist() == [0.25, 0.5, 0.75, 1.0] and labels.tolist() == [1, 0, 1, 0]
 
 
 @pytest.mark.parametrize("text, reason", [
-    ("", "no predictions to measure"), ("{", "JSONDecodeError"), ("3", "TypeError"),
+    ("", "there are no predictions"), ("{", "JSONDecodeError"), ("3", "TypeError"),
     ('{"file": "a"}', "KeyError"),
-    ('{"file": "a", "label": 2, "probability": 0.5}', "a label is 2"),
-    ('{"file": "a", "label": 1, "probability": NaN}', "1 predictions are not finite")])
+    ('{"file": "a", "label": 2, "probability": 0.5}', "label 2, probability 0.5"),
+    ('{"file": "a", "label": 1, "probability": NaN}', "label 1, probability nan")])
 def test_damaged_predictions_are_refused(text, reason, tmp_path):
-    with pytest.raises(ValueError, match="is not the folder of a run: .*No such file"):
-        metrics.read_predictions(tmp_path)
+    with pytest.raises(UserError, match="is not the folder of a run: .*No such file"):
+        metrics.write_pages(tmp_path)
     (tmp_path / "predictions.jsonl").write_text(text)
-    with pytest.raises(ValueError, match=f"predictions.jsonl is not what train.py.*{reason}"):
-        metrics.read_predictions(tmp_path)
+    with pytest.raises(UserError, match=f"predictions.jsonl is not what train.py.*{reason}"):
+        metrics.write_pages(tmp_path)
+
+
+def test_metrics_need_no_tensorflow():
+    subprocess.run([sys.executable, "-c", "import metrics, sys; assert 'tensorflow' not in "
+                    "sys.modules"], cwd=ROOT, check=True)

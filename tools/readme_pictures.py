@@ -3,8 +3,8 @@
     python tools/readme_pictures.py --run=runs/minute-glorot
 
 The run is the one that the README's "filters.py" trains on the photographs. kittens.jpg is drawn,
-so what the network answers to it may be shown; the sheet of mistakes shows photographs, and stays
-in the run's folder.
+so the pages about it may be shown; the page of mistakes shows photographs, and stays in the run's
+folder.
 """
 
 import shutil
@@ -18,10 +18,10 @@ from PIL import Image
 
 ROOT = Path(__file__).resolve().parent.parent
 
-RUN = flags.DEFINE_string("run", None, "the folder of the run to look into", required=True)
+RUN = flags.DEFINE_string("run", None, "the folder of the run to show", required=True)
 OUTPUT = flags.DEFINE_string("output", str(ROOT / "pictures"), "the folder to write to")
 
-# What the sheets begin with: two rows of kernels; an example and two rows of filters.
+# The upper part of two long pages: two rows of kernels; an example and two rows of filters.
 HEIGHTS = {"kernels": 753, "maps": 653}
 
 

@@ -1,0 +1,94 @@
+"""The pages of metrics.py --pictures: where a network goes wrong, and a histogram of predictions.
+
+Drawn from what metrics.py has computed. Class 1 is the first of class_names, class 0 the second.
+"""
+
+from pathlib import Path
+
+import numpy as np
+from PIL import Image, ImageDraw, ImageOps
+
+from support import drawing, images
+
+
+def mistakes_page(files: list[Path], predictions: np.ndarray, labels: np.ndarray,
+                  predicted: np.ndarray, wrong: np.ndarray, threshold: float, run_name: str,
+                  class_names: tuple[str, str] = ("cat", "dog")) -> Image.Image:
+    """The most confident mistakes and the most undecided predictions, twelve of each.
+
+    predictions, the probabilities of class 1; labels, and those predicted at the threshold, 0 or
+    1; all (n,). wrong: the indices of the mistakes, the most confident first.
+    """
+    page = Image.new("RGB", (drawing.WIDTH, 1000), "white")
+    drawing.write(page, 4, 14, f"Where {run_name} goes wrong", 30)
+    drawing.write(page, 4, 64, f"Most confident, and wrong (of {len(wrong)} mistakes in "
+                  f"{len(files)} validation pictures; predicted {class_names[0]} above "
+                  f"{threshold:.1f})", 22)
+    drawing.write(page, 4, 540, "Most undecided", 22)
+    for top, chosen in ((100, wrong), (576, most_undecided(predictions))):
+        for place, index in enumerate(chosen[:12]):
+            x, y = place % 6 * 202, top + place // 6 * 210
+            label, prediction = (class_names[0] if is_first else class_names[1]
+                                 for is_first in (labels[index], predicted[index]))
+            probability = predictions[index] if predicted[index] else 1 - predictions[index]
+            name = drawing.shorten(drawing.printable(files[index].name), width=190)
+            caption = f"{label}, predicted {prediction} {probability:.1%}"
+            page.paste(thumbnail(files[index]), (x, y))
+            drawing.write(page, x + 2, y + 148, name)
+            drawing.write(page, x + 2, y + 170, drawing.shorten(caption, 190, size=15), size=15)
+    return page
+
+
+def most_undecided(predictions: np.ndarray) -> np.ndarray:
+    """The indices of all predictions, the one nearest to a half first."""
+    return np.argsort(np.abs(predictions - 0.5), kind="stable")
+
+
+def thumbnail(file: Path) -> Image.Image:
+    """192x144, grey where the image has another shape; one that is gone or broken says so."""
+    try:
+        return ImageOps.pad(images.read(file), (192, 144), color="lightgrey")
+    except Exception:  # a broken file can make a decoder raise nearly anything
+        grey = Image.new("RGB", (192, 144), "lightgrey")
+        drawing.write(grey, 96, 72, "can't be read now", anchor="mm")
+        return grey
+
+
+def histogram_page(predictions: np.ndarray, labels: np.ndarray, predicted: np.ndarray,
+                   threshold: float, summary: str, run_name: str,
+                   class_names: tuple[str, str] = ("cat", "dog")) -> Image.Image:
+    """How often each probability of class 1 is predicted: a histogram for either class.
+
+    predictions, labels, predicted: as for mistakes_page. summary: a sentence on how good they are.
+    (The notebook plots the same numbers as points, predictions against labels.)
+    """
+    chosen = [[(labels == label) & ((predicted == labels) == right) for right in (True, False)]
+              for label in (1, 0)]
+    counts = np.array([[np.histogram(predictions[these], 20, (0, 1))[0] for these in sides]
+                       for sides in chosen])  # (2, 2, 20): class, right or wrong, bar
+    page = Image.new("RGB", (drawing.WIDTH, 750), "white")
+    draw = ImageDraw.Draw(page)
+    drawing.write(page, 4, 14, f"Predictions of {run_name}, by class", 30)
+    drawing.write(page, 4, 60, f"Bars count pictures. Right of the line, at {threshold:.1f}, the "
+                  f"prediction is {class_names[0]}. {summary}")
+    highest = counts.sum(axis=1).max()
+    line = 40 + round(1120 * threshold)
+    for name, floor, colours, bars in (
+            (class_names[0], 380, (drawing.ORANGE, drawing.PALE_ORANGE), counts[0]),
+            (class_names[1], 680, (drawing.BLUE, drawing.PALE_BLUE), counts[1])):
+        drawing.write(page, 4, floor - 268, f"Label {name}, {bars.sum()} pictures: "
+                      f"{bars[0].sum()} right, {bars[1].sum()} wrong (pale)", 22)
+        for number, parts in enumerate(bars.T):
+            x, y = 40 + 56 * number, floor
+            for count, colour in zip(parts, colours, strict=True):  # the wrong on the right ones
+                top = y - round(200 * count / highest)
+                if count:
+                    draw.rectangle([x + 2, top, x + 53, y], colour)
+                y = top
+            drawing.write(page, x + 28, y - 4, str(parts.sum() or ""), 15, "mb")
+        draw.line([40, floor, 1160, floor], "black", 2)
+        draw.line([line, floor - 230, line, floor], "black", 2)
+    for number in range(11):
+        drawing.write(page, 40 + 112 * number, 690, f"{number / 10:.1f}", anchor="ma")
+    drawing.write(page, 600, 718, f"probability of {class_names[0]}", anchor="ma")
+    return page

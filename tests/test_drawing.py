@@ -1,0 +1,40 @@
+"""Numbers as colours, and names in letters that the font has."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from conftest import ROOT
+from PIL import ImageFont
+
+from support import drawing
+
+
+def test_positive_negative_and_zero_are_told_apart():
+    image = drawing.colourize(np.array([[0, 5, -5, 10, -99]], np.float32), limit=10)
+    pixels = np.asarray(image)[0]
+    assert tuple(pixels[0]) == (0, 0, 0)
+    assert tuple(pixels[3]) == drawing.ORANGE and tuple(pixels[4]) == drawing.BLUE
+    np.testing.assert_array_equal(pixels[1], np.round(np.array(drawing.ORANGE) / 2))
+    np.testing.assert_array_equal(pixels[2], np.round(np.array(drawing.BLUE) / 2))
+
+
+@pytest.mark.parametrize("name, printed", [
+    ("cat.1.jpg", "cat.1.jpg"), ("a\nb.jpg", "a\\nb.jpg"), ("猫.jpg", "\\u732b.jpg"),
+    (os.fsdecode(b"\xff.jpg"), "\\udcff.jpg")])
+def test_names_are_written_in_letters_that_the_font_has(name, printed):
+    assert drawing.shorten(drawing.printable((Path("folder") / name).name), 190) == printed
+
+
+def test_long_names_are_shortened_in_the_middle():
+    short = drawing.shorten("cat." + "0123456789" * 20 + ".jpeg", 190)
+    assert short.startswith("cat.0123") and short.endswith("…6789.jpeg")
+    assert ImageFont.load_default(17).getlength(short) <= 190
+
+
+def test_pages_are_drawn_without_tensorflow():
+    subprocess.run([sys.executable, "-c", "import sys; from support import drawing, network_pages, "
+                    "run_pages; assert 'tensorflow' not in sys.modules"], cwd=ROOT, check=True)

@@ -1,0 +1,116 @@
+"""The pages of a run: its mistakes, what it is undecided on, and the histogram of predictions."""
+
+import numpy as np
+import pytest
+from PIL import Image
+
+import metrics
+from support import run_pages
+
+PREDICTIONS, LABELS = np.array([0.9, 0.97, 0.05, 0.35, 0.52, 0.1]), np.array([1, 0, 1, 0, 1, 0])
+
+
+def plain_image(path, colour, size=(20, 15)):
+    Image.new("RGB", size, colour).save(path)
+    return path
+
+
+def colour_at(page, x, y):
+    return tuple(np.asarray(page)[y, x])
+
+
+def mistakes_page(files, predictions, labels, **names):
+    _, threshold = metrics.best_accuracy(predictions, labels)
+    return run_pages.mistakes_page(
+        files, predictions, labels, metrics.predicted_labels(predictions, threshold),
+        metrics.mistakes(predictions, labels, threshold), threshold, "mine", **names)
+
+
+def histogram_page(predictions, labels, **names):
+    _, threshold = metrics.best_accuracy(predictions, labels)
+    return run_pages.histogram_page(
+        predictions, labels, metrics.predicted_labels(predictions, threshold), threshold,
+        "Accuracy 80%.", "mine", **names)
+
+
+def test_most_undecided_is_nearest_to_a_half():
+    assert run_pages.most_undecided(PREDICTIONS).tolist() == [4, 3, 0, 5, 2, 1]
+
+
+def test_mistakes_and_undecided_images_stand_in_order_on_the_page(tmp_path):
+    colours = ["red", "green", "blue", "yellow", "magenta", "cyan"]
+    files = [plain_image(tmp_path / f"{colour}.png", colour) for colour in colours]
+    page = mistakes_page(files, PREDICTIONS, LABELS)
+    # Of the ten thresholds 0.4 and 0.5 have the best accuracy: 1 and 2 are wrong.
+    places = [(x + 96, y + 72) for y in (100, 576) for x in range(0, 1200, 202)]
+    assert [colour_at(page, *place) for place in places] == [
+        Image.new("RGB", (1, 1), colour).getpixel((0, 0)) for colour in
+        ["green", "blue", *["white"] * 4, "magenta", "yellow", "red", "cyan", "blue", "green"]]
+
+
+def test_each_image_is_captioned_with_its_label_and_its_prediction(tmp_path, monkeypatch):
+    texts, write = [], run_pages.drawing.write
+    monkeypatch.setattr(run_pages.drawing, "write", lambda page, x, y, text, *style, **options: (
+        texts.append(text), write(page, x, y, text, *style, **options)))
+    files = [plain_image(tmp_path / f"{number}.png", "red") for number in range(6)]
+    mistakes_page(files, PREDICTIONS, LABELS)
+    assert texts[1] == ("Most confident, and wrong (of 2 mistakes in 6 validation pictures; "
+                        "predicted cat above 0.4)")
+    assert texts[3:7] == ["1.png", "dog, predicted cat 97.0%", "2.png", "cat, predicted dog 95.0%"]
+    texts.clear()
+    mistakes_page(files, PREDICTIONS, LABELS, class_names=("owl", "eagle"))
+    histogram_page(PREDICTIONS, LABELS, class_names=("owl", "eagle"))
+    assert "owl, predicted eagle 95.0%" in texts
+    assert not any("cat" in text or "dog" in text for text in texts)
+
+
+def test_an_image_that_is_gone_or_broken_costs_the_page_nothing(tmp_path):
+    (tmp_path / "broken.jpg").write_text("no image")
+    wide = plain_image(tmp_path / "wide.png", "red", size=(400, 2))
+    page = mistakes_page([tmp_path / "gone.jpg", tmp_path / "broken.jpg", wide],
+                         np.array([0.4, 0.6, 0.55]), np.array([1, 0, 1]))
+    grey = Image.new("RGB", (1, 1), "lightgrey").getpixel((0, 0))
+    assert colour_at(page, 5, 105) == grey                                      # broken: a mistake
+    assert any(colour_at(page, 96, y) == (255, 0, 0) for y in range(576, 720))  # wide: undecided
+    assert colour_at(page, 5 + 202, 580) == colour_at(page, 5 + 404, 580) == grey
+
+
+def test_an_image_stored_rotated_is_shown_upright(tmp_path):
+    image = Image.new("RGB", (40, 20), "red")
+    image.paste("blue", (0, 0, 20, 20))
+    exif = Image.Exif()
+    exif[0x0112] = 6  # to be turned clockwise: what is left comes on top
+    image.save(tmp_path / "rotated.png", exif=exif)
+    thumbnail = run_pages.thumbnail(tmp_path / "rotated.png")
+    assert colour_at(thumbnail, 96, 20) == (0, 0, 255)
+    assert colour_at(thumbnail, 96, 120) == (255, 0, 0)
+
+
+def test_the_histogram_counts_right_and_wrong_predictions_of_each_class():
+    predictions = np.array([0.97] * 4 + [0.12] * 2 + [0.17] * 3 + [0.62])
+    labels = np.array([1] * 6 + [0] * 4)
+    # Cats above 0.1: six of ten are right; above 0.2 to 0.6 seven; above 0.7 and more eight.
+    page = histogram_page(predictions, labels)
+    cat, dog, pale_cat, pale_dog = ((255, 176, 64), (80, 160, 255), (255, 227, 189),
+                                    (197, 224, 255))
+    assert metrics.best_accuracy(predictions, labels) == (0.8, pytest.approx(0.7))
+    heights = {}
+    for floor, colours in ((380, (cat, pale_cat)), (680, (dog, pale_dog))):
+        for colour in colours:
+            here = (np.asarray(page)[floor - 230:floor] == colour).all(axis=2)  # (230, 1200)
+            for bar in range(20):
+                if height := here[:, 40 + 56 * bar + 10].sum():
+                    heights[floor, colour, bar] = height
+    # Four images are the highest bar, 200 pixels; the others stand in proportion.
+    assert heights == {(380, cat, 19): pytest.approx(200, abs=2),
+                       (380, pale_cat, 2): pytest.approx(100, abs=2),
+                       (680, dog, 3): pytest.approx(150, abs=2),
+                       (680, dog, 12): pytest.approx(50, abs=2)}
+    line = np.asarray(page)[600, :, 0] == 0
+    assert abs(np.flatnonzero(line).mean() - (40 + 1120 * 0.7)) < 2
+
+
+def test_constant_predictions_have_a_histogram_too():
+    page = histogram_page(np.zeros(4), np.array([1, 0, 1, 0]))
+    assert colour_at(page, 60, 300) == (255, 227, 189)  # every cat is wrong
+    assert colour_at(page, 60, 600) == (80, 160, 255)   # and every dog right
