@@ -18,7 +18,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from support import cli, drawing, run_folder, run_pages
+from support import cli, drawing, report, run_folder, run_pages
 from support.cli import UserError
 
 THRESHOLDS = np.arange(10) / 10  # 0.0, 0.1 … 0.9
@@ -120,10 +120,6 @@ def measure_at(threshold: float, predictions: np.ndarray, labels: np.ndarray) ->
             "threshold": threshold, "accuracy": record["accuracies"][round(10 * threshold)]}
 
 
-def pearson_text(pearson: float | None) -> str:
-    return "undefined (all predictions are equal)" if pearson is None else f"{pearson:.3f}"
-
-
 # ---------------------------------------------------------------------------------------------
 # The table of runs
 # ---------------------------------------------------------------------------------------------
@@ -174,7 +170,7 @@ def write_pages(run: Path) -> list[Path]:
     record = measure(predictions, labels)
     threshold = record["threshold"]
     summary = (f"Accuracy {record['best_accuracy']:.1%}, Pearson "
-               f"{pearson_text(record['pearson'])}, MSE {record['mse']:.3f}.")
+               f"{report.pearson_text(record['pearson'])}, MSE {record['mse']:.3f}.")
     run_name = drawing.printable(run.resolve().name)[:50]
     predicted = predicted_labels(predictions, threshold)
     pages = {

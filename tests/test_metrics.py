@@ -13,7 +13,7 @@ from conftest import ROOT
 from PIL import Image
 
 import metrics
-from support import run_folder
+from support import report, run_folder
 from support.cli import UserError
 
 
@@ -50,7 +50,7 @@ def test_constant_predictions_have_no_pearson_and_cause_no_warning(constant):
         measured = metrics.measure(np.full(10, constant), [0, 1] * 5)
     assert np.isnan(metrics.pearson(np.full(10, constant), [0, 1] * 5))
     assert measured["pearson"] is None
-    assert metrics.pearson_text(None) == "undefined (all predictions are equal)"
+    assert report.pearson_text(None) == "undefined (all predictions are equal)"
     assert measured["accuracies"] == [0.5] * 10
 
 
