@@ -123,9 +123,9 @@ def eagerly():
 
 
 @pytest.fixture(scope="module")
-def begun(tmp_path_factory, eagerly) -> Path:
+def interrupted(tmp_path_factory, eagerly) -> Path:
     """A folder with photos/, runs/whole and runs/mine, which ends in the second of its epochs."""
-    folder = tmp_path_factory.mktemp("begun")
+    folder = tmp_path_factory.mktemp("interrupted")
     (folder / "photos").mkdir()
     for number in range(16):
         for name in ("cat", "dog"):
@@ -140,12 +140,12 @@ def begun(tmp_path_factory, eagerly) -> Path:
 
 
 @pytest.fixture
-def folder(begun, tmp_path, monkeypatch) -> Path:
-    """A copy of `begun`, and the folder that train.py runs in."""
+def folder(interrupted, tmp_path, monkeypatch) -> Path:
+    """A copy of `interrupted`, and the folder that train.py runs in."""
     copy = tmp_path / "copy"
-    shutil.copytree(begun, copy)
+    shutil.copytree(interrupted, copy)
     for file in copy.glob("runs/*/config.json"):
-        file.write_text(file.read_text().replace(str(begun), str(copy)))
+        file.write_text(file.read_text().replace(str(interrupted), str(copy)))
     monkeypatch.chdir(copy)
     return copy
 
@@ -505,12 +505,12 @@ def test_a_full_disk_is_reported_and_costs_nothing_that_was_saved(arguments, siz
     assert_equal_runs(run, Path("runs/whole"))
 
 
-def test_a_folder_that_cannot_be_written_to_is_reported(begun, processes):
+def test_a_folder_that_cannot_be_written_to_is_reported(interrupted, processes):
     with tempfile.TemporaryDirectory() as made:  # where nobody may look: not so in tmp_path
         folder = Path(made)
         folder.chmod(0o777)
-        shutil.copytree(begun / "photos", folder / "photos")
-        shutil.copytree(begun / "runs", folder / "runs")
+        shutil.copytree(interrupted / "photos", folder / "photos")
+        shutil.copytree(interrupted / "runs", folder / "runs")
         (folder / "runs/mine/.lock").chmod(0o444)
         (folder / "runs/mine").chmod(0o555)
         process = processes(folder, "--resume=runs/mine", "--data_dir=photos",

@@ -310,7 +310,7 @@ def test_a_loss_that_is_not_finite_stops_the_run(tmp_path):
 
 
 def test_predictions_that_are_not_finite_stop_the_run(tmp_path):
-    # One step in the epoch: its loss is still that of the first weights.
+    # One step in the epoch: its loss is still that of the initial weights.
     with pytest.raises(cli.UserError, match="predictions after epoch 1 are not finite"):
         train.train_and_evaluate(tiny_config(lr=1e38, batch_size=10), tiny_dataset(10), tmp_path)
 
