@@ -17,8 +17,8 @@ from PIL import Image
 
 ROOT = Path(__file__).parent.parent
 sys.path.insert(0, str(ROOT))
+from support.tensorflow_setup import tf  # noqa: E402, F401, I001  first: it makes settings
 import script_process  # noqa: E402
-from support.tensorflow_setup import tf  # noqa: E402, F401  before a test imports TensorFlow itself
 
 
 @pytest.fixture(scope="session")

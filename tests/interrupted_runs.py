@@ -5,6 +5,7 @@ import itertools
 import json
 import os
 import resource
+import shutil
 import signal
 import sys
 import threading
@@ -61,18 +62,35 @@ def ctrl_c_at_step(number):
     at_step(number, lambda: os.kill(os.getpid(), signal.SIGINT))
 
 
-def die_at_change(number):
-    """Before the number-th change from now of what is on the disk: a file, a folder or a name."""
-    save_at_every_step()
-    changes = iter(range(1, number))
-
+def before_every_change(do):
+    """Call `do` before every change from now of what is on the disk: a file, a folder or a name."""
     def watch(event, arguments):
         writes = event == "open" and isinstance(arguments[2], int) and arguments[2] & (
             os.O_WRONLY | os.O_RDWR)
         if writes or event in ("os.mkdir", "os.remove", "os.rename", "os.rmdir", "shutil.rmtree"):
-            next(changes, None) or die()
+            do()
 
     sys.addaudithook(watch)
+
+
+def die_at_change(number):
+    save_at_every_step()
+    changes = iter(range(1, number))
+    before_every_change(lambda: next(changes, None) or die())
+
+
+def copy_at_every_change(copies):
+    """Copy runs/ to copies/0000, 0001 …: what a process leaves that is killed at that moment."""
+    save_at_every_step()
+    numbers, copying = itertools.count(), []
+
+    def copy():
+        if not copying and Path("runs").exists():  # the copying changes the disk as well
+            copying.append(True)
+            shutil.copytree("runs", copies / f"{next(numbers):04}")
+            copying.clear()
+
+    before_every_change(copy)
 
 
 def die_while_writing(number, seconds):

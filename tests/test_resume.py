@@ -21,7 +21,7 @@ import interrupted_runs
 import models
 import train
 from conftest import ROOT
-from support import checkpoints
+from support import checkpoints, saved_model
 from support.tensorflow_setup import tf
 from test_train import dataset_of
 
@@ -565,59 +565,82 @@ def test_a_folder_that_vanishes_after_its_pictures_were_found_is_reported(folder
     assert not Path("runs/new").exists()
 
 
-def test_kill_9_at_thirty_moments_loses_nothing(folder, processes):
-    """Two runs, each killed fifteen times and gone on with; then they end like one that was not.
+TINY = ("--arch=mlp", "--hidden=4", "--lr=1e-3", "--epochs=3", "--batch_size=4",
+        "--input_size=12x14", "--scaling=standard", "--train_size=10", "--valid_size=10",
+        "--name=mine")
 
-    They are killed in a step, between any two changes of the disk, and while TensorFlow writes.
+
+@pytest.fixture
+def tiny_export(monkeypatch):
+    """The export of a finished run, done in no time: what it writes is tested elsewhere."""
+    monkeypatch.setattr(saved_model, "export", lambda network, threshold, folder: folder.mkdir(
+        exist_ok=True))
+
+
+def test_killed_before_any_change_of_the_disk_a_run_resumes(folder, processes, tiny_export):
+    """A run, and one that resumes it, copied before each of their changes, as kill -9 leaves it.
+
+    Every copy holds a whole part of the run's history and weights, and resumed it ends like a run
+    that nothing disturbed.
     """
-    flags = ("--arch=mlp", "--lr=1e-3", "--epochs=8", "--batch_size=4", "--input_size=12x14",
-             "--scaling=standard", "--dtype=float32", "--train_size=10", "--valid_size=10",
-             f"--data_dir={folder / 'photos'}", "--name=mine")
-    whole, *killed = (folder / name for name in ("whole", "a", "b"))
-    for each in (whole, *killed):
-        each.mkdir()
-    process = processes(whole, *flags, prepare=interrupted_runs.save_at_every_step)
-    process.join(240)
-    assert process.exitcode == 0
-    expected = records(whole / "runs/mine")
-
-    moments = []
-    for number in range(5):
-        moments += [functools.partial(interrupted_runs.die_at_change, 2 + 5 * number + offset)
-                    for offset in (0, 2, 4)]
-        moments += [functools.partial(interrupted_runs.die_at_step, 1 + number)]
-        moments += [functools.partial(interrupted_runs.die_while_writing, which, 0.001 * number)
-                    for which in (1, 2)]
-    assert len(moments) == 30
-    within = 0
-    for first, second in zip(moments[::2], moments[1::2], strict=True):
-        before = [len(records(each / "runs/mine")) for each in killed]
-        started = [processes(each, *again(each, flags), prepare=moment)
-                   for each, moment in zip(killed, (first, second), strict=True)]
-        for process in started:
-            process.join(240)
-            assert process.exitcode == -signal.SIGKILL
-        for each, count in zip(killed, before, strict=True):
-            run = each / "runs/mine"
-            within += bool(list(run.glob("checkpoints/unfinished/*_temp")))
-            assert len(records(run)) >= count
-            assert records(run) == expected[:len(records(run))]
-            if records(run):
-                models.load(run)
-    assert within >= 3  # some of them in the middle of a file
-    for each in killed:
-        process = processes(each, "--resume=runs/mine", prepare=interrupted_runs.save_at_every_step)
+    first, second, copies = folder / "first", folder / "second", []
+    for each in (first, second):
+        (each / "copies").mkdir(parents=True)
+        process = processes(each, *(TINY if each == first else ["--resume=runs/mine"]),
+                            f"--data_dir={folder / 'photos'}",
+                            prepare=functools.partial(interrupted_runs.copy_at_every_change,
+                                                      each / "copies"))
         process.join(240)
         assert process.exitcode == 0
-        assert records(each / "runs/mine") == expected
-        for part in ("checkpoints", "best"):
-            assert numbers(each / "runs/mine" / part) == numbers(whole / "runs/mine" / part)
-        assert not list(each.rglob("unfinished"))
+        these = sorted((each / "copies").iterdir())
+        if each == first:  # the second one resumes where a copy from the middle stands
+            shutil.copytree(these[len(these) // 2], second / "runs")
+        copies.append(these)
+    whole = first / "runs/mine"
+    expected = records(whole)
+    assert len(expected) == 3 and min(map(len, copies)) > 50
+
+    for these in copies:
+        seen = 0
+        for copy in these:
+            run = copy / "mine"
+            assert len(records(run)) >= seen and records(run) == expected[:len(records(run))]
+            seen = len(records(run))
+            if (run / "config.json").exists():
+                exit_code(f"--resume={run}")
+                assert records(run) == expected
+                for part in ("checkpoints", "best"):
+                    assert numbers(run / part) == numbers(whole / part)
+                assert not list(run.rglob("unfinished"))
 
 
-def again(folder: Path, flags: tuple[str, ...]) -> tuple[str, ...]:
-    """How a run that was killed goes on; before it had its config.json, there is none."""
-    if (folder / "runs/mine/config.json").exists():
-        return ("--resume=runs/mine",)
-    shutil.rmtree(folder / "runs", ignore_errors=True)
-    return flags
+@pytest.mark.parametrize("moments", [
+    # Killed at one moment, resumed and killed at the next, as often as there are moments: in a
+    # step, between two changes, and in the middle of TensorFlow's own writing.
+    [functools.partial(interrupted_runs.die_while_writing, 1, 0),
+     functools.partial(interrupted_runs.die_at_step, 3),
+     functools.partial(interrupted_runs.die_while_writing, 2, 0.001),
+     functools.partial(interrupted_runs.die_at_change, 9)]])
+def test_kill_9_again_and_again_loses_nothing(moments, folder, processes, tiny_export):
+    process = processes(folder, *TINY[:-1], "--name=undisturbed", f"--data_dir={folder / 'photos'}")
+    process.join(240)
+    assert process.exitcode == 0
+    expected, run, seen, within = records(folder / "runs/undisturbed"), folder / "runs/killed", 0, 0
+    for moment in moments:
+        if not (run / "config.json").exists():  # killed before it could be resumed
+            shutil.rmtree(run, ignore_errors=True)
+        process = processes(folder, *(["--resume=runs/killed"] if run.exists() else
+                                      [*TINY[:-1], "--name=killed"]),
+                            f"--data_dir={folder / 'photos'}", prepare=moment)
+        process.join(240)
+        assert process.exitcode == -signal.SIGKILL
+        within += bool(list(run.glob("*/unfinished/*_temp")))
+        assert len(records(run)) >= seen and records(run) == expected[:len(records(run))]
+        seen = len(records(run))
+        if seen:
+            models.load(run)
+    assert within >= 1  # in the middle of a file
+    assert exit_code(f"--resume={run}") == 0
+    assert records(run) == expected and not list(run.rglob("unfinished"))
+    for part in ("checkpoints", "best"):
+        assert numbers(run / part) == numbers(folder / "runs/undisturbed" / part)
