@@ -1,4 +1,4 @@
-"""data.py's download, against a server of the test's own that can do everything wrong."""
+"""data.py --download, against a server of the test's own that can do everything wrong."""
 
 import contextlib
 import hashlib
@@ -18,16 +18,19 @@ from collections import namedtuple
 from pathlib import Path
 from types import SimpleNamespace
 
-import data
 import numpy as np
 import pytest
 from PIL import Image
+
+import data
+from support import download
+from support.cli import UserError
 
 ROOT = Path(data.__file__).parent
 RNG = np.random.default_rng(0)
 
 
-def picture():
+def image():
     file = io.BytesIO()
     Image.fromarray(RNG.integers(0, 256, (9, 12, 3), np.uint8)).save(file, "JPEG")
     return file.getvalue()
@@ -35,14 +38,14 @@ def picture():
 
 # Of the same shape as the archive of the photographs.
 MEMBERS = {
-    **{f"PetImages/{kind}/{number}.jpg": picture()
+    **{f"PetImages/{kind}/{number}.jpg": image()
        for kind in ("Cat", "Dog") for number in range(5)},
     "PetImages/Cat/Thumbs.db": b"what Windows leaves behind",
     "PetImages/Dog/666.jpg": b"",
     "readme.txt": b"about the archive",
 }
-PICTURES = {name.removeprefix("PetImages/"): content for name, content in MEMBERS.items()
-            if name.startswith("PetImages/")}
+IMAGES = {name.removeprefix("PetImages/"): content for name, content in MEMBERS.items()
+          if name.startswith("PetImages/")}
 
 
 def zipped(members):
@@ -71,14 +74,14 @@ class Server(http.server.ThreadingHTTPServer):
         """What the user is promised to get: the content as it is now."""
         promised = {"url": self.url, "size": len(self.content), "folder": "PetImages",
                     "sha256": hashlib.sha256(self.content).hexdigest()}
-        return data.Archive(**{**promised, **changes})
+        return download.Archive(**{**promised, **changes})
 
     def handle_error(self, request, client_address):
         pass  # a client that goes away is what some tests are about
 
 
 class Handler(http.server.BaseHTTPRequestHandler):
-    """Faults: status (an error code), silent (no answer), no_range, cut (bytes to send before the
+    """Faults: status (an error code), silent (no response), no_range, cut (bytes to send before the
     connection closes), stall (bytes to send before nothing more comes), content (another one)."""
 
     def do_GET(self):
@@ -128,7 +131,7 @@ def server(monkeypatch):
 def waits(monkeypatch):
     """The seconds waited before a lost connection was tried again; they pass at once."""
     waits = []
-    monkeypatch.setattr(data, "time", SimpleNamespace(sleep=waits.append))
+    monkeypatch.setattr(download, "time", SimpleNamespace(sleep=waits.append))
     return waits
 
 
@@ -144,14 +147,14 @@ def tree(folder):
 
 
 def assert_complete(data_dir):
-    """All of the archive's pictures are there, and nothing else is."""
-    assert tree(data_dir) == {f"PetImages/{name}": content for name, content in PICTURES.items()}
+    """All of the archive's images are there, and nothing else is."""
+    assert tree(data_dir) == {f"PetImages/{name}": content for name, content in IMAGES.items()}
     assert [path.name for path in data_dir.iterdir()] == ["PetImages"]
 
 
 def assert_nothing_to_train_on(data_dir):
     assert not (data_dir / "PetImages").exists()
-    assert not data_dir.exists() or data.find_pictures(data_dir) == []
+    assert not data_dir.exists() or data.find_images(data_dir) == []
 
 
 def zip_path(data_dir):
@@ -162,17 +165,17 @@ def zip_path(data_dir):
 # All is well
 # ---------------------------------------------------------------------------------------------
 
-def test_the_pictures_are_downloaded_and_unpacked(server, tmp_path, capsys):
+def test_the_images_are_downloaded_and_unpacked(server, tmp_path, capsys):
     data_dir = tmp_path / "new/data"
-    assert data.download(server.archive(), data_dir) == data_dir / "PetImages"
+    assert download.download(server.archive(), data_dir) == data_dir / "PetImages"
     assert_complete(data_dir)
     assert server.ranges == ["bytes=0-"]
     assert capsys.readouterr() == ("", "")  # the bars are for terminals
 
 
-def test_the_downloaded_pictures_are_found(server, tmp_path):
-    data.download(server.archive(), tmp_path)
-    found = data.find_pictures(tmp_path)
+def test_the_downloaded_images_are_found(server, tmp_path):
+    download.download(server.archive(), tmp_path)
+    found = data.find_images(tmp_path)
     assert [(path.parent.name, path.name, label) for path, label in found] == [
         (kind, f"{number}.jpg", label) for number in range(5)
         for kind, label in (("Cat", 1), ("Dog", 0))] + [("Dog", "666.jpg", 0)]
@@ -180,7 +183,7 @@ def test_the_downloaded_pictures_are_found(server, tmp_path):
 
 def test_what_else_is_in_the_folder_stays(server, tmp_path):
     (tmp_path / "mine.txt").write_text("mine")
-    data.download(server.archive(), tmp_path)
+    download.download(server.archive(), tmp_path)
     assert (tmp_path / "mine.txt").read_text() == "mine"
     assert sorted(path.name for path in tmp_path.iterdir()) == ["PetImages", "mine.txt"]
 
@@ -191,7 +194,7 @@ def test_what_else_is_in_the_folder_stays(server, tmp_path):
 
 def test_a_cut_connection_goes_on_where_it_was_cut(server, tmp_path):
     server.faults = [{"cut": 1000}]
-    data.download(server.archive(), tmp_path)
+    download.download(server.archive(), tmp_path)
     assert server.ranges == ["bytes=0-", "bytes=1000-"]
     assert_complete(tmp_path)
 
@@ -199,7 +202,7 @@ def test_a_cut_connection_goes_on_where_it_was_cut(server, tmp_path):
 def test_any_number_of_cuts_is_survived_as_long_as_something_comes(server, tmp_path):
     step = len(server.content) // 10
     server.usual = {"cut": step}
-    data.download(server.archive(), tmp_path)
+    download.download(server.archive(), tmp_path)
     assert server.ranges == [f"bytes={start}-" for start in range(0, len(server.content), step)]
     assert_complete(tmp_path)
 
@@ -207,7 +210,7 @@ def test_any_number_of_cuts_is_survived_as_long_as_something_comes(server, tmp_p
 @pytest.mark.parametrize("fault", [{"cut": 0}, {"silent": True}])
 def test_two_failures_in_a_row_are_survived(server, tmp_path, waits, fault):
     server.faults = [fault, fault, {"cut": 500}, fault, fault]
-    data.download(server.archive(), tmp_path)
+    download.download(server.archive(), tmp_path)
     assert server.ranges == ["bytes=0-"] * 3 + ["bytes=500-"] * 3
     assert [wait for wait in waits if wait] == [1, 2, 1, 2]
     assert_complete(tmp_path)
@@ -216,15 +219,15 @@ def test_two_failures_in_a_row_are_survived(server, tmp_path, waits, fault):
 @pytest.mark.parametrize("fault", [{"cut": 0}, {"silent": True}])
 def test_a_connection_that_brings_nothing_is_given_up(server, tmp_path, fault):
     server.faults, server.usual = [{"cut": 1000}], fault
-    with pytest.raises(data.DataError, match=f"{server.url} cannot be downloaded: .*; start it "
-                                             "again to go on from where it stopped"):
-        data.download(server.archive(), tmp_path)
+    with pytest.raises(UserError, match=f"{server.url} cannot be downloaded: .*; run "
+                                        "the command again to resume where it stopped"):
+        download.download(server.archive(), tmp_path)
     assert_nothing_to_train_on(tmp_path)
     assert zip_path(tmp_path).read_bytes() == server.content[:1000]
 
     server.usual = {}
     server.ranges.clear()
-    data.download(server.archive(), tmp_path)
+    download.download(server.archive(), tmp_path)
     assert server.ranges == ["bytes=1000-"]
     assert_complete(tmp_path)
 
@@ -233,25 +236,25 @@ def test_a_server_that_is_not_there_is_an_error(tmp_path, monkeypatch):
     monkeypatch.setenv("no_proxy", "127.0.0.1")
     with Server() as gone:
         archive = gone.archive()
-    with pytest.raises(data.DataError, match="cannot be downloaded: .*refused"):
-        data.download(archive, tmp_path)
+    with pytest.raises(UserError, match="cannot be downloaded: .*refused"):
+        download.download(archive, tmp_path)
     assert_nothing_to_train_on(tmp_path)
 
 
 def test_a_server_that_knows_no_ranges_starts_again_from_the_beginning(server, tmp_path):
     server.faults = [{"no_range": True, "cut": 1000}, {"no_range": True}]
-    data.download(server.archive(), tmp_path)
+    download.download(server.archive(), tmp_path)
     assert server.ranges == ["bytes=0-", "bytes=1000-"]
     assert_complete(tmp_path)
 
 
 def test_a_server_that_knows_no_ranges_and_always_cuts_is_given_up(server, tmp_path):
     server.usual = {"no_range": True, "cut": 1000}
-    with pytest.raises(data.DataError, match="cannot be downloaded: the connection ended early"):
-        data.download(server.archive(), tmp_path)
+    with pytest.raises(UserError, match="cannot be downloaded: the connection ended early"):
+        download.download(server.archive(), tmp_path)
     assert_nothing_to_train_on(tmp_path)
     server.usual = {}
-    data.download(server.archive(), tmp_path)
+    download.download(server.archive(), tmp_path)
     assert_complete(tmp_path)
 
 
@@ -259,17 +262,17 @@ def test_a_server_that_knows_no_ranges_and_always_cuts_is_given_up(server, tmp_p
                                           (503, "Service Unavailable")])
 def test_an_error_code_of_the_server_is_named(server, tmp_path, code, reason):
     server.usual = {"status": code}
-    with pytest.raises(data.DataError, match=f"{server.url}: the server answers {code} {reason}"):
-        data.download(server.archive(), tmp_path)
+    with pytest.raises(UserError, match=f"{server.url}: the server returned {code} {reason}"):
+        download.download(server.archive(), tmp_path)
     assert server.ranges == ["bytes=0-"]
     assert_nothing_to_train_on(tmp_path)
 
 
 def test_an_error_code_does_not_lose_what_was_there(server, tmp_path):
     server.faults = [{"cut": 1000}, {"status": 503}]
-    with pytest.raises(data.DataError, match="503"):
-        data.download(server.archive(), tmp_path)
-    data.download(server.archive(), tmp_path)
+    with pytest.raises(UserError, match="503"):
+        download.download(server.archive(), tmp_path)
+    download.download(server.archive(), tmp_path)
     assert server.ranges == ["bytes=0-", "bytes=1000-", "bytes=1000-"]
     assert_complete(tmp_path)
 
@@ -282,12 +285,12 @@ def test_wrong_bytes_are_refused_and_removed_and_the_next_try_succeeds(server, t
     wrong = bytearray(server.content)
     wrong[len(wrong) // 2] ^= 1
     server.faults = [{"content": bytes(wrong)}]
-    with pytest.raises(data.DataError, match="gave another file than expected .*sha256.*; it was "
-                                             "removed, start again"):
-        data.download(server.archive(), tmp_path)
+    with pytest.raises(UserError, match="is not the file that was expected .*sha256.*; it was "
+                                        "removed, run the command again"):
+        download.download(server.archive(), tmp_path)
     assert_nothing_to_train_on(tmp_path)
     assert tree(tmp_path) == {}
-    data.download(server.archive(), tmp_path)
+    download.download(server.archive(), tmp_path)
     assert server.ranges == ["bytes=0-", "bytes=0-"]
     assert_complete(tmp_path)
 
@@ -296,29 +299,29 @@ def test_wrong_bytes_are_refused_and_removed_and_the_next_try_succeeds(server, t
 def test_a_file_that_is_too_long_is_refused_and_removed(server, tmp_path, extra):
     archive = server.archive()
     server.usual = {"content": server.content + bytes(extra)}
-    with pytest.raises(data.DataError, match="gave another file than expected"):
-        data.download(archive, tmp_path)
+    with pytest.raises(UserError, match="is not the file that was expected"):
+        download.download(archive, tmp_path)
     assert_nothing_to_train_on(tmp_path)
     assert tree(tmp_path) == {}
     server.usual = {}
-    data.download(archive, tmp_path)
+    download.download(archive, tmp_path)
     assert_complete(tmp_path)
 
 
 def test_an_endless_file_is_not_written_endlessly(server, tmp_path):
     server.usual = {"content": server.content + bytes(30 << 20)}
-    with contextlib.suppress(data.DataError):
-        data.fetch(server.archive(), tmp_path / "archive.zip")
+    with contextlib.suppress(UserError):
+        download.fetch(server.archive(), tmp_path / "archive.zip")
     assert sum(map(len, tree(tmp_path).values())) < len(server.content) + (2 << 20)
 
 
 def test_a_file_that_is_too_short_is_refused_and_the_right_one_taken_later(server, tmp_path):
     server.usual = {"content": server.content[:-100]}
-    with pytest.raises(data.DataError, match=server.url):
-        data.download(server.archive(), tmp_path)
+    with pytest.raises(UserError, match=server.url):
+        download.download(server.archive(), tmp_path)
     assert_nothing_to_train_on(tmp_path)
     server.usual = {}
-    data.download(server.archive(), tmp_path)
+    download.download(server.archive(), tmp_path)
     assert_complete(tmp_path)
 
 
@@ -327,10 +330,10 @@ def test_another_file_left_from_before_is_refused_and_then_redone(server, tmp_pa
     for left in (b"<html>please log in</html>", bytes(len(server.content)),
                  bytes(2 * len(server.content))):
         zip_path(tmp_path).write_bytes(left)
-        with pytest.raises(data.DataError, match="gave another file than expected"):
-            data.download(server.archive(), tmp_path)
+        with pytest.raises(UserError, match="is not the file that was expected"):
+            download.download(server.archive(), tmp_path)
         assert tree(tmp_path) == {}
-    data.download(server.archive(), tmp_path)
+    download.download(server.archive(), tmp_path)
     assert_complete(tmp_path)
 
 
@@ -338,21 +341,33 @@ def test_another_file_left_from_before_is_refused_and_then_redone(server, tmp_pa
 # The folder and the disk
 # ---------------------------------------------------------------------------------------------
 
-def test_pictures_that_are_there_are_never_touched(server, tmp_path):
+def test_images_that_are_there_are_never_touched(server, tmp_path):
     (tmp_path / "PetImages").mkdir()
     (tmp_path / "PetImages/mine.jpg").write_bytes(b"mine")
-    with pytest.raises(data.DataError, match="PetImages exists: nothing to download; remove it"):
-        data.download(server.archive(), tmp_path)
+    with pytest.raises(UserError, match="PetImages exists: nothing to download; remove it to"):
+        download.download(server.archive(), tmp_path)
     assert tree(tmp_path) == {"PetImages/mine.jpg": b"mine"}
     assert [path.name for path in tmp_path.iterdir()] == ["PetImages"]
     assert server.ranges == []
 
 
+@pytest.mark.parametrize("names", [("cat.0.jpg", "dog.0.jpg"), ("train/cat.0.jpg",)])
+def test_other_pictures_in_the_folder_are_an_error(tmp_path, monkeypatch, names):
+    monkeypatch.setattr(download, "download", lambda *_: pytest.fail("it was downloaded"))
+    for name in names:
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_bytes(b"mine")
+    with pytest.raises(UserError, match=f"{tmp_path} holds other pictures, which would be taken "
+                                        "instead of the photographs: use another --data_dir"):
+        data.download_photographs(tmp_path)
+    assert tree(tmp_path) == {name: b"mine" for name in names}
+
+
 def test_a_file_in_place_of_the_folder_is_an_error(server, tmp_path):
     (tmp_path / "data").write_text("mine")
-    with pytest.raises(data.DataError, match=f"{tmp_path}/data.*: (Not a directory|File exists); "
-                                             "start it again to go on"):
-        data.download(server.archive(), tmp_path / "data")
+    with pytest.raises(UserError, match=f"{tmp_path}/data.*: (Not a directory|File exists); "
+                                        "run the command again to resume"):
+        download.download(server.archive(), tmp_path / "data")
     assert tree(tmp_path) == {"data": b"mine"}
 
 
@@ -362,16 +377,16 @@ Usage = namedtuple("Usage", "free")
 def test_a_disk_without_room_is_refused_before_anything_is_asked_for(server, tmp_path, monkeypatch):
     archive = server.archive(size=824_887_076)
     monkeypatch.setattr(shutil, "disk_usage", lambda _: Usage(free=1_649_774_151))  # one too few
-    with pytest.raises(data.DataError, match=f"{tmp_path} has no room: the photographs take 1.6 GB "
-                                             "while they are unpacked"):
-        data.download(archive, tmp_path)
+    with pytest.raises(UserError, match=f"{tmp_path} has no room: the photographs take 1.6 GB "
+                                        "while they are unpacked"):
+        download.download(archive, tmp_path)
     assert server.ranges == []
     assert_nothing_to_train_on(tmp_path)
 
 
-def test_room_for_the_archive_and_its_pictures_is_enough(server, tmp_path, monkeypatch):
+def test_room_for_the_archive_and_its_images_is_enough(server, tmp_path, monkeypatch):
     monkeypatch.setattr(shutil, "disk_usage", lambda _: Usage(free=2 * len(server.content)))
-    data.download(server.archive(), tmp_path)
+    download.download(server.archive(), tmp_path)
     assert_complete(tmp_path)
 
 
@@ -385,7 +400,7 @@ def test_what_is_there_already_needs_no_room_again(server, tmp_path, monkeypatch
     half.write_bytes(bytes(size // 2))
     monkeypatch.setattr(shutil, "disk_usage", lambda _: Usage(
         free=2 * size - sum(map(len, tree(tmp_path).values()))))
-    data.download(server.archive(), tmp_path)
+    download.download(server.archive(), tmp_path)
     assert_complete(tmp_path)
 
 
@@ -395,10 +410,10 @@ def test_a_disk_that_fills_up_is_an_error_and_the_next_try_goes_on(server, tmp_p
 
     with monkeypatch.context() as patch:
         patch.setattr(zipfile.ZipFile, "extract", full)
-        with pytest.raises(data.DataError, match="No space left on device; start it again to go"):
-            data.download(server.archive(), tmp_path)
+        with pytest.raises(UserError, match="No space left on device; run the command again"):
+            download.download(server.archive(), tmp_path)
     assert_nothing_to_train_on(tmp_path)
-    data.download(server.archive(), tmp_path)
+    download.download(server.archive(), tmp_path)
     assert server.ranges == ["bytes=0-"]
     assert_complete(tmp_path)
 
@@ -412,8 +427,9 @@ def test_a_stopped_process_leaves_no_data_and_the_next_one_goes_on(server, tmp_p
     large = {**MEMBERS, "PetImages/Cat/Thumbs.db": RNG.bytes(5 << 20)}
     server.content = zipped(large)
     server.faults = [{"stall": 3 << 20}]
-    code = ("import sys, data, pathlib; url, size, sha256, folder, data_dir = sys.argv[1:]; "
-            "data.download(data.Archive(url, int(size), sha256, folder), pathlib.Path(data_dir))")
+    code = ("import pathlib, sys; from support.download import Archive, download; "
+            "url, size, sha256, folder, data_dir = sys.argv[1:]; "
+            "download(Archive(url, int(size), sha256, folder), pathlib.Path(data_dir))")
     archive = server.archive()
     arguments = [archive.url, str(archive.size), archive.sha256, archive.folder, str(tmp_path)]
     with subprocess.Popen([sys.executable, "-c", code, *arguments], cwd=ROOT,
@@ -428,7 +444,7 @@ def test_a_stopped_process_leaves_no_data_and_the_next_one_goes_on(server, tmp_p
     have = zip_path(tmp_path).read_bytes()
     assert 1 << 20 <= len(have) <= 3 << 20 and server.content.startswith(have)
 
-    data.download(archive, tmp_path)
+    download.download(archive, tmp_path)
     assert server.ranges == ["bytes=0-", f"bytes={len(have)}-"]
     assert tree(tmp_path) == {name: content for name, content in large.items()
                               if name.startswith("PetImages/")}
@@ -447,13 +463,13 @@ def test_interrupted_unpacking_leaves_no_data_and_is_redone(server, tmp_path, mo
     with monkeypatch.context() as patch:
         patch.setattr(zipfile.ZipFile, "extract", interrupted)
         with pytest.raises(KeyboardInterrupt):
-            data.download(server.archive(), tmp_path)
+            download.download(server.archive(), tmp_path)
     assert len(tree(tmp_path / ".download/unpacked")) == unpacked
     assert_nothing_to_train_on(tmp_path)
-    folder, pictures = data.choose_pictures(str(tmp_path), typed=False)
-    assert folder == data.SAMPLE and len(pictures) == 500
+    folder, labeled_images = data.choose_images(str(tmp_path), explicitly_set=False)
+    assert folder == data.SAMPLE and len(labeled_images) == 500
 
-    data.download(server.archive(), tmp_path)
+    download.download(server.archive(), tmp_path)
     assert server.ranges == ["bytes=0-"]  # the archive was there
     assert_complete(tmp_path)
 
@@ -463,8 +479,8 @@ def test_a_half_unpacked_folder_is_redone_and_not_added_to(server, tmp_path):
     left.mkdir(parents=True)
     (left / "0.jpg").write_bytes(b"half a pict")
     (left / "99.jpg").write_bytes(b"of another archive")
-    assert data.find_pictures(tmp_path) == []
-    data.download(server.archive(), tmp_path)
+    assert data.find_images(tmp_path) == []
+    download.download(server.archive(), tmp_path)
     assert_complete(tmp_path)
 
 
@@ -480,9 +496,9 @@ def test_a_path_that_leads_out_of_the_archive_is_refused(server, tmp_path, evil)
     evil = evil.format(outside=tmp_path)
     server.content = zipped({**MEMBERS, evil: b"evil"})
     data_dir = tmp_path / "some/data"
-    with pytest.raises(data.DataError, match="the archive is refused: .*evil.txt' leads out of its "
-                                             "folder"):
-        data.download(server.archive(), data_dir)
+    with pytest.raises(UserError, match="the archive is refused: .*evil.txt' leads out of its "
+                                        "folder"):
+        download.download(server.archive(), data_dir)
     assert list(tree(tmp_path)) == ["some/data/.download/archive.zip"]
     assert_nothing_to_train_on(data_dir)
 
@@ -492,16 +508,16 @@ def test_a_link_in_the_archive_leads_nowhere(server, tmp_path):
     link.create_system, link.external_attr = 3, (stat.S_IFLNK | 0o777) << 16
     server.content = zipped({**MEMBERS, link: str(tmp_path), "PetImages/link/evil.txt": b"evil"})
     data_dir = tmp_path / "some/data"
-    with pytest.raises(data.DataError):
-        data.download(server.archive(), data_dir)
+    with pytest.raises(UserError):
+        download.download(server.archive(), data_dir)
     assert not [path for path in tmp_path.rglob("*") if path.is_symlink()]
     assert not [name for name in tree(tmp_path) if name.endswith("evil.txt")]
     assert_nothing_to_train_on(data_dir)
 
 
 def test_an_archive_without_the_folder_is_an_error(server, tmp_path):
-    with pytest.raises(data.DataError, match="the archive holds no folder Animals"):
-        data.download(server.archive(folder="Animals"), tmp_path)
+    with pytest.raises(UserError, match="the archive holds no folder Animals"):
+        download.download(server.archive(folder="Animals"), tmp_path)
     assert_nothing_to_train_on(tmp_path)
 
 
@@ -516,13 +532,13 @@ from collections import namedtuple
 request = urllib.request.Request
 urllib.request.Request = lambda url, **options: request({url!r}, **options)
 shutil.disk_usage = lambda _: namedtuple("Usage", "free")(free=10 ** 10)
-sys.argv = ["data.py", "--download"]
-runpy.run_path({script!r}, run_name="__main__")
+sys.argv, sys.path[0] = ["data.py", "--download"], {root!r}
+runpy.run_path({root!r} + "/data.py", run_name="__main__")
 """
 
 
 def command(server):
-    return [sys.executable, "-c", RUN.format(url=server.url, script=str(ROOT / "data.py"))]
+    return [sys.executable, "-c", RUN.format(url=server.url, root=str(ROOT))]
 
 
 def test_the_command_that_fails_prints_one_sentence(server, tmp_path):
@@ -530,7 +546,7 @@ def test_the_command_that_fails_prints_one_sentence(server, tmp_path):
     result = subprocess.run(command(server), cwd=tmp_path, capture_output=True, text=True,
                             timeout=60)
     assert (result.returncode, result.stdout) == (1, "")
-    assert "the server answers 404 Not Found" in result.stderr
+    assert "the server returned 404 Not Found" in result.stderr
     assert result.stderr.count("\n") == 1
 
 

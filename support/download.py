@@ -1,0 +1,142 @@
+"""The archive of the photographs: downloaded, also in several attempts, checked and unpacked."""
+
+import hashlib
+import http.client
+import shutil
+import sys
+import time
+import urllib.error
+import urllib.request
+import zipfile
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from rich import progress
+
+from support import images
+from support.cli import UserError
+
+
+@dataclass(frozen=True)
+class Archive:
+    """A zip file of images: where it is, and what it must be once it is here."""
+
+    url: str
+    size: int  # in bytes
+    sha256: str
+    folder: str  # the folder in it that holds the images
+
+
+PHOTOGRAPHS = Archive(
+    url="https://download.microsoft.com/download/3/E/1/3E1C3F21-ECDB-4869-8368-6DEBA77B919F/"
+        "kagglecatsanddogs_5340.zip",
+    size=824_887_076,
+    sha256="b7974bd00a84a99921f36ee4403f089853777b5ae8d151c76a86e64900334af9",
+    folder="PetImages")
+
+
+def download(archive: Archive, data_dir: Path) -> Path:
+    """Get the archive and unpack its images; returns their folder, data_dir/archive.folder.
+
+    The images appear under that name only when all of them are there. Until then the work is in
+    data_dir/.download/: an interrupted download is resumed from there when it is started again.
+    Raises UserError with what went wrong and what to do.
+    """
+    target = data_dir / archive.folder
+    if target.exists():
+        raise UserError(f"{target} exists: nothing to download; remove it to download it again")
+    work = data_dir / ".download"
+    zip_path = work / "archive.zip"
+    try:
+        work.mkdir(parents=True, exist_ok=True)
+        shutil.rmtree(work / "unpacked", ignore_errors=True)  # a half-unpacked one
+        have = zip_path.stat().st_size if zip_path.exists() else 0
+        needed = 2 * archive.size - have  # the archive, and its images, which hardly compress
+        if shutil.disk_usage(work).free < needed:
+            raise UserError(f"{data_dir} has no room: the photographs take {needed / 1e9:.1f} GB "
+                            "while they are unpacked")
+        fetch(archive, zip_path)
+        check_archive(archive, zip_path)
+        unpack(zip_path, work / "unpacked")
+        if not (work / "unpacked" / archive.folder).is_dir():
+            raise UserError(f"the archive holds no folder {archive.folder}")
+        (work / "unpacked" / archive.folder).rename(target)
+        shutil.rmtree(work)
+    except OSError as error:
+        raise UserError(f"{error.filename or data_dir}: {error.strerror or error}; run the command "
+                        "again to resume") from error
+    return target
+
+
+def fetch(archive: Archive, zip_path: Path) -> None:
+    """Download to zip_path, resuming after what is there. A lost connection is tried again."""
+    failures = 0
+    with progress.Progress(progress.BarColumn(), progress.DownloadColumn(),
+                           progress.TransferSpeedColumn(), progress.TimeRemainingColumn(),
+                           disable=not sys.stdout.isatty()) as bar:
+        task = bar.add_task("download", total=archive.size)
+        while (have := zip_path.stat().st_size if zip_path.exists() else 0) < archive.size:
+            try:
+                fetch_once(archive, zip_path, have, lambda done: bar.update(task, completed=done))
+                problem = "the connection ended early"
+            except urllib.error.HTTPError as error:
+                raise UserError(f"{archive.url}: the server returned {error.code} "
+                                f"{error.reason}") from error
+            except (OSError, http.client.HTTPException) as error:
+                if isinstance(error, OSError) and error.filename:  # the disk, not the network
+                    raise
+                problem = str(getattr(error, "reason", error)) or type(error).__name__
+            received = (zip_path.stat().st_size if zip_path.exists() else 0) - have
+            failures = 0 if received > 0 else failures + 1
+            if failures == 3:
+                raise UserError(f"{archive.url} cannot be downloaded: {problem}; run the command "
+                                "again to resume where it stopped")
+            time.sleep(failures)
+
+
+def fetch_once(archive: Archive, zip_path: Path, have: int, report: Callable[[int], None]) -> None:
+    """One request for the bytes from `have` on, appended to zip_path."""
+    request = urllib.request.Request(archive.url, headers={"Range": f"bytes={have}-"})
+    with urllib.request.urlopen(request, timeout=60) as response:
+        # 206: the rest, from where it was asked for. Anything else is the whole file again.
+        resumed = (response.status == 206
+                   and response.headers.get("Content-Range", "").startswith(f"bytes {have}-"))
+        done = have if resumed else 0
+        with open(zip_path, "ab" if resumed else "wb") as file:
+            while block := response.read(1 << 20):
+                file.write(block)
+                done += len(block)
+                report(done)
+                if done > archive.size:
+                    break  # not the file that was asked for: the check says so
+
+
+def check_archive(archive: Archive, zip_path: Path) -> None:
+    """Raise UserError, and remove the file, unless it is the archive to the last bit."""
+    sha256 = hashlib.sha256()
+    with open(zip_path, "rb") as file:
+        while block := file.read(1 << 20):
+            sha256.update(block)
+    digest = sha256.hexdigest()
+    size = zip_path.stat().st_size
+    if (size, digest) != (archive.size, archive.sha256):
+        zip_path.unlink()
+        raise UserError(f"{archive.url} is not the file that was expected ({size} bytes, sha256 "
+                        f"{digest[:8]}… instead of {archive.sha256[:8]}…); it was removed, run the "
+                        "command again")
+
+
+def unpack(zip_path: Path, folder: Path) -> None:
+    """Unpack all of the archive into a new `folder`; refuse one with paths that lead out of it."""
+    folder.mkdir()
+    with zipfile.ZipFile(zip_path) as archive:
+        members = archive.infolist()
+        for member in members:
+            if not (folder / member.filename).resolve().is_relative_to(folder.resolve()):
+                raise UserError(f"the archive is refused: {member.filename!r} leads out of its "
+                                "folder")
+        with images.progress_bar("unpacking", len(members)) as advance:
+            for member in members:
+                archive.extract(member, folder)
+                advance()

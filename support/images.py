@@ -1,0 +1,172 @@
+"""Image files: any of them to upright RGB, many of them in threads, and a bar that shows how far.
+
+    for path, image in zip(paths, images.in_threads(images.read, paths)):
+        ...                      # a Pillow image, or an images.Skipped that says why there is none
+"""
+
+import os
+import sys
+import warnings
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+from PIL import Image
+from rich import progress
+from rich.console import Console
+from rich.text import Text
+
+EXTENSIONS = {".jpg", ".jpeg", ".png", ".bmp", ".gif", ".webp"}
+
+
+class Skipped(NamedTuple):
+    """A file that could not be decoded, and why."""
+
+    path: Path
+    reason: str
+
+
+def is_image(path: Path) -> bool:
+    """Whether the file's name says that it is an image; its content may still not be one."""
+    return (path.suffix.lower() in EXTENSIONS and path.is_file()
+            and not path.name.startswith("."))  # macOS puts ._cat.0.jpg beside cat.0.jpg
+
+
+# ---------------------------------------------------------------------------------------------
+# One file
+# ---------------------------------------------------------------------------------------------
+
+def read(path: Path, at_least: tuple[int, int] | None = None) -> Image.Image:
+    """Any image file as an upright RGB image.
+
+    at_least: (width, height) that suffice. A large JPEG is then decoded at a half, a quarter or an
+    eighth of its size, which takes less time. Raises whatever the decoder raises for a file that
+    it cannot decode, and Pillow's DecompressionBombError for more than 179 million pixels.
+    """
+    with Image.open(path) as image:
+        orientation = exif_orientation(image)
+        if at_least:
+            image.draft(None, at_least if orientation < 5 else at_least[::-1])
+        image.load()
+        if orientation != 1:
+            image = image.transpose(UPRIGHT[orientation])
+        return to_rgb(image)
+
+
+# How an image that its camera stored rotated or mirrored is put right (EXIF tag 0x0112).
+UPRIGHT = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT, 3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM, 5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270, 7: Image.Transpose.TRANSVERSE, 8: Image.Transpose.ROTATE_90,
+}
+
+
+def exif_orientation(image: Image.Image) -> int:
+    """1 (upright) to 8; a damaged EXIF block counts as upright, it must not cost the image."""
+    if image.format == "TIFF":  # Pillow rotates these itself
+        return 1
+    try:
+        orientation = image.getexif().get(0x0112, 1)
+    except Exception:
+        return 1
+    return orientation if orientation in UPRIGHT else 1
+
+
+def to_rgb(image: Image.Image) -> Image.Image:
+    """Any Pillow image as RGB: 16 bits scaled down to 8, transparency shown on white."""
+    if image.mode.startswith("I"):  # convert() would clip 16-bit values at 255
+        levels, transparent = np.asarray(image), image.info.get("transparency")
+        image = Image.fromarray((levels // 257).astype(np.uint8))
+        if transparent is not None:
+            image.putalpha(Image.fromarray(levels != transparent).convert("L"))
+    if image.has_transparency_data:
+        image = image.convert("RGBA")
+        image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image)
+    return image if image.mode == "RGB" else image.convert("RGB")
+
+
+def why_unreadable(path: Path, error: Exception) -> str:
+    """What Pillow or the file system said of a file, as one phrase."""
+    if isinstance(error, OSError) and error.strerror:
+        return error.strerror.lower()
+    if isinstance(error, Image.DecompressionBombError):
+        return "an image bomb: more than 179 million pixels"
+    if path.exists() and path.stat().st_size == 0:
+        return "empty file"
+    if isinstance(error, Image.UnidentifiedImageError):
+        return "not an image"
+    return str(error) or type(error).__name__
+
+
+# ---------------------------------------------------------------------------------------------
+# Many files
+# ---------------------------------------------------------------------------------------------
+
+def in_threads(decode: Callable[[Path], Any], paths: list[Path]) -> Iterator[Any]:
+    """Yield decode(path) of every path, in order; a Skipped for each path where it raises.
+
+    As many threads as there are processors: Pillow decodes without holding Python's lock. Each
+    takes eight paths at a time, for the lock changes hands whenever a result is delivered.
+    """
+    def attempt(path: Path) -> Any:
+        try:
+            return decode(path)
+        except Exception as error:  # a broken file can make a decoder raise nearly anything
+            return Skipped(path, why_unreadable(path, error))
+
+    def attempt_all(some: list[Path]) -> list[Any]:
+        return [attempt(path) for path in some]
+
+    pool = ThreadPoolExecutor(os.cpu_count())
+    try:
+        with warnings.catch_warnings():  # decoders warn of oddities that do no harm
+            warnings.simplefilter("ignore")
+            eights = [paths[start:start + 8] for start in range(0, len(paths), 8)]
+            for results in pool.map(attempt_all, eights):
+                yield from results
+    finally:
+        pool.shutdown(cancel_futures=True)  # Ctrl-C waits for the images at hand, not for all
+
+
+def load_batches(paths: list[Path], load: Callable[[Path, tuple[int, int]], np.ndarray],
+                 size: tuple[int, int], batch_size: int = 32
+                 ) -> Iterator[tuple[list[Path], np.ndarray, list[Skipped]]]:
+    """Load any number of images in order, a batch at a time, for a caller that keeps none of them.
+
+    load(path, size) returns one image, uint8 (height, width, 3) for size = (height, width). Yields
+    the paths that could be loaded, their images as uint8 (n, height, width, 3), n may be 0, and
+    the others; batch_size files in all. While the caller works on them, the next ones are loaded.
+    """
+    for start in range(0, len(paths), 1024):  # no more than these are loaded ahead of the caller
+        some = paths[start:start + 1024]
+        results = in_threads(lambda path: load(path, size), some)
+        for first in range(0, len(some), batch_size):
+            batch = list(zip(some[first:first + batch_size], results, strict=False))
+            skipped = [image for _, image in batch if isinstance(image, Skipped)]
+            loaded = [pair for pair in batch if not isinstance(pair[1], Skipped)]
+            images = np.array([image for _, image in loaded], np.uint8)
+            yield [path for path, _ in loaded], images.reshape(-1, *size, 3), skipped
+
+
+class Speed(progress.ProgressColumn):
+    def render(self, task: progress.Task) -> Text:
+        return Text(f"{task.speed or 0:.0f} pictures/s")
+
+
+@contextmanager
+def progress_bar(description: str, total: int) -> Iterator[Callable[..., None]]:
+    """A bar with the speed and the time left, on stderr and only if that is a terminal.
+
+    Yields the function that advances it by a number of images, 1 unless told otherwise. What is
+    printed meanwhile appears above the bar.
+    """
+    columns = (progress.TextColumn("{task.description}"), progress.BarColumn(),
+               progress.MofNCompleteColumn(), Speed(), progress.TimeRemainingColumn())
+    with progress.Progress(*columns, console=Console(stderr=True), transient=True,
+                           disable=not sys.stderr.isatty(),
+                           redirect_stdout=sys.stdout.isatty()) as bar:
+        task = bar.add_task(description, total=total)
+        yield lambda count=1: bar.advance(task, count)
