@@ -2,6 +2,7 @@
 
 import contextlib
 import functools
+import re
 import signal
 import sys
 from collections.abc import Callable
@@ -47,7 +48,31 @@ def one_sentence(error: Exception) -> str:
     """What went wrong, in one line: of the system's errors the file and the reason."""
     if isinstance(error, OSError) and error.filename:
         return f"{error.filename}: {error.strerror}"
-    return str(error).partition("\n")[0] or type(error).__name__
+    text = str(getattr(error, "message", error)).partition("\n")[0] or type(error).__name__
+    if hasattr(error, "error_code"):  # TensorFlow's: without the names of its internals
+        text = "TensorFlow gave up: " + re.sub(r"^\{\{.*?\}\} | \[Op:\w+\]$", "", text)
+    return text
+
+
+def explicitly_set(name: str) -> bool:
+    """Whether the user gave the flag, with whatever value."""
+    return bool(flags.FLAGS[name].present)
+
+
+def given_flags() -> dict[str, str]:
+    """The flags that are not at their defaults, as typed."""
+    return {f"--{name}": str(flags.FLAGS[name].value) for name in flags.FLAGS
+            if flags.FLAGS[name].value != flags.FLAGS[name].default}
+
+
+def refuse_other_flags(flag: str, *allowed: str) -> None:
+    """Raise UserError if any flag but these was given."""
+    others = [f"--{name}" for name in flags.FLAGS
+              if explicitly_set(name) and name not in (flag, *allowed)]
+    if others:
+        beside = ", ".join(f"--{name}" for name in allowed)
+        raise UserError(f"{', '.join(others)} cannot be given with --{flag}: a run keeps the "
+                        f"settings it was started with; beside it only {beside} can be given")
 
 
 def flags_parser(doc: str, *groups: str) -> Callable[[list[str]], list[str]]:

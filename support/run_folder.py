@@ -16,6 +16,7 @@ import fcntl
 import json
 import os
 import platform
+import shutil
 import sys
 from collections.abc import Iterator
 from importlib import metadata
@@ -28,11 +29,25 @@ from support.cli import UserError
 FORMAT = 2  # of config.json, and of the checkpoints beside it
 
 
-def create(runs_dir: Path, name: str | None, arch: str) -> Path:
-    """Make the folder of a new run, runs_dir/name, or runs_dir/ARCH-1, ARCH-2 … without a name.
+@contextlib.contextmanager
+def new_run(runs_dir: Path, name: str | None, arch: str) -> Iterator[Path]:
+    """The folder of a new run, locked: runs_dir/name, or runs_dir/ARCH-1, ARCH-2 … without a name.
 
-    Raises UserError for a name that is taken or is no name of a folder.
+    It is removed again if the run fails before it has its config.json. Raises UserError for a name
+    that is taken or is not the name of a folder.
     """
+    run = create(runs_dir, name, arch)
+    try:
+        with locked(run):
+            yield run
+    except BaseException:
+        if not (run / "config.json").exists():
+            shutil.rmtree(run)
+        raise
+
+
+def create(runs_dir: Path, name: str | None, arch: str) -> Path:
+    """Make the folder of a new run; see new_run."""
     runs_dir.mkdir(parents=True, exist_ok=True)
     if name is None:
         number = 1
@@ -53,7 +68,7 @@ def create(runs_dir: Path, name: str | None, arch: str) -> Path:
 
 
 @contextlib.contextmanager
-def run_lock(run: Path) -> Iterator[None]:
+def locked(run: Path) -> Iterator[Path]:
     """Keep every other train.py out of the run's folder.
 
     Raises UserError if another one is in it, or if nothing can be written there.
@@ -68,7 +83,7 @@ def run_lock(run: Path) -> Iterator[None]:
         raise UserError(f"{run} cannot be written to ({error.strerror}): make it writable, or "
                         "continue with a copy of it") from error
     with file:
-        yield
+        yield run
 
 
 def write_text(file: Path, text: str) -> None:
@@ -97,17 +112,63 @@ def damage_told(run: Path, file: str) -> Iterator[None]:
 # config.json
 # ---------------------------------------------------------------------------------------------
 
-def provenance(replicas: int) -> dict:
-    """The parts of config.json that say what made a run. replicas: devices that share each step."""
-    versions = {name: metadata.version(name) for name in ("tensorflow", "numpy", "pillow")}
-    return {"command": sys.argv,
+def config_record(saved: dict | None, config: dict, folder: Path, bundled_sample: bool, dataset,
+                  sizes: list, replicas: int) -> dict:
+    """What config.json holds: all that a run's numbers follow from.
+
+    saved: the record of a run that is resumed; of it only the number of epochs, the folder of the
+    images and the number of replicas may change. bundled_sample: whether the images
+    are those of sample/; dataset: a data.Dataset; sizes: those asked for.
+    Raises UserError if a resumed run's images are not those it was started with.
+    """
+    if saved is None:
+        versions = {name: metadata.version(name) for name in ("tensorflow", "numpy", "pillow")}
+        return {
+            "config": config,
+            "data": {"folder": str(folder.resolve()), "bundled_sample": bundled_sample,
+                     "train_size": len(dataset.train.labels),
+                     "valid_size": len(dataset.valid.labels),
+                     "test_size": len(dataset.test.labels),
+                     "sizes_asked_for": sizes, "digest": dataset.digest,
+                     "skipped": [{"file": str(file), "reason": reason}
+                                 for file, reason in dataset.skipped]},
+            "command": sys.argv,
             "versions": {"python": platform.python_version(), **versions},
             "machine": {"processor": platform.machine(), "cores": os.cpu_count(),
                         "replicas": replicas}}
 
+    known, machine, epochs = saved["data"], saved["machine"], saved["config"]["epochs"]
+    if dataset.digest != known["digest"]:
+        skipped = [(Path(file["file"]).name, file["reason"]) for file in known["skipped"]]
+        broken = [f"{file} is broken ({reason}); " for file, reason in dataset.skipped
+                  if (file.name, reason) not in skipped]
+        raise UserError(f"the pictures in {folder} are not those it was started with; "
+                        f"{''.join(broken[:1])}put them back")
+    if replicas != machine["replicas"]:
+        print(f"from here on {replicas} replicas compute, not {machine['replicas']}: the numbers "
+              "will be those of neither")
+    if config["epochs"] != epochs and config["schedule"] == "onecycle":
+        print(f"from here on the learning rate follows the cycle of {config['epochs']} epochs, "
+              f"not of {epochs}: a run started with --epochs={config['epochs']} would have other "
+              "numbers")
+    return saved | {"config": config, "data": known | {"folder": str(folder.resolve())},
+                    "machine": machine | {"replicas": replicas}}
+
+
+@contextlib.contextmanager
+def cannot_resume(run: Path | None) -> Iterator[None]:
+    """Say of an error with the images of a run that is resumed that this is why it cannot be."""
+    try:
+        yield
+    except UserError as error:
+        if run is None:
+            raise
+        raise UserError(f"{run} cannot be resumed: {error}; if its pictures were moved, say where "
+                        "with --data_dir") from error
+
 
 def write_config(run: Path, record: dict) -> None:
-    """record: "config", the settings of the training; "data", the images; and `provenance`."""
+    """record: what config_record returned."""
     write_text(run / "config.json", json.dumps({"format": FORMAT, **record}, indent=2) + "\n")
 
 

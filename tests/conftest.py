@@ -17,8 +17,9 @@ from PIL import Image
 
 ROOT = Path(__file__).parent.parent
 sys.path.insert(0, str(ROOT))
-import models  # noqa: E402, F401, I001  before tensorflow is imported: it makes settings for it
-import forked  # noqa: E402
+import script_process  # noqa: E402
+
+from support.tensorflow_setup import tf  # noqa: E402, F401  before a test imports TensorFlow itself
 
 
 @pytest.fixture(scope="session")
@@ -29,11 +30,11 @@ def start():
     milliseconds, not seconds.
     """
     context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["forked"])
+    context.set_forkserver_preload(["script_process"])
     started = []
 
     def begin(function: Callable, *arguments) -> multiprocessing.Process:
-        with pytest.MonkeyPatch.context() as monkeypatch:  # where the first of them finds forked
+        with pytest.MonkeyPatch.context() as monkeypatch:  # where the first of them finds it
             monkeypatch.setenv("PYTHONPATH", str(ROOT / "tests"))
             started.append(context.Process(target=function, args=arguments))
             started[-1].start()
@@ -46,17 +47,17 @@ def start():
 
 @pytest.fixture(scope="session")
 def run_in(start, tmp_path_factory):
-    """run_in(folder, "train.py", "--arch=mlp", …): as a user would there; what it says is kept."""
+    """run_in(folder, "train.py", "--arch=mlp", …): as a user would there; its output is kept."""
 
     def run(folder: Path, script: str, *arguments: str) -> subprocess.CompletedProcess:
-        said = tmp_path_factory.mktemp("said")
-        process = start(forked.run_script, ROOT / script, arguments, folder,
-                        {**os.environ, "COLUMNS": "100"}, said)
+        output = tmp_path_factory.mktemp("output")
+        process = start(script_process.run_script, ROOT / script, arguments, folder,
+                        {**os.environ, "COLUMNS": "100"}, output)
         process.join(240)
         assert process.exitcode is not None, f"{script} has not ended"
         return subprocess.CompletedProcess(
             [script, *arguments], process.exitcode,
-            *((said / name).read_text() for name in ("stdout", "stderr")))
+            *((output / name).read_text() for name in ("stdout", "stderr")))
 
     return run
 
@@ -82,7 +83,7 @@ def run_alone(tmp_path):
 
 @pytest.fixture
 def refuses(run_script):
-    """refuses("train.py", "--lr=-1") -> the one sentence that it answered, with exit code 1."""
+    """refuses("train.py", "--lr=-1") -> the one sentence on stderr, with exit code 1."""
 
     def check(script: str, *arguments: str) -> str:
         result = run_script(script, *arguments)
@@ -104,10 +105,10 @@ def declines(tmp_path, monkeypatch):
     def check(main, *arguments: str) -> str:
         with flagsaver.flagsaver():
             flags.FLAGS.unparse_flags()
-            with pytest.raises((SystemExit, flags.Error)) as answer:  # app.run prints flags.Error
+            with pytest.raises((SystemExit, flags.Error)) as error:  # app.run prints flags.Error
                 main(flags.FLAGS(["script.py", *arguments]))
-        assert isinstance(answer.value, flags.Error) or isinstance(answer.value.code, str)
-        sentence = str(answer.value)
+        assert isinstance(error.value, flags.Error) or isinstance(error.value.code, str)
+        sentence = str(error.value)
         assert len(sentence.splitlines()) == 1
         return sentence
 

@@ -1,29 +1,23 @@
-"""What TensorBoard is told: read back with TensorFlow, beside metrics.jsonl, NumPy and Pillow."""
+"""What TensorBoard reads: read back with TensorFlow, beside metrics.jsonl, NumPy and Pillow."""
 
 import io
 import json
 import sys
 from pathlib import Path
 
-import data
+import metrics
 import numpy as np
 import pytest
-import tensorflow as tf
 import train
 from PIL import Image
-from test_train import tiny_config
+from test_train import tiny_config, tiny_dataset
+
+from support import event_file, report
+from support.tensorflow_setup import tf
 
 FIGURES = {"training/loss": "train_loss", "training/pictures_per_second": "pictures_per_second",
            "validation/mse": "mse", "validation/pearson": "pearson",
            "validation/best_accuracy": "best_accuracy", "validation/threshold": "threshold"}
-
-
-def noise(count: int) -> data.Dataset:
-    """`count` pictures to train on and as many others to validate on, of tiny_config's size."""
-    images = np.random.default_rng(0).integers(0, 256, (2 * count, 12, 14, 3), dtype=np.uint8)
-    labels = np.resize([1, 0], 2 * count).astype(np.float32)
-    return data.Dataset(images[count:], labels[count:], [], images[:count], labels[:count], [],
-                        images[:0], labels[:0], [], [])
 
 
 def read_events(run: Path) -> list:
@@ -50,17 +44,19 @@ def summary_of(predictions, labels, images=None, threshold=0.5, kernel=np.zeros(
     """What is shown of made predictions."""
     labels = np.array(labels, np.float32)
     images = np.zeros((len(labels), 6, 8, 3), np.uint8) if images is None else images
-    dataset = data.Dataset(None, None, [], images, labels, [], None, None, [], [])
-    record = {"train_loss": 0.5, "pictures_per_second": 9.0, "mse": 0.25, "pearson": None,
-              "best_accuracy": 0.5, "threshold": threshold}
-    return shown(train.epoch_summary(record, 1e-3, np.array(predictions, np.float32), dataset,
-                                     kernel))
+    record = {"train_loss": 0.5, "learning_rate": 1e-3, "pictures_per_second": 9.0, "mse": 0.25,
+              "pearson": None, "best_accuracy": 0.5, "threshold": threshold}
+    predictions = np.array(predictions, np.float32)
+    mistakes = metrics.mistakes(predictions, labels, threshold)
+    return shown(event_file.epoch_summary(
+        record, predictions, labels,
+        [images[mistakes[labels[mistakes] == label][:9]] for label in (1, 0)], kernel))
 
 
 def test_a_runs_figures_are_those_of_metrics_jsonl_an_epoch_a_step(tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "tensorboard", None)  # to import it would be an error
     config = tiny_config(epochs=4, schedule="onecycle", lr=1e-3)
-    train.train_and_evaluate(config, noise(20), tmp_path)
+    train.train_and_evaluate(config, tiny_dataset(20), tmp_path)
     records = [json.loads(line) for line in (tmp_path / "metrics.jsonl").read_text().splitlines()]
     version, start, *epochs = read_events(tmp_path)
     assert version.file_version == "brain.Event:2"
@@ -77,15 +73,15 @@ def test_a_runs_figures_are_those_of_metrics_jsonl_an_epoch_a_step(tmp_path, mon
 
 def test_an_epoch_can_be_seen_as_soon_as_it_is_over(tmp_path, monkeypatch):
     seen = []
-    monkeypatch.setattr(train, "epoch_line", lambda record, epochs: seen.append(
+    monkeypatch.setattr(report, "print_epoch", lambda record, epochs: seen.append(
         [event.step for event in read_events(tmp_path) if event.HasField("summary")]))
-    train.train_and_evaluate(tiny_config(epochs=3), noise(10), tmp_path)
+    train.train_and_evaluate(tiny_config(epochs=3), tiny_dataset(10), tmp_path)
     assert seen == [[1], [1, 2], [1, 2, 3]]
 
 
-def test_a_second_start_has_a_file_of_its_own_and_takes_back_what_it_will_tell_again(tmp_path):
+def test_a_second_start_has_a_file_of_its_own_and_marks_its_epochs_as_outdated(tmp_path):
     for first_epoch in (1, 3):
-        events = train.EventFile(tmp_path, first_epoch)
+        events = event_file.EventFile(tmp_path, first_epoch)
         events.write(first_epoch, summary=tf.compat.v1.Summary())
     assert len(list(tmp_path.glob("events.out.tfevents.*"))) == 2
     events = read_events(tmp_path)
@@ -119,7 +115,7 @@ def test_an_undefined_pearson_is_left_out():
 def test_the_first_kernels_are_shown_enlarged_all_on_one_scale(tmp_path, monkeypatch):
     network = tiny_config().make_network()
     monkeypatch.setattr(train.Config, "make_network", lambda config: network)
-    train.train_and_evaluate(tiny_config(epochs=2, lr=0.01), noise(10), tmp_path)
+    train.train_and_evaluate(tiny_config(epochs=2, lr=0.01), tiny_dataset(10), tmp_path)
     kernel = network.kernels[0].numpy()  # as the last epoch left it
     before, page = (shown(event.summary)["images", "kernels/first_layer"]
                     for event in read_events(tmp_path)[-2:])

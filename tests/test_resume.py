@@ -1,4 +1,4 @@
-"""A run survives: interrupted, killed, on a full disk or with damaged files, it loses nothing."""
+"""A run that is interrupted, killed, on a full disk or with damaged files loses nothing."""
 
 import dataclasses
 import functools
@@ -12,21 +12,24 @@ import time
 from pathlib import Path
 
 import data
+import interrupted_runs
 import models
-import mortal
 import numpy as np
 import pytest
-import tensorflow as tf
 import train
 from absl import flags
 from absl.testing import flagsaver
 from conftest import ROOT
 from PIL import Image
+from test_train import dataset_of
+
+from support import checkpoints, run_folder
+from support.tensorflow_setup import tf
 
 # Everything that chance has a part in is on.
 CONFIG = train.Config(arch="conv1", lr=1e-3, epochs=3, batch_size=4, loss="bce", init="he",
                       input_size=(12, 14), scaling="standard", schedule="onecycle", flip=True,
-                      shift=2, dropout=0.3, weight_decay=0.1, label_smoothing=0.1)
+                      shift=2, dropout=0.3, weight_decay=0.1)
 FLAGS = ("--arch=mlp", "--lr=1e-3", "--epochs=3", "--batch_size=4", "--input_size=12x14",
          "--scaling=standard", "--flip", "--shift=2", "--dropout=0.3", "--dtype=float32",
          "--schedule=onecycle", "--train_size=10", "--valid_size=10", "--test_size=4",
@@ -35,11 +38,18 @@ FLAGS = ("--arch=mlp", "--lr=1e-3", "--epochs=3", "--batch_size=4", "--input_siz
 
 def make_dataset() -> data.Dataset:
     generator = np.random.default_rng(1)
-    parts = []
-    for count in (10, 10, 6):  # three steps an epoch
-        parts += [generator.integers(0, 256, (count, 12, 14, 3), dtype=np.uint8),
-                  np.resize([1, 0], count).astype(np.float32), []]
-    return data.Dataset(*parts, [])
+    return dataset_of(*(  # three steps an epoch
+        (generator.integers(0, 256, (count, 12, 14, 3), dtype=np.uint8),
+         np.resize([1, 0], count).astype(np.float32)) for count in (10, 10, 6)))
+
+
+def train_until_interrupted(config: train.Config, run: Path) -> int | None:
+    """train_and_evaluate; the signal that ended it, if one did."""
+    try:
+        train.train_and_evaluate(config, make_dataset(), run)
+    except checkpoints.Interrupted as interrupted:
+        return interrupted.signal_number
+    return None
 
 
 def records(run: Path) -> list[dict]:
@@ -68,7 +78,7 @@ def call_at_steps(monkeypatch, calls: dict):
     learning_rate, steps = train.learning_rate, iter(range(1, 1000))
 
     def counted(config, progress):
-        if config.epochs * progress % 1:  # a step's; TensorBoard is told of that at an epoch's end
+        if config.epochs * progress % 1:  # a step's; an epoch's record has that at its end
             calls.get(next(steps), lambda: None)()
         return learning_rate(config, progress)
 
@@ -79,8 +89,8 @@ def ctrl_c():
     os.kill(os.getpid(), signal.SIGINT)
 
 
-def answer(*arguments: str):
-    """What python train.py ARGUMENTS exits with, run in this process."""
+def exit_code(*arguments: str):
+    """What python train.py ARGUMENTS exits with, run in this process: a number or a sentence."""
     with flagsaver.flagsaver():
         flags.FLAGS.unparse_flags()
         try:
@@ -90,10 +100,11 @@ def answer(*arguments: str):
             return error.code
 
 
-def everything_of(config: train.Config) -> tf.train.Checkpoint:
+def checkpoint_of(config: train.Config) -> tf.train.Checkpoint:
     network = config.make_network()
-    return tf.train.Checkpoint(network=network, adam=train.Adam(network.trainable_variables),
-                               progress=train.Progress(config.seed))
+    return tf.train.Checkpoint(network=network,
+                               optimizer=train.Adam(network.trainable_variables),
+                               progress=checkpoints.TrainingState(config.seed))
 
 
 @pytest.fixture(scope="module")
@@ -123,9 +134,9 @@ def begun(tmp_path_factory, eagerly) -> Path:
             Image.fromarray(noise.astype(np.uint8)).save(folder / f"photos/{name}.{number}.png")
     with pytest.MonkeyPatch.context() as monkeypatch:
         monkeypatch.chdir(folder)
-        assert answer(*FLAGS[:-1], "--name=whole") == 0
+        assert exit_code(*FLAGS[:-1], "--name=whole") == 0
         call_at_steps(monkeypatch, {5: ctrl_c})
-        assert answer(*FLAGS) == 130
+        assert exit_code(*FLAGS) == 130
     return folder
 
 
@@ -143,8 +154,8 @@ def folder(begun, tmp_path, monkeypatch) -> Path:
 @pytest.fixture(scope="module")
 def processes(start):
     """processes(folder, *arguments, prepare=…): train.py in a process of its own."""
-    def begin(folder: Path, *arguments: str, prepare=mortal.as_it_is):
-        return start(mortal.run, folder, arguments, prepare)
+    def begin(folder: Path, *arguments: str, prepare=interrupted_runs.as_it_is):
+        return start(interrupted_runs.run, folder, arguments, prepare)
 
     return begin
 
@@ -164,17 +175,16 @@ def test_a_run_that_was_interrupted_ends_like_one_that_was_not(whole, tmp_path, 
     for step in (2, 1, 1):  # within an epoch of three steps, at its end, in the next one
         with monkeypatch.context() as patch:
             call_at_steps(patch, {step: ctrl_c})
-            _, received = train.train_and_evaluate(CONFIG, make_dataset(), tmp_path)
-        assert received == signal.SIGINT
-    best, received = train.train_and_evaluate(CONFIG, make_dataset(), tmp_path)
-    assert received is None and best["test"] == json.loads((whole / "test.json").read_text())
+            assert train_until_interrupted(CONFIG, tmp_path) == signal.SIGINT
+    best = train.train_and_evaluate(CONFIG, make_dataset(), tmp_path)
+    assert best["test"] == json.loads((whole / "test.json").read_text())
     assert_equal_runs(tmp_path, whole)
 
 
 def test_checkpoints_within_an_epoch_change_nothing_and_the_newest_two_stay(whole, tmp_path,
                                                                            monkeypatch):
-    monkeypatch.setattr(train, "FIRST_SAVE", 0)
-    monkeypatch.setattr(train, "PAUSE", 0)
+    monkeypatch.setattr(checkpoints, "FIRST_SAVE", 0)
+    monkeypatch.setattr(checkpoints, "PAUSE", 0)
     train.train_and_evaluate(CONFIG, make_dataset(), tmp_path)
     assert_equal_runs(tmp_path, whole)
     assert sorted(folder.name for folder in tmp_path.glob("checkpoints/*")) == [
@@ -186,65 +196,65 @@ def test_checkpoints_within_an_epoch_change_nothing_and_the_newest_two_stay(whol
 @pytest.mark.parametrize("step, took, saved", [
     # Epochs of 30 s, and 1 s to save: the first end, more than 80 s after that, and the last end.
     (10, 1, [(2, 0), (4, 3), (6, 0)]),
-    # What takes a tenth of a second is saved at every end.
-    (0.5, 0.1, [(2, 0), (3, 0), (4, 0), (5, 0), (6, 0)]),
+    # Epochs of 9 s, and 0.1 s to save: the first step that ends more than 8 s after that.
+    (3, 0.1, [(2, 0), (2, 3), (3, 3), (4, 3), (5, 3), (6, 0)]),
     # Steps of 25 s: the first after 60 s, the others 80 s after what was saved before.
-    (25, 1, [(1, 3), (3, 1), (4, 2), (5, 3), (6, 0)]),
-    # And both: after 60 s every step, and every end.
-    (25, 0.1, [(1, 3), *itertools.product((2, 3, 4, 5), (0, 1, 2, 3)), (6, 0)])])
-def test_saving_takes_a_few_percent_of_the_time(step, took, saved, tmp_path, monkeypatch, eagerly):
+    (25, 1, [(1, 3), (2, 0), (3, 1), (4, 2), (5, 3), (6, 0)])])
+def test_saving_takes_about_a_percent_of_the_time(step, took, saved, tmp_path, monkeypatch,
+                                                  eagerly):
     now, moments = [0.0], []
 
-    def save(everything, run):
+    def save(state, run, best):
         now[0] += took
-        moments.append((everything.progress.epoch, everything.progress.step))
+        moments.append((state.progress.epoch, state.progress.step))
         return took
 
     def learning_rate(config, progress):
-        if config.epochs * progress % 1:  # a step's; TensorBoard is told of that at an epoch's end
+        if config.epochs * progress % 1:  # a step's; an epoch's record has that at its end
             now[0] += step
         return 1e-3
 
-    monkeypatch.setattr(train.time, "perf_counter", lambda: now[0])
-    monkeypatch.setattr(train, "save", save)
+    monkeypatch.setattr(checkpoints.time, "perf_counter", lambda: now[0])
+    monkeypatch.setattr(checkpoints, "save", save)
     monkeypatch.setattr(train, "learning_rate", learning_rate)
     train.train_and_evaluate(dataclasses.replace(CONFIG, arch="mlp", epochs=5), make_dataset(),
                              tmp_path)
     assert moments == saved
 
 
-def test_saving_tells_the_seconds_it_took(tmp_path, monkeypatch):
+def test_saving_returns_the_seconds_it_took(tmp_path, monkeypatch):
     clock = iter((100, 104))
-    monkeypatch.setattr(train.time, "perf_counter", lambda: next(clock))
-    assert train.save(tf.train.Checkpoint(progress=train.Progress(0)), tmp_path) == 4
+    monkeypatch.setattr(checkpoints.time, "perf_counter", lambda: next(clock))
+    state = tf.train.Checkpoint(progress=checkpoints.TrainingState(0))
+    assert checkpoints.save(state, tmp_path, None) == 4
 
 
 def test_a_checkpoint_gives_its_numbers_back_to_the_last_digit(tmp_path):
-    progress = train.Progress(7, 3, 2, 0.1 + 0.2, 1 / 3, [{"mse": 2 / 3, "pearson": None}])
-    train.write_checkpoint(tf.train.Checkpoint(progress=progress), tmp_path / "a")
-    read = train.Progress(0)
+    progress = checkpoints.TrainingState(7, 3, 2, 0.1 + 0.2, 1 / 3)
+    checkpoints.write(tf.train.Checkpoint(progress=progress), tmp_path / "a")
+    read = checkpoints.TrainingState(0)
     tf.train.Checkpoint(progress=read).read(str(tmp_path / "a/checkpoint"))
     assert dataclasses.asdict(read) == dataclasses.asdict(progress)
 
 
 def test_train_py_goes_on_with_the_runs_own_configuration(folder, capsys):
     before = json.loads(Path("runs/mine/config.json").read_text())
-    assert answer("--resume=runs/mine") == 0
-    assert "runs/mine goes on in epoch 2, after step 2" in capsys.readouterr().out
+    assert exit_code("--resume=runs/mine") == 0
+    assert "runs/mine resumes in epoch 2, after step 2" in capsys.readouterr().out
     assert_equal_runs(Path("runs/mine"), Path("runs/whole"))
     assert json.loads(Path("runs/mine/config.json").read_text()) == before
 
 
 def test_a_run_without_a_checkpoint_begins_again(folder, capsys):
     shutil.rmtree("runs/mine/checkpoints")
-    assert answer("--resume=runs/mine") == 0
-    assert "runs/mine has no checkpoint: it begins again" in capsys.readouterr().out
+    assert exit_code("--resume=runs/mine") == 0
+    assert "runs/mine has no checkpoint: it starts again" in capsys.readouterr().out
     assert_equal_runs(Path("runs/mine"), Path("runs/whole"))
 
 
 def test_a_finished_run_says_so_and_keeps_its_numbers(folder, capsys):
     shutil.copytree("runs/whole", "runs/copy")
-    assert answer("--resume=runs/copy") == 0
+    assert exit_code("--resume=runs/copy") == 0
     output = capsys.readouterr().out
     assert "runs/copy is finished: its 3 epochs are trained" in output
     assert "best accuracy" in output
@@ -254,11 +264,11 @@ def test_a_finished_run_says_so_and_keeps_its_numbers(folder, capsys):
 def test_more_epochs_can_be_asked_for_and_move_the_cycle(folder, capsys, monkeypatch):
     progress = []
     monkeypatch.setattr(train, "learning_rate", lambda config, share: progress.append(share) or 0)
-    assert answer("--resume=runs/mine", "--epochs=4") == 0
+    assert exit_code("--resume=runs/mine", "--epochs=4") == 0
     output = capsys.readouterr().out
-    assert "follows the cycle of 4 epochs, not of 3: a run begun with --epochs=4 would" in output
+    assert "follows the cycle of 4 epochs, not of 3: a run started with --epochs=4 would" in output
     # Steps of 4, 4 and 2 pictures: 12 in all, 5 of them done, and each counts by its middle.
-    steps = [share for share in progress if 4 * share % 1]  # not at an epoch's end, for TensorBoard
+    steps = [share for share in progress if 4 * share % 1]  # not at an epoch's end, for its record
     np.testing.assert_allclose(steps, (np.arange(5, 12) + 0.5) / 12)
     assert len(records(Path("runs/mine"))) == 4
     assert json.loads(Path("runs/mine/config.json").read_text())["config"]["epochs"] == 4
@@ -266,21 +276,10 @@ def test_more_epochs_can_be_asked_for_and_move_the_cycle(folder, capsys, monkeyp
 
 def test_pictures_that_were_moved_are_found_with_data_dir(folder):
     Path("photos").rename("elsewhere")
-    assert answer("--resume=runs/mine", "--data_dir=elsewhere") == 0
+    assert exit_code("--resume=runs/mine", "--data_dir=elsewhere") == 0
     assert_equal_runs(Path("runs/mine"), Path("runs/whole"))
     known = json.loads(Path("runs/mine/config.json").read_text())["data"]
     assert known["folder"] == str(folder / "elsewhere")
-
-
-def test_the_digest_tells_pictures_their_order_and_their_parts():
-    dataset = make_dataset()
-    swapped = dataclasses.replace(dataset, train_images=dataset.train_images[::-1].copy())
-    labelled = dataclasses.replace(dataset, valid_labels=1 - dataset.valid_labels)
-    moved = dataclasses.replace(
-        dataset, train_images=np.concatenate([dataset.train_images, dataset.valid_images]),
-        valid_images=dataset.valid_images[:0])
-    digests = {train.digest(each) for each in (dataset, swapped, labelled, moved)}
-    assert len(digests) == 4 and train.digest(make_dataset()) in digests
 
 
 # ---------------------------------------------------------------------------------------------
@@ -290,7 +289,7 @@ def test_the_digest_tells_pictures_their_order_and_their_parts():
 def refused(*arguments: str) -> str:
     """The sentence, after which nothing of runs/ has changed."""
     before = contents()
-    sentence = answer(*arguments)
+    sentence = exit_code(*arguments)
     assert isinstance(sentence, str) and len(sentence.splitlines()) == 1
     assert contents() == before
     return sentence
@@ -304,7 +303,7 @@ def contents() -> dict[Path, bytes]:
 def test_a_run_whose_checkpoints_were_deleted_is_not_trained_over(folder):
     shutil.rmtree("runs/whole/checkpoints")
     sentence = refused("--resume=runs/whole", "--epochs=9")
-    assert sentence == ("runs/whole cannot go on: its checkpoints were deleted, and to begin again "
+    assert sentence == ("runs/whole cannot be resumed: its checkpoints were deleted, and to start again "
                         "would overwrite what it has; train a new run")
     shutil.rmtree("runs/whole/model")  # not finished, but past the epoch that is saved for sure
     assert refused("--resume=runs/whole") == sentence
@@ -315,7 +314,8 @@ def test_a_run_whose_checkpoints_were_deleted_is_not_trained_over(folder):
     (["--seed=0", "--train_size=10", "--kernel_size=3"], "--train_size, --kernel_size, --seed")])
 def test_any_other_flag_is_refused_by_name(given, names, folder):
     sentence = refused("--resume=runs/mine", *given)
-    refusal = " cannot be given with --resume: a run goes on as it was begun; only --epochs can"
+    refusal = (" cannot be given with --resume: a run keeps the settings it was started with; "
+               "beside it only --epochs, --strategy, --data_dir can be given")
     assert refusal in sentence and set(sentence.partition(refusal)[0].split(", ")) == set(
         names.split(", "))
 
@@ -328,7 +328,8 @@ def test_a_recipe_beside_resume_is_refused(folder):
 def test_what_is_no_run_is_refused(folder):
     assert "runs/no is not the folder of a run: runs/no/config.json: No such file" in refused(
         "--resume=runs/no")
-    for damage in ("", "[]", '{"config": {}}', '{"config": {"input_size": 3}}', "\0"):
+    for damage in ("", "[]", '{"format": 2}', '{"format": 2, "config": {}}',
+                   '{"format": 2, "config": {"input_size": 3}}', "\0"):
         Path("runs/mine/config.json").write_text(damage)
         assert "runs/mine is damaged: its config.json is not what train.py writes (" in refused(
             "--resume=runs/mine")
@@ -336,13 +337,13 @@ def test_what_is_no_run_is_refused(folder):
 
 def test_fewer_epochs_than_there_are_is_refused(folder):
     assert refused("--resume=runs/whole", "--epochs=2") == (
-        "--epochs=2: runs/whole has 3 behind it already; give a larger number, or none")
+        "--epochs=2: runs/whole has trained 3 already; give a larger number, or none")
 
 
 @pytest.mark.parametrize("change, sentence", [
-    (lambda: Path("photos/cat.3.png").unlink(), "are not those it was begun with; put them back"),
-    (lambda: shutil.copy("photos/cat.3.png", "photos/cat.99.png"), "are not those it was begun"),
-    (lambda: shutil.copy("photos/cat.3.png", "photos/cat.4.png"), "are not those it was begun"),
+    (lambda: Path("photos/cat.3.png").unlink(), "are not those it was started with; put them back"),
+    (lambda: shutil.copy("photos/cat.3.png", "photos/cat.99.png"), "are not those it was started"),
+    (lambda: shutil.copy("photos/cat.3.png", "photos/cat.4.png"), "are not those it was started"),
     (lambda: Path("photos/cat.3.png").write_bytes(b""),
      "photos/cat.3.png is broken (empty file); put them back"),
     (lambda: [file.unlink() for file in Path("photos").glob("dog.1*")],
@@ -351,9 +352,9 @@ def test_fewer_epochs_than_there_are_is_refused(folder):
 ])
 def test_other_pictures_than_before_are_noticed(change, sentence, folder):
     change()
-    answered = refused("--resume=runs/mine")
-    assert answered.startswith("runs/mine cannot go on: ") and sentence in answered
-    assert "--data_dir" in answered
+    told = refused("--resume=runs/mine")
+    assert told.startswith("runs/mine cannot be resumed: ") and sentence in told
+    assert "--data_dir" in told
 
 
 @pytest.mark.parametrize("change", [
@@ -362,7 +363,7 @@ def test_checkpoints_of_another_network_are_refused(change, folder):
     config = dataclasses.replace(CONFIG, **{"arch": "mlp", **change})
     with pytest.raises(ValueError, match="is of another run: it does not fit the "
                                          f"{config.arch} with --seed={config.seed} of runs/mine"):
-        train.restore(everything_of(config), Path("runs/mine"), config)
+        checkpoints.restore(checkpoint_of(config), Path("runs/mine"))
 
 
 def test_a_run_that_was_given_anothers_checkpoints_is_refused_and_keeps_them(folder):
@@ -396,35 +397,35 @@ def test_a_damaged_newest_checkpoint_is_noticed(damage, ending, folder, capsys):
     older, newest = sorted(Path("runs/mine/checkpoints").glob("epoch-*"))
     damage(newest / f"checkpoint.{ending}")
     config = dataclasses.replace(CONFIG, arch="mlp")
-    everything = everything_of(config)
-    train.restore(everything, Path("runs/mine"), config)
+    state = checkpoint_of(config)
+    assert checkpoints.restore(state, Path("runs/mine"))
     assert f"{newest} is damaged: trying the one before\n" in capsys.readouterr().out
-    progress = everything.progress
+    progress = state.progress
     assert (progress.epoch, progress.step) == (2, 0) and older.name == "epoch-000002-step-000000"
 
     damage(older / f"checkpoint.{ending}")
     with pytest.raises(ValueError, match="none of its checkpoints can be read"):
-        train.restore(everything, Path("runs/mine"), config)
-    models.load_network(Path("runs/mine"))  # the best epoch's weights are still there
+        checkpoints.restore(state, Path("runs/mine"))
+    models.load(Path("runs/mine"))  # the best epoch's weights are still there
 
 
 def test_from_the_checkpoint_before_a_damaged_one_a_run_ends_with_its_numbers(folder, capsys):
     newest = max(Path("runs/mine/checkpoints").glob("epoch-*"))
     flip_a_bit(newest / "checkpoint.data-00000-of-00001")
-    assert answer("--resume=runs/mine") == 0
+    assert exit_code("--resume=runs/mine") == 0
     assert f"{newest} is damaged" in capsys.readouterr().out
     assert_equal_runs(Path("runs/mine"), Path("runs/whole"))
 
 
 def test_a_damaged_checkpoint_does_not_push_out_the_good_one_before_it(tmp_path):
-    everything = tf.train.Checkpoint(progress=train.Progress(0))
+    state = tf.train.Checkpoint(progress=checkpoints.TrainingState(0))
     for step in (1, 2, 3):
-        everything.progress.step = step
-        train.save(everything, tmp_path)
-    everything.progress.step = 2  # 3 was damaged: the run has gone on from 2
-    train.save(everything, tmp_path)
-    everything.progress.step = 1
-    train.save(everything, tmp_path)
+        state.progress.step = step
+        checkpoints.save(state, tmp_path, None)
+    state.progress.step = 2  # 3 was damaged: the run has continued from 2
+    checkpoints.save(state, tmp_path, None)
+    state.progress.step = 1
+    checkpoints.save(state, tmp_path, None)
     assert [folder.name for folder in tmp_path.glob("checkpoints/*")] == [
         "epoch-000001-step-000001"]
 
@@ -443,13 +444,13 @@ def test_a_signal_ends_the_run_after_the_step_with_everything_saved(sent, code, 
     assert process.exitcode == code and (folder / "stderr").read_text() == ""
     output = (folder / "stdout").read_text()
     assert "finishing the step and saving (once more to stop at once)" in output
-    assert output.endswith("saved; go on with python train.py --resume=runs/long\n")
+    assert output.endswith("saved; resume with python train.py --resume=runs/long\n")
     assert [record["epoch"] for record in records(run)] == list(range(1, len(records(run)) + 1))
     assert int(max(run.glob("checkpoints/epoch-*")).name[6:12]) == len(records(run)) + 1
 
 
 def test_a_second_ctrl_c_ends_at_once_and_loses_nothing_saved(folder, processes):
-    process = processes(folder, "--resume=runs/mine", "--epochs=100000", prepare=mortal.slow_disk)
+    process = processes(folder, "--resume=runs/mine", "--epochs=100000", prepare=interrupted_runs.slow_disk)
     wait_for(lambda: len(records(Path("runs/mine"))) > 2, process)
     Path("slow").touch()
     wait_for(Path("writing").exists, process)
@@ -461,21 +462,21 @@ def test_a_second_ctrl_c_ends_at_once_and_loses_nothing_saved(folder, processes)
     assert time.monotonic() - started < 20  # the disk would take a minute
     assert process.exitcode == -signal.SIGINT  # which a shell calls 130
     epochs = len(records(Path("runs/mine")))
-    assert epochs > 2 and answer("--resume=runs/mine", f"--epochs={epochs + 1}") == 0
+    assert epochs > 2 and exit_code("--resume=runs/mine", f"--epochs={epochs + 1}") == 0
     assert len(records(Path("runs/mine"))) == epochs + 1
 
 
 def test_a_run_that_is_in_use_is_refused_to_a_second_process(folder, processes):
     process = processes(folder, "--resume=runs/mine", "--epochs=100000")
     wait_for(lambda: len(records(Path("runs/mine"))) > 2, process)
-    assert answer("--resume=runs/mine") == (
+    assert exit_code("--resume=runs/mine") == (
         "runs/mine is in use: another train.py is at work in it; wait until it has ended, or "
         "interrupt it")
     assert process.is_alive()
     process.kill()
     process.join(60)
     epochs = len(records(Path("runs/mine")))  # the lock died with it
-    assert answer("--resume=runs/mine", f"--epochs={epochs + 1}") == 0
+    assert exit_code("--resume=runs/mine", f"--epochs={epochs + 1}") == 0
 
 
 # ---------------------------------------------------------------------------------------------
@@ -486,24 +487,24 @@ def test_a_run_that_is_in_use_is_refused_to_a_second_process(folder, processes):
     ((*FLAGS[:-1], "--name=new"), 500_000, "runs/new/best/"),
     ((*FLAGS[:-1], "--name=new"), 2_000_000, "runs/new/checkpoints/"),
     (("--resume=runs/mine",), 2_000_000, "runs/mine/checkpoints/")])
-def test_a_full_disk_is_told_and_costs_nothing_that_was_saved(arguments, size, where, folder,
+def test_a_full_disk_is_reported_and_costs_nothing_that_was_saved(arguments, size, where, folder,
                                                               processes):
     """A file may have so many bytes; the weights take a million and a checkpoint three."""
     before = contents()
-    process = processes(folder, *arguments, prepare=functools.partial(mortal.small_files, size))
+    process = processes(folder, *arguments, prepare=functools.partial(interrupted_runs.small_files, size))
     process.join(240)
     sentence, run = (folder / "stderr").read_text(), Path(where).parent
     assert process.exitcode == 1 and len(sentence.splitlines()) == 1
     assert "File too large" in sentence and f"{where}unfinished" in sentence
-    assert f"go on with python train.py --resume={run}" in sentence
+    assert f"resume with python train.py --resume={run}" in sentence
     assert not list(Path("runs").rglob("unfinished"))  # it takes no room
     assert all(contents()[file] == content for file, content in before.items()
                if "checkpoints" in file.parts or "best" in file.parts)
-    assert answer(f"--resume={run}") == 0
+    assert exit_code(f"--resume={run}") == 0
     assert_equal_runs(run, Path("runs/whole"))
 
 
-def test_a_folder_that_cannot_be_written_to_is_told(begun, processes):
+def test_a_folder_that_cannot_be_written_to_is_reported(begun, processes):
     with tempfile.TemporaryDirectory() as made:  # where nobody may look: not so in tmp_path
         folder = Path(made)
         folder.chmod(0o777)
@@ -511,23 +512,24 @@ def test_a_folder_that_cannot_be_written_to_is_told(begun, processes):
         shutil.copytree(begun / "runs", folder / "runs")
         (folder / "runs/mine/.lock").chmod(0o444)
         (folder / "runs/mine").chmod(0o555)
-        process = processes(folder, "--resume=runs/mine", prepare=mortal.nobody)
+        process = processes(folder, "--resume=runs/mine", "--data_dir=photos",
+                            prepare=interrupted_runs.nobody)
         process.join(240)
         assert process.exitcode == 1
         assert (folder / "stderr").read_text() == (
-            "runs/mine cannot be written to (Permission denied): make it writable, or go on with "
-            "a copy of it\n")
+            "runs/mine cannot be written to (Permission denied): make it writable, or continue "
+            "with a copy of it\n")
         (folder / "runs/mine").chmod(0o755)
 
 
-def test_a_file_in_the_way_is_told(folder):
+def test_a_file_in_the_way_is_reported(folder):
     Path("runs/mine/checkpoints/unfinished").touch()
-    sentence = answer("--resume=runs/mine")
+    sentence = exit_code("--resume=runs/mine")
     assert len(sentence.splitlines()) == 1
     assert "runs/mine/checkpoints/unfinished is not a directory" in sentence
-    assert "put that right and go on with python train.py --resume=runs/mine" in sentence
+    assert "put that right and resume with python train.py --resume=runs/mine" in sentence
     Path("runs/mine/checkpoints/unfinished").unlink()
-    assert answer("--resume=runs/mine") == 0
+    assert exit_code("--resume=runs/mine") == 0
     assert_equal_runs(Path("runs/mine"), Path("runs/whole"))
 
 
@@ -548,16 +550,16 @@ def test_pictures_that_vanish_or_break_after_they_were_found_are_replaced(folder
         Path("photos/cat.4.png").write_bytes(b"not a picture")
 
     after_scanning(happens)
-    assert answer("--arch=mlp", "--input_size=12x14", "--epochs=1", "--dtype=float32",
+    assert exit_code("--arch=mlp", "--input_size=12x14", "--epochs=1", "--dtype=float32",
                   "--data_dir=photos", "--name=new") == 0
     output = capsys.readouterr().out
     assert "skipped photos/cat.3.png: no such file or directory" in output
     assert "skipped photos/cat.4.png: not an image" in output
 
 
-def test_a_folder_that_vanishes_after_its_pictures_were_found_is_told(folder, after_scanning):
+def test_a_folder_that_vanishes_after_its_pictures_were_found_is_reported(folder, after_scanning):
     after_scanning(lambda: shutil.rmtree("photos"))
-    sentence = answer(*FLAGS[:-1], "--name=new")
+    sentence = exit_code(*FLAGS[:-1], "--name=new")
     assert isinstance(sentence, str) and len(sentence.splitlines()) == 1
     assert not Path("runs/new").exists()
 
@@ -573,17 +575,17 @@ def test_kill_9_at_thirty_moments_loses_nothing(folder, processes):
     whole, *killed = (folder / name for name in ("whole", "a", "b"))
     for each in (whole, *killed):
         each.mkdir()
-    process = processes(whole, *flags, prepare=mortal.save_at_every_step)
+    process = processes(whole, *flags, prepare=interrupted_runs.save_at_every_step)
     process.join(240)
     assert process.exitcode == 0
     expected = records(whole / "runs/mine")
 
     moments = []
     for number in range(5):
-        moments += [functools.partial(mortal.die_at_change, 2 + 5 * number + offset)
+        moments += [functools.partial(interrupted_runs.die_at_change, 2 + 5 * number + offset)
                     for offset in (0, 2, 4)]
-        moments += [functools.partial(mortal.die_at_step, 1 + number)]
-        moments += [functools.partial(mortal.die_while_writing, which, 0.001 * number)
+        moments += [functools.partial(interrupted_runs.die_at_step, 1 + number)]
+        moments += [functools.partial(interrupted_runs.die_while_writing, which, 0.001 * number)
                     for which in (1, 2)]
     assert len(moments) == 30
     within = 0
@@ -600,10 +602,10 @@ def test_kill_9_at_thirty_moments_loses_nothing(folder, processes):
             assert len(records(run)) >= count
             assert records(run) == expected[:len(records(run))]
             if records(run):
-                models.load_network(run)
+                models.load(run)
     assert within >= 3  # some of them in the middle of a file
     for each in killed:
-        process = processes(each, "--resume=runs/mine", prepare=mortal.save_at_every_step)
+        process = processes(each, "--resume=runs/mine", prepare=interrupted_runs.save_at_every_step)
         process.join(240)
         assert process.exitcode == 0
         assert records(each / "runs/mine") == expected

@@ -1,20 +1,24 @@
 """Losses and Adam against Keras, the loop's promises, and train.py as a user runs it."""
 
 import dataclasses
+import itertools
 import json
 import os
+import re
 from pathlib import Path
 
 import data
 import models
 import numpy as np
 import pytest
-import tensorflow as tf
 import train
 from absl import flags
 from absl.testing import flagsaver
 from conftest import ROOT
 from test_models import weights_in_keras_order
+
+from support import cli, run_folder
+from support.tensorflow_setup import tf
 
 GENERATOR = np.random.default_rng(0)
 SMALL = ("--arch=conv1", "--input_size=24x32", "--scaling=unit", "--lr=1e-3", "--epochs=3",
@@ -29,19 +33,19 @@ def test_losses_equal_kerass():
     logits = GENERATOR.normal(0, 5, 50).astype(np.float32)
     labels = GENERATOR.integers(0, 2, 50).astype(np.float32)
     np.testing.assert_allclose(
-        train.binary_cross_entropy(labels, logits),
+        train.cross_entropy_loss(labels, logits),
         tf.keras.losses.BinaryCrossentropy(from_logits=True)(labels, logits), rtol=1e-5)
     np.testing.assert_allclose(
-        train.mean_squared_error(labels, logits),
+        train.squared_error_loss(labels, logits),
         tf.keras.losses.MeanSquaredError()(labels, tf.sigmoid(logits)), rtol=1e-5)
 
 
 def test_losses_by_hand():
     zero = np.zeros(1, np.float32)
-    assert float(train.binary_cross_entropy(zero + 1, zero)) == pytest.approx(np.log(2))
-    assert float(train.mean_squared_error(zero + 1, zero)) == 0.25
+    assert float(train.cross_entropy_loss(zero + 1, zero)) == pytest.approx(np.log(2))
+    assert float(train.squared_error_loss(zero + 1, zero)) == 0.25
     # Far out, where log(sigmoid) would be log(0): the loss is the logit itself.
-    assert float(train.binary_cross_entropy(zero, zero + 1000)) == 1000
+    assert float(train.cross_entropy_loss(zero, zero + 1000)) == 1000
 
 
 @pytest.mark.parametrize("loss", train.LOSSES)
@@ -81,8 +85,8 @@ def test_adam_equals_the_textbooks_formulas():
         correction = np.sqrt(1 - 0.999 ** steps) / (1 - 0.9 ** steps)
         weight = weight - 0.02 * correction * mean / (np.sqrt(square) + 1e-7)
     np.testing.assert_allclose(variable, weight, rtol=1e-4)
-    np.testing.assert_allclose(adam.means[0], mean, rtol=1e-4, atol=1e-6)
-    np.testing.assert_allclose(adam.squares[0], square, rtol=1e-3)
+    np.testing.assert_allclose(adam.m[0], mean, rtol=1e-4, atol=1e-6)
+    np.testing.assert_allclose(adam.v[0], square, rtol=1e-3)
 
 
 def test_adams_first_step_is_the_learning_rate_against_the_gradients_sign():
@@ -113,78 +117,6 @@ def test_the_learning_rate_is_constant_or_rises_and_falls_to_nothing():
 
 
 # ---------------------------------------------------------------------------------------------
-# Augmentation
-# ---------------------------------------------------------------------------------------------
-
-def shifted_by_hand(image, down, right, mirrored):
-    """The picture with its edges drawn out, cut out elsewhere; mirrored first."""
-    image = image[:, ::-1] if mirrored else image
-    height, width, _ = image.shape
-    wide = np.pad(image, ((9, 9), (9, 9), (0, 0)), mode="edge")
-    return wide[9 - down:9 - down + height, 9 - right:9 - right + width]
-
-
-@pytest.mark.parametrize("flip, shift", [(True, 0), (False, 3), (True, 3)])
-def test_augmented_pictures_are_the_pictures_mirrored_and_moved(flip, shift):
-    images = GENERATOR.integers(0, 256, (60, 10, 12, 3), dtype=np.uint8)
-    moves = [(down, right, mirrored) for down in range(-shift, shift + 1)
-             for right in range(-shift, shift + 1) for mirrored in {False, flip}]
-    seen = set()
-    augmented = train.augment(images, (1, 2), flip, shift, 0.0).numpy()
-    assert augmented.dtype == np.uint8
-    for image, result in zip(images, augmented, strict=True):
-        found = [move for move in moves if (shifted_by_hand(image, *move) == result).all()]
-        assert len(found) == 1
-        seen.add(found[0])
-    for part, possible in zip(zip(*seen), zip(*moves)):  # down, right, mirrored: all occur
-        assert set(part) == set(possible)
-
-
-def test_a_zoomed_picture_is_fetched_from_nearer_to_its_middle_or_further():
-    height, width, zoom = 41, 61, 0.5
-    picture = np.zeros((height, width, 3), np.uint8)  # every pixel tells its row and its column
-    picture[..., 0], picture[..., 1] = np.arange(height)[:, None], np.arange(width)
-    factors = []
-    for result in train.augment(np.stack([picture] * 60), (1, 2), False, 0, zoom).numpy():
-        rows, columns = result[:, 0, 0].astype(float), result[0, :, 1].astype(float)
-        np.testing.assert_array_equal(result[..., 0], np.repeat(rows[:, None], width, axis=1))
-        np.testing.assert_array_equal(result[..., 1], np.repeat(columns[None], height, axis=0))
-        # Halfway between the middle and an edge nothing is cut off, unless it is very small.
-        factors.append(20 / (columns[40] - columns[20]))
-        for fetched in (rows, columns):
-            middle = (len(fetched) - 1) / 2
-            wanted = middle + (np.arange(len(fetched)) - middle) / factors[-1]
-            np.testing.assert_allclose(fetched, wanted.clip(0, 2 * middle), atol=2)
-    assert 1 / 1.6 < min(factors) < 0.75 and 1.35 < max(factors) < 1.6
-
-
-def test_augmentation_follows_from_its_seed():
-    images = GENERATOR.integers(0, 256, (8, 10, 12, 3), dtype=np.uint8)
-    first = train.augment(images, (1, 2), True, 3, 0.5).numpy()
-    np.testing.assert_array_equal(train.augment(images, (1, 2), True, 3, 0.5), first)
-    assert (train.augment(images, (1, 3), True, 3, 0.5).numpy() != first).any()
-
-
-def test_each_step_augments_by_a_seed_of_its_own_and_a_run_repeats_them():
-    """Nothing is learned (lr 1e-30) and all pictures are one batch: only chance moves the loss."""
-    config = tiny_config(lr=1e-30, batch_size=20, epochs=4)
-    dataset = tiny_dataset(20)
-
-    def losses(**changes):
-        changed = dataclasses.replace(config, **changes)
-        network = changed.make_network()
-        optimizer = train.Adam(network.trainable_variables)
-        step, _ = train.compile_steps(network, optimizer, changed)
-        return [float(step(dataset.train_images, dataset.train_labels, changed.lr))
-                for _ in range(4)]
-
-    assert len(set(losses())) == 1
-    for changes in ({"flip": True}, {"shift": 3}, {"zoom": 0.5}, {"dropout": 0.5}):
-        assert len(set(losses(**changes))) == 4
-        assert losses(**changes) == losses(**changes)
-
-
-# ---------------------------------------------------------------------------------------------
 # The step and the loop
 # ---------------------------------------------------------------------------------------------
 
@@ -195,11 +127,38 @@ def tiny_config(**changes) -> train.Config:
                            **changes})
 
 
+def dataset_of(train, valid, test) -> data.Dataset:
+    """A dataset of three pairs of images and labels, without files."""
+    parts = [data.Part(images, labels, [Path(f"{number}.jpg") for number in range(len(labels))])
+             for images, labels in (train, valid, test)]
+    return data.Dataset(*parts, skipped=[], mean=train[0].mean((0, 1, 2)),
+                        std=train[0].std((0, 1, 2)), digest="")
+
+
 def tiny_dataset(count=10) -> data.Dataset:
+    """`count` images to train on and as many others to validate on, of tiny_config's size."""
     images = np.random.default_rng(count).integers(0, 256, (2 * count, 12, 14, 3), dtype=np.uint8)
     labels = np.resize([1, 0], 2 * count).astype(np.float32)
-    return data.Dataset(images[count:], labels[count:], [], images[:count], labels[:count], [],
-                        images[:0], labels[:0], [], [])
+    return dataset_of((images[count:], labels[count:]), (images[:count], labels[:count]),
+                      (images[:0], labels[:0]))
+
+
+def steps_of(config: train.Config):
+    """A network, and step(images, labels, learning_rate), whose seeds count the steps."""
+    network = config.make_network()
+    train_step, _ = train.compile_steps(network, train.Adam(network.trainable_variables,
+                                                            config.weight_decay), config)
+    seeds = itertools.count()
+
+    def step(images, labels, learning_rate):
+        return train_step(images, labels, learning_rate, (config.seed, next(seeds)))
+
+    return network, step
+
+
+def write_config(run: Path, config: train.Config, dataset: data.Dataset) -> None:
+    run_folder.write_config(run, run_folder.config_record(
+        None, dataclasses.asdict(config), run, False, dataset, [None, None, 0], 1))
 
 
 def weights_of(run: Path) -> str:
@@ -208,8 +167,24 @@ def weights_of(run: Path) -> str:
     return str(folder / "checkpoint")
 
 
+def test_each_step_augments_by_a_seed_of_its_own_and_a_run_repeats_them():
+    """Nothing is learned (lr 1e-30) and all pictures are one batch: only chance moves the loss."""
+    config = tiny_config(lr=1e-30, batch_size=20, epochs=4)
+    dataset = tiny_dataset(20)
+
+    def losses(**changes):
+        _, step = steps_of(dataclasses.replace(config, **changes))
+        return [float(step(dataset.train.images, dataset.train.labels, config.lr))
+                for _ in range(4)]
+
+    assert len(set(losses())) == 1
+    for changes in ({"flip": True}, {"shift": 3}, {"zoom": 0.5}, {"dropout": 0.5}):
+        assert len(set(losses(**changes))) == 4
+        assert losses(**changes) == losses(**changes)
+
+
 def test_a_training_step_moves_the_weights_as_keras_does():
-    network = tiny_config().make_network()
+    network, step = steps_of(tiny_config())
     twin = tf.keras.Sequential([
         tf.keras.Input((12, 14, 3)), tf.keras.layers.Rescaling(1 / 255),
         tf.keras.layers.Conv2D(24, 3, activation="relu"), tf.keras.layers.MaxPooling2D(),
@@ -218,12 +193,11 @@ def test_a_training_step_moves_the_weights_as_keras_does():
     weights = weights_in_keras_order(network)
     twin.set_weights([weight.numpy() for weight in weights])
     twin.compile(tf.keras.optimizers.Adam(1e-3), tf.keras.losses.BinaryCrossentropy(True))
-    step, _ = train.compile_steps(network, train.Adam(network.trainable_variables), tiny_config())
     dataset = tiny_dataset(16)
     for _ in range(3):
-        ours = step(dataset.train_images, dataset.train_labels, 1e-3)
-        theirs = twin.train_on_batch(dataset.train_images.astype(np.float32),
-                                     dataset.train_labels)
+        ours = step(dataset.train.images, dataset.train.labels, 1e-3)
+        theirs = twin.train_on_batch(dataset.train.images.astype(np.float32),
+                                     dataset.train.labels)
         twin.reset_metrics()
         np.testing.assert_allclose(ours, theirs, rtol=1e-4)
     for weight, expected in zip(weights, twin.get_weights()):
@@ -236,8 +210,9 @@ def test_each_step_is_traced_once_also_for_the_smaller_last_batch():
         network, train.Adam(network.trainable_variables), tiny_config())
     dataset = tiny_dataset(10)
     for size in (4, 4, 2, 1):
-        train_step(dataset.train_images[:size], dataset.train_labels[:size], 1e-3 / size)
-        eval_step(dataset.valid_images[:size])
+        train_step(dataset.train.images[:size], dataset.train.labels[:size], 1e-3 / size,
+                   (0, size))
+        eval_step(dataset.valid.images[:size])
     assert train_step.experimental_get_tracing_count() == 1
     assert eval_step.experimental_get_tracing_count() == 1
 
@@ -261,60 +236,59 @@ def test_the_order_follows_from_seed_and_epoch():
 def test_predictions_are_sigmoids_of_the_networks_answers():
     network = tiny_config().make_network()
     _, eval_step = train.compile_steps(network, train.Adam([]), tiny_config())
-    images = tiny_dataset(10).valid_images
+    images = tiny_dataset(10).valid.images
     expected = 1 / (1 + np.exp(-network(images).numpy()))
     np.testing.assert_allclose(train.predict(eval_step, images, 4), expected, rtol=1e-5)
 
 
 def test_the_saved_weights_give_the_best_epochs_metrics_again(tmp_path):
     config, dataset = tiny_config(epochs=4), tiny_dataset(20)
-    best, interrupted = train.train_and_evaluate(config, dataset, tmp_path)
-    assert not interrupted
+    best = train.train_and_evaluate(config, dataset, tmp_path)
     records = [json.loads(line) for line in (tmp_path / "metrics.jsonl").read_text().splitlines()]
     assert [record["epoch"] for record in records] == [1, 2, 3, 4] and best in records
     assert best["best_accuracy"] == max(record["best_accuracy"] for record in records)
 
     network = tiny_config(seed=99).make_network()
     tf.train.Checkpoint(network=network).read(weights_of(tmp_path)).assert_consumed()
-    predictions = 1 / (1 + np.exp(-network(dataset.valid_images).numpy()))
-    mse = np.mean((predictions - dataset.valid_labels) ** 2)
+    predictions = 1 / (1 + np.exp(-network(dataset.valid.images).numpy()))
+    mse = np.mean((predictions - dataset.valid.labels) ** 2)
     assert mse == pytest.approx(best["mse"], rel=1e-4)
 
 
 def test_the_best_epochs_predictions_are_kept_under_any_name_of_a_file(tmp_path):
     dataset = tiny_dataset(20)
     names = ['a "quoted",\nname.jpg', "katze ä猫.jpg", os.fsdecode(b"no text \xff.jpg"), "\\.jpg"]
-    dataset.valid_files = [tmp_path / f"{number}{names[number % 4]}" for number in range(20)]
-    best, _ = train.train_and_evaluate(tiny_config(epochs=4), dataset, tmp_path)
+    dataset.valid.files = [tmp_path / f"{number}{names[number % 4]}" for number in range(20)]
+    best = train.train_and_evaluate(tiny_config(epochs=4), dataset, tmp_path)
     lines = (tmp_path / "predictions.jsonl").read_text().splitlines()
     records = [json.loads(line) for line in lines]
-    assert [Path(record["file"]) for record in records] == dataset.valid_files
-    assert [record["label"] for record in records] == dataset.valid_labels.tolist()
+    assert [Path(record["file"]) for record in records] == dataset.valid.files
+    assert [record["label"] for record in records] == dataset.valid.labels.tolist()
     errors = [(record["probability"] - record["label"]) ** 2 for record in records]
     assert np.mean(errors) == pytest.approx(best["mse"], rel=1e-6)
 
 
 def test_a_runs_network_is_loaded_from_its_folder(tmp_path):
     config, dataset = tiny_config(epochs=2, dropout=0.5), tiny_dataset(20)
-    best, _ = train.train_and_evaluate(config, dataset, tmp_path)
-    train.write_config(tmp_path, config, tmp_path, dataset, (None, None, 0))
-    network = models.load_network(tmp_path)
-    predictions = 1 / (1 + np.exp(-network(dataset.valid_images).numpy()))
-    assert np.mean((predictions - dataset.valid_labels) ** 2) == pytest.approx(best["mse"],
+    best = train.train_and_evaluate(config, dataset, tmp_path)
+    write_config(tmp_path, config, dataset)
+    network = models.load(tmp_path)
+    predictions = 1 / (1 + np.exp(-network(dataset.valid.images).numpy()))
+    assert np.mean((predictions - dataset.valid.labels) ** 2) == pytest.approx(best["mse"],
                                                                                rel=1e-4)
-    first = models.untrained_network(tmp_path)
+    first = models.load(tmp_path, trained=False)
     for variable, expected in zip(first.trainable_variables,
                                   config.make_network().trainable_variables, strict=True):
         np.testing.assert_array_equal(variable, expected)
 
     Path(weights_of(tmp_path)).with_suffix(".index").unlink()
     with pytest.raises(ValueError, match="weights are missing or not of this conv1"):
-        models.load_network(tmp_path)
-    (tmp_path / "config.json").write_text("{}")
+        models.load(tmp_path)
+    (tmp_path / "config.json").write_text('{"format": 2}')
     with pytest.raises(ValueError, match="is damaged: its config.json is not what train.py"):
-        models.load_network(tmp_path)
+        models.load(tmp_path)
     with pytest.raises(ValueError, match="nowhere is not the folder of a run: .*No such file"):
-        models.load_network(tmp_path / "nowhere")
+        models.load(tmp_path / "nowhere")
 
 
 def test_two_runs_with_one_seed_are_equal_and_with_two_are_not(tmp_path):
@@ -331,58 +305,29 @@ def test_two_runs_with_one_seed_are_equal_and_with_two_are_not(tmp_path):
 
 
 def test_a_loss_that_is_not_finite_stops_the_run(tmp_path):
-    with pytest.raises(train.TrainingError, match="epoch 1, step [12].*smaller --lr than 1e"):
+    with pytest.raises(cli.UserError, match="epoch 1, step [12].*smaller --lr than 1e"):
         train.train_and_evaluate(tiny_config(lr=1e38), tiny_dataset(10), tmp_path)
 
 
 def test_predictions_that_are_not_finite_stop_the_run(tmp_path):
     # One step in the epoch: its loss is still that of the first weights.
-    with pytest.raises(train.TrainingError, match="predictions after epoch 1 are not finite"):
+    with pytest.raises(cli.UserError, match="predictions after epoch 1 are not finite"):
         train.train_and_evaluate(tiny_config(lr=1e38, batch_size=10), tiny_dataset(10), tmp_path)
 
 
 def test_the_test_is_answered_by_the_best_epochs_weights_at_validations_threshold(tmp_path):
     dataset = tiny_dataset(20)
-    dataset.test_images, dataset.test_labels = dataset.train_images[:10], dataset.train_labels[:10]
-    best, _ = train.train_and_evaluate(tiny_config(epochs=4), dataset, tmp_path)
+    dataset.test = data.Part(dataset.train.images[:10], dataset.train.labels[:10], [])
+    best = train.train_and_evaluate(tiny_config(epochs=4), dataset, tmp_path)
     network = tiny_config(seed=99).make_network()
     tf.train.Checkpoint(network=network).read(weights_of(tmp_path)).expect_partial()
-    predictions = 1 / (1 + np.exp(-network(dataset.test_images).numpy()))
-    right = (predictions > best["threshold"]) == (dataset.test_labels == 1)
+    predictions = 1 / (1 + np.exp(-network(dataset.test.images).numpy()))
+    right = (predictions > best["threshold"]) == (dataset.test.labels == 1)
     record = json.loads((tmp_path / "test.json").read_text())
     assert record == best["test"] and record["pictures"] == 10
     assert record["accuracy"] == right.mean() and record["threshold"] == best["threshold"]
-    assert record["mse"] == pytest.approx(np.mean((predictions - dataset.test_labels) ** 2),
+    assert record["mse"] == pytest.approx(np.mean((predictions - dataset.test.labels) ** 2),
                                           rel=1e-4)
-
-
-def test_label_smoothing_moves_the_loss_as_kerass_does():
-    network = tiny_config().make_network()
-    images, labels = tiny_dataset(16).train_images, tiny_dataset(16).train_labels
-    step, _ = train.compile_steps(network, train.Adam(network.trainable_variables),
-                                  tiny_config(label_smoothing=0.2))
-    expected = tf.keras.losses.BinaryCrossentropy(from_logits=True, label_smoothing=0.2)(
-        labels, network(images))
-    np.testing.assert_allclose(step(images, labels, 1e-3), expected, rtol=1e-5)
-
-
-@pytest.mark.parametrize("float32, bfloat16, taken", [
-    (1.0, 0.5, "bfloat16"), (1.0, 0.9, "float32"), (0.5, 1.0, "float32")])
-def test_auto_takes_bfloat16_only_where_it_is_clearly_faster(float32, bfloat16, taken,
-                                                             monkeypatch):
-    clock = [0.0]
-    convolve = models.convolve
-
-    def timed(x, kernel, stride):
-        def advance(x):
-            clock[0] += bfloat16 if x.dtype == "bfloat16" else float32
-            return x
-        return convolve(tf.ensure_shape(tf.py_function(advance, [x], x.dtype), x.shape), kernel,
-                        stride)
-
-    monkeypatch.setattr(models, "convolve", timed)
-    monkeypatch.setattr(train.time, "perf_counter", lambda: clock[0])
-    assert train.faster_dtype() == taken
 
 
 @pytest.mark.parametrize("options", [
@@ -391,9 +336,8 @@ def test_a_step_in_bfloat16_moves_the_weights_about_as_in_float32(options):
     dataset, losses = tiny_dataset(16), {}
     for dtype in ("float32", "bfloat16"):
         config = tiny_config(dtype=dtype, **options)
-        network = config.make_network()
-        step, _ = train.compile_steps(network, train.Adam(network.trainable_variables), config)
-        losses[dtype] = [float(step(dataset.train_images, dataset.train_labels, 1e-3))
+        _, step = steps_of(config)
+        losses[dtype] = [float(step(dataset.train.images, dataset.train.labels, 1e-3))
                          for _ in range(6)]
     assert losses["float32"][-1] < losses["float32"][0]
     np.testing.assert_allclose(losses["bfloat16"], losses["float32"], rtol=0.02)
@@ -429,13 +373,13 @@ def test_the_learning_rate_and_the_decay_reach_the_optimizer(tmp_path, monkeypat
 def test_a_network_of_other_filters_and_units_comes_back_from_its_run(tmp_path):
     config, dataset = tiny_config(filters=(5, 7), hidden=(9,)), tiny_dataset(10)
     train.train_and_evaluate(config, dataset, tmp_path)
-    train.write_config(tmp_path, config, tmp_path, dataset, (None, None, 0))
-    assert [kernel.shape for kernel in models.load_network(tmp_path).kernels] == [
+    write_config(tmp_path, config, dataset)
+    assert [kernel.shape for kernel in models.load(tmp_path).kernels] == [
         (3, 3, 3, 5), (3, 3, 5, 7), (14, 9), (9, 1)]  # 12x14 -> 10x12 -> 5x6 -> 3x4 -> 1x2, of 7
 
 
 def test_the_defaults_are_named_for_every_network():
-    assert list(train.SETTINGS) == list(models.ARCHITECTURES)
+    assert tuple(train.DEFAULTS) == models.ARCHITECTURES
 
 
 # ---------------------------------------------------------------------------------------------
@@ -456,8 +400,9 @@ def test_a_run_prints_its_story_and_leaves_its_record(run_alone, photos, tmp_pat
         "arch": "conv1", "lr": 1e-3, "epochs": 3, "batch_size": 5, "loss": "bce", "seed": 0,
         "input_size": [24, 32], "kernel_size": 3, "stride": 1, "pooling": "max",
         "scaling": "unit", "init": "adapted", "schedule": "constant", "flip": False, "shift": 0,
-        "zoom": 0, "dropout": 0, "weight_decay": 0, "label_smoothing": 0, "tta": False,
+        "zoom": 0, "dropout": 0, "weight_decay": 0, "tta": False,
         "filters": None, "hidden": None, "dtype": "float32"}
+    assert record["format"] == 2
     assert record["data"] == {"folder": str(photos), "bundled_sample": False, "train_size": 18,
                               "valid_size": 6, "test_size": 0, "skipped": [],
                               "sizes_asked_for": [None, None, 0],
@@ -473,7 +418,7 @@ def test_a_run_prints_its_story_and_leaves_its_record(run_alone, photos, tmp_pat
     model = tf.saved_model.load(str(run / "model"))
     assert model.threshold.numpy() == np.float32(best["threshold"])
     images = GENERATOR.integers(0, 256, (4, 24, 32, 3), dtype=np.uint8)
-    expected = 1 / (1 + np.exp(-models.load_network(run)(images).numpy()))
+    expected = 1 / (1 + np.exp(-models.load(run)(images).numpy()))
     np.testing.assert_allclose(
         model.signatures["pixels"](images=tf.constant(images))["probability"], expected, rtol=1e-4)
 
@@ -483,7 +428,7 @@ def finished_run(photos, tmp_path) -> Path:
     """A run of two epochs on pictures of 12x14, and the fixture photos to measure it on."""
     config, dataset = tiny_config(), tiny_dataset(20)
     train.train_and_evaluate(config, dataset, tmp_path)
-    train.write_config(tmp_path, config, tmp_path, dataset, (None, None, 0))
+    write_config(tmp_path, config, dataset)
     return tmp_path
 
 
@@ -498,16 +443,16 @@ def test_a_finished_network_is_measured_on_other_pictures_at_its_own_threshold(
     with flagsaver.flagsaver():
         flags.FLAGS.unparse_flags()
         train.main(flags.FLAGS(["train.py", f"--evaluate={finished_run}", f"--data_dir={photos}"]))
-    network = models.load_network(finished_run)
+    network = models.load(finished_run)
     files = [file for file in sorted(photos.iterdir()) if file.stem not in ("dog.11", "dog.12")]
     labels = np.array([file.name.startswith("cat") for file in files])
-    images = np.stack([data.load_picture(file, (12, 14)) for file in files])
+    images = np.stack([data.load_image(file, (12, 14)) for file in files])
     predictions = 1 / (1 + np.exp(-network(images).numpy()))
     output = capsys.readouterr().out
     assert f"{finished_run} (conv1) on 23 pictures of {photos}, 12 of cats: " in output
     assert f"MSE {np.mean((predictions - labels) ** 2):.4f}, " in output
     assert f"Pearson {np.corrcoef(predictions, labels)[0, 1]:.3f}\n" in output
-    assert f"accuracy {np.mean((predictions > 0.5) == labels):.1%} at t = 0.5, which" in output
+    assert f"accuracy {np.mean((predictions > 0.5) == labels):.1%} at t = 0.5, the threshold that the run's validation chose" in output
     table = [f"{np.mean((predictions > t / 10) == labels):.1%}" for t in range(10)]
     assert table == output.split("accuracy")[1].split()
     assert f"skipped {photos}/dog.11.png: not an image" in output
@@ -526,7 +471,7 @@ def test_an_evaluation_that_makes_no_sense_is_refused_by_name(finished_run, phot
     assert f"none of the 24 pictures of {photos} can be read" in declines(
         train.main, run, f"--data_dir={photos}")
     (finished_run / "metrics.jsonl").write_text("")
-    assert "is damaged: its metrics.jsonl is missing or not what train.py writes" in declines(
+    assert "has no finished epoch yet: train it first" in declines(
         train.main, run, f"--data_dir={photos}")
 
 
@@ -547,7 +492,7 @@ def test_flags_come_from_a_file_and_the_test_is_told_and_recorded(run_script, ph
     assert "10 pictures to train on, 4 to validate on, 6 to test on" in result.stdout
     assert "float32, scaling unit, schedule onecycle, flip True" in result.stdout.replace(
         "input_size (24, 32), ", "")
-    assert "on 6 pictures that nothing was chosen on, at that threshold: accuracy" in result.stdout
+    assert "on 6 held-out test pictures, at that threshold: accuracy" in result.stdout
     record = json.loads((tmp_path / "runs/conv1-1/test.json").read_text())
     assert record["pictures"] == 6 and f"{record['accuracy']:.1%}" in result.stdout
     config = json.loads((tmp_path / "runs/conv1-1/config.json").read_text())
@@ -600,9 +545,26 @@ def test_a_loss_that_runs_away_ends_in_one_sentence(refuses, photos):
                                            f"--data_dir={photos}")
 
 
-def test_help_shows_three_groups_of_flags(run_script):
+def test_help_shows_every_flag_in_its_group(run_script):
     result = run_script("train.py", "--help")
     assert result.returncode == 0
-    groups = [result.stdout.index(f"\n{name}:\n") for name in ("data", "models")]
-    assert result.stdout.index("--arch") < groups[0] < result.stdout.index("--data_dir:")
-    assert groups[1] < result.stdout.index("--kernel_size:")
+    groups = re.split(r"^(network|training|images|augmentation|run|device):$", result.stdout,
+                      flags=re.MULTILINE)
+    assert groups[1::2] == ["network", "training", "images", "augmentation", "run", "device"]
+    names = {group: set(re.findall(r"^  --(?:\[no\])?(\w+):", text, re.MULTILINE))
+             for group, text in zip(groups[1::2], groups[2::2], strict=True)}
+    assert names["images"] == {"data_dir", "train_size", "valid_size", "test_size"}
+    assert names["run"] == {"name", "runs_dir", "resume", "evaluate"}
+    assert names["device"] == {"dtype", "strategy"}
+    fields = {field.name for field in dataclasses.fields(train.Config)}
+    assert fields == names["network"] | names["training"] | names["augmentation"] | {"dtype"}
+
+
+def test_a_run_of_an_older_version_is_refused_in_one_sentence(finished_run, declines):
+    record = json.loads((finished_run / "config.json").read_text())
+    del record["format"]
+    (finished_run / "config.json").write_text(json.dumps(record))
+    for flag in ("resume", "evaluate"):
+        assert declines(train.main, f"--{flag}={finished_run}") == (
+            f"{finished_run} was written by another version of train.py, which this one cannot "
+            "read: train it again, or use the version that wrote it")

@@ -1,22 +1,25 @@
 """Several devices and several machines: they train as one, and say which of them is missing."""
 
 import functools
+import hashlib
 import json
 import shutil
 import socket
-import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import data
-import mortal
+import interrupted_runs
 import numpy as np
 import pytest
-import tensorflow as tf
 import train
 from PIL import Image
-from test_resume import answer, eagerly, processes, records  # noqa: F401
+from test_resume import eagerly, exit_code, processes, records  # noqa: F401
+
+from support import distribution
+from support.cli import UserError
+from support.tensorflow_setup import tf
 
 # 16 pictures in batches of 3: the last of an epoch is a single one, for one of two workers. The
 # others are shared 2 to 1 and 1 to 2.
@@ -56,10 +59,10 @@ def start_one(processes, photos, tmp_path_factory):  # noqa: F811
 @pytest.fixture(scope="module")
 def start_two(start_one):
     """Two workers, both with these flags and each with a preparation of its own."""
-    def begin(*flags, then=(mortal.as_it_is, mortal.as_it_is)):
+    def begin(*flags, then=(interrupted_runs.as_it_is, interrupted_runs.as_it_is)):
         addresses = free_addresses(2)
         return addresses, [
-            start_one(functools.partial(mortal.worker, addresses, number, then[number]),
+            start_one(functools.partial(interrupted_runs.worker, addresses, number, then[number]),
                   "--strategy=multi_worker", *flags) for number in (0, 1)]
 
     return begin
@@ -90,7 +93,7 @@ def two(start_two, photos, tmp_path_factory):
 
 def test_two_workers_follow_the_path_of_one_process_given_the_same_batches(two, start_one, photos):
     run, (chief, other) = two
-    process, alone = start_one(mortal.alone_with_the_batches_of_two, *FLAGS, f"--data_dir={photos}",
+    process, alone = start_one(interrupted_runs.alone_with_the_batches_of_two, *FLAGS, f"--data_dir={photos}",
                            "--name=one")
     assert end(process, alone) == (0, "")
     assert len(losses(alone)) == 24 and losses(chief) == losses(other)
@@ -119,8 +122,8 @@ def test_only_the_chief_prints_and_writes(two):
 def test_two_devices_follow_the_path_of_one(start_one, photos):
     mirrored, single = (
         start_one(prepare, *FLAGS, "--arch=mlp", f"--data_dir={photos}", *flags)
-        for prepare, *flags in ((mortal.two_devices, "--strategy=mirrored", "--flip"),
-                                (mortal.compiled, "--strategy=single")))
+        for prepare, *flags in ((interrupted_runs.two_devices, "--strategy=mirrored", "--flip"),
+                                (interrupted_runs.compiled, "--strategy=single")))
     assert end(*mirrored) == end(*single) == (0, "")
     assert len(losses(mirrored[1])) == 24
     np.testing.assert_allclose(losses(mirrored[1]), losses(single[1]), rtol=1e-5)
@@ -129,13 +132,13 @@ def test_two_devices_follow_the_path_of_one(start_one, photos):
     assert sorted(seeds) == sorted(f"[0 {draw}]" for draw in range(48))  # each of each its own
 
 
-def test_a_run_of_two_can_be_gone_on_with_alone_and_says_what_that_means(
+def test_a_run_of_two_can_be_resumed_alone_and_says_what_that_means(
         two, eagerly, tmp_path, capsys):  # noqa: F811
     run = tmp_path / "copy"
     shutil.copytree(two[0], run)
-    assert answer(f"--resume={run}", "--epochs=5", "--strategy=single") == 0
+    assert exit_code(f"--resume={run}", "--epochs=5", "--strategy=single") == 0
     output = capsys.readouterr().out
-    assert f"{run} goes on in epoch 5, after step 0" in output
+    assert f"{run} resumes in epoch 5, after step 0" in output
     assert "from here on 1 replicas compute, not 2: the numbers will be those of neither" in output
     assert len(records(run)) == 5
 
@@ -157,95 +160,73 @@ def test_the_order_of_one_worker_is_numpys():
 
 
 # ---------------------------------------------------------------------------------------------
-# Each holds its share of the pictures
+# Each computes its part
 # ---------------------------------------------------------------------------------------------
 
-def in_shares(count: int, work) -> list:
-    """work(share) of each of so many workers, in threads that exchange what they have."""
-    barrier, said = threading.Barrier(count), [None] * count
-
-    def of_one(number):
-        def exchange(value):
-            said[number] = json.dumps(value)
-            barrier.wait(60)
-            everything = [json.loads(text) for text in said]
-            barrier.wait(60)
-            return everything
-
-        return work(data.Share(number, count, exchange))
-
-    with ThreadPoolExecutor(count) as pool:
-        return list(pool.map(of_one, range(count)))
+def test_one_device_does_the_plain_thing():
+    alone = distribution.SingleDevice()
+    assert (alone.rank, alone.world_size, alone.count, alone.is_chief) == (0, 1, 1, True)
+    assert list(range(5))[alone.shard] == [0, 1, 2, 3, 4]
+    assert alone.local_rows(np.array([3, 1])).tolist() == [3, 1]
+    assert alone.all_reduce_mean([1, 2], 3, 4) == ([1, 2], 3)
+    assert alone.all_gather([0.5]) == [0.5] and alone.run_step(len) is len
 
 
-@pytest.fixture
-def some_photos(photos, tmp_path) -> Path:
-    for file in photos.iterdir():
-        (tmp_path / file.name).write_bytes(file.read_bytes())
-    return tmp_path
+def replicas_of(rank: int, world_size: int) -> distribution.Replicas:
+    """Of so many workers the one with this rank, as far as it needs no other."""
+    replicas = distribution.Replicas(tf.distribute.get_strategy(), ["a:1"], 0)
+    replicas.rank, replicas.world_size = rank, world_size
+    return replicas
 
 
-@pytest.mark.parametrize("workers", [2, 3])
-@pytest.mark.parametrize("train_size, broken, left", [
-    (None, [], 24),
-    (16, ["cat.3", "dog.5", "cat.7", "cat.8"], 16),  # others take their places
-    (None, ["cat.3", "dog.5", "cat.7", "cat.8"], 18),  # there are no others: three pairs go
-])
-def test_the_workers_shares_make_up_the_pictures_of_one(workers, train_size, broken, left,
-                                                        some_photos):
-    for name in broken:
-        (some_photos / f"{name}.png").write_bytes(b"")
-    pictures = data.find_pictures(some_photos)
-    sizes = (train_size, 6, 0, (12, 14), 2)
-    whole = data.load_dataset(pictures, *sizes)
-    shares = in_shares(workers, lambda share: data.load_dataset(pictures, *sizes, share))
-    assert len(whole.train_images) == left
-    for part in ("train", "valid", "test"):
-        images = getattr(whole, f"{part}_images")
-        for number, own in enumerate(shares):
-            np.testing.assert_array_equal(getattr(own, f"{part}_images"), images[number::workers])
-            assert getattr(own, f"{part}_images").dtype == np.uint8
-            np.testing.assert_array_equal(getattr(own, f"{part}_labels"),
-                                          getattr(whole, f"{part}_labels"))
-            assert getattr(own, f"{part}_files") == getattr(whole, f"{part}_files")
-            assert own.skipped == whole.skipped
+def test_the_shards_make_up_all_images_and_a_batch_is_found_in_them():
+    images = np.arange(100, 111)
+    batch = np.array([7, 2, 10, 3, 0])
+    found = []
+    for rank in range(3):
+        replicas = replicas_of(rank, 3)
+        own = images[replicas.shard]
+        assert own.tolist() == list(range(100 + rank, 111, 3))
+        found += own[replicas.local_rows(batch)].tolist()
+    assert sorted(found) == sorted(images[batch])
 
 
-def test_a_worker_reads_no_other_pictures_than_its_share(photos, monkeypatch):
-    read = []
-    load = data.load_picture
-    monkeypatch.setattr(data, "load_picture",
-                        lambda path, size: (read.append(path), load(path, size))[1])
-    shares = in_shares(4, lambda share: data.load_dataset(
-        data.find_pictures(photos), 16, 8, 0, (12, 14), 8, share))
-    assert len(read) == len(set(read)) == 32
-    for own in shares:
-        assert (len(own.train_images), len(own.valid_images), len(own.test_images)) == (4, 2, 2)
+def test_gathered_predictions_come_in_the_order_of_the_images(monkeypatch):
+    everything = np.arange(7, dtype=np.float32) / 10
+    replicas = replicas_of(1, 3)
+    monkeypatch.setattr(replicas, "_gather", lambda values: np.concatenate(
+        [everything[rank::3] for rank in range(3)]))
+    np.testing.assert_array_equal(replicas.all_gather(everything[1::3]), everything)
 
 
-def test_workers_that_see_different_pictures_are_told(photos, some_photos):
-    (some_photos / "cat.0.png").unlink()
-    folders = photos, some_photos
+@pytest.mark.parametrize("size, count, expected", [
+    (5, 2, [[0, 2, 4], [1, 3]]), (1, 2, [[0], []]), (0, 1, [[]]), (4, 1, [[0, 1, 2, 3]])])
+def test_a_batch_is_shared_out_and_a_part_without_images_gets_a_black_one(size, count, expected):
+    images = np.arange(1, size + 1, dtype=np.uint8)[:, None, None, None] * np.ones(
+        (1, 2, 2, 3), np.uint8)
+    labels = np.arange(size, dtype=np.float32)
+    for number, part in enumerate(expected):
+        own, own_labels = distribution.shard_batch(tf.constant(images), tf.constant(labels),
+                                                   number, count)
+        assert own_labels.numpy().tolist() == part
+        assert own[:, 0, 0, 0].numpy().tolist() == ([index + 1 for index in part] or [0])
 
-    def load(share):
-        with pytest.raises(data.DataError) as error:
-            data.load_dataset(data.find_pictures(folders[share.number]), 8, 8, 0, (12, 14), 0,
-                              share)
-        return str(error.value)
 
-    assert all("the workers' folders do not hold the same pictures" in sentence
-               for sentence in in_shares(2, load))
+def test_workers_that_see_different_pictures_are_told(as_worker):
+    addresses = free_addresses(2)
+    own = {"the cluster of TF_CONFIG": str(addresses), "--strategy": "multi_worker",
+           "the digest of the file names in --data_dir": "0123456789ab"}
+    with ThreadPoolExecutor(1) as pool:
+        pool.submit(distribution.rendezvous, addresses, 1, {"alike": own, "run": ""})
+        sentence = as_worker(0, addresses)
+    assert sentence.startswith("the digest of the file names in --data_dir is ")
+    assert "and 0123456789ab for worker 1: start all alike" in sentence
 
 
-def test_shares_have_one_digest_and_one_scale(photos):
-    def digest_and_scale(share):
-        dataset = data.load_dataset(data.find_pictures(photos), 16, 8, 0, (12, 14), 2, share)
-        scale = train.models.Scale((12, 14, 3), "standard")
-        scale.measure(dataset.train_images, share.together)
-        return train.digest(dataset), [*scale.mean.numpy(), *scale.deviation.numpy()]
-
-    whole = digest_and_scale(data.Share())
-    assert in_shares(3, digest_and_scale) == [whole] * 3
+def test_more_workers_than_images_are_refused():
+    with pytest.raises(UserError, match="2 training images leave some of 3 workers without any"):
+        replicas_of(0, 3).check_enough(2)
+    replicas_of(0, 3).check_enough(3)
 
 
 # ---------------------------------------------------------------------------------------------
@@ -256,9 +237,9 @@ def test_a_worker_that_dies_is_named_and_the_run_goes_on_with_its_numbers(two, s
                                                                           tmp_path):
     whole, _ = two
     flags = (*FLAGS, f"--data_dir={photos}", f"--runs_dir={tmp_path}", "--name=mine")
-    dies = functools.partial(mortal.die_at_step, 9)
+    dies = functools.partial(interrupted_runs.die_at_step, 9)
     for victim in (1, 0):
-        then = [mortal.save_at_every_step] * 2
+        then = [interrupted_runs.save_at_every_step] * 2
         then[victim] = dies
         addresses, workers = start_two(*flags, then=then)
         assert end(*workers[victim])[0] == -9
@@ -268,7 +249,7 @@ def test_a_worker_that_dies_is_named_and_the_run_goes_on_with_its_numbers(two, s
         assert code == 1
         assert sentence == (
             f"worker {victim} ({addresses[victim]}) died or lost touch; all that was saved before "
-            f"is whole: put that right and go on with python train.py --resume={tmp_path}/mine "
+            f"is whole: put that right and resume with python train.py --resume={tmp_path}/mine "
             "--strategy=multi_worker\n")
         flags = (f"--resume={tmp_path}/mine",)
     assert 0 < len(records(tmp_path / "mine")) < 4
@@ -280,16 +261,16 @@ def test_a_worker_that_dies_is_named_and_the_run_goes_on_with_its_numbers(two, s
 
 def test_ctrl_c_at_the_chief_saves_and_at_another_worker_says_so(two, start_two, photos, tmp_path):
     whole, _ = two
-    pressed = functools.partial(mortal.ctrl_c_at_step, 5)
+    pressed = functools.partial(interrupted_runs.ctrl_c_at_step, 5)
     addresses, workers = start_two(*FLAGS, f"--data_dir={photos}", f"--runs_dir={tmp_path}",
-                                   "--name=mine", then=(pressed, mortal.as_it_is))
+                                   "--name=mine", then=(pressed, interrupted_runs.as_it_is))
     assert end(*workers[0]) == (130, "")
-    go_on = f"python train.py --resume={tmp_path}/mine --strategy=multi_worker"
-    assert f"saved; go on with {go_on}\n" in (workers[0][1] / "stdout").read_text()
+    command = f"python train.py --resume={tmp_path}/mine --strategy=multi_worker"
+    assert f"saved; resume with {command}\n" in (workers[0][1] / "stdout").read_text()
     code, sentence = end(*workers[1])
     assert code == 1 and sentence.startswith(f"worker 0 ({addresses[0]}) died or lost touch")
 
-    _, workers = start_two(f"--resume={tmp_path}/mine", then=(mortal.as_it_is, pressed))
+    _, workers = start_two(f"--resume={tmp_path}/mine", then=(interrupted_runs.as_it_is, pressed))
     assert [end(*worker) for worker in workers] == [(0, "")] * 2
     assert "stop worker 0, which saves the run" in (workers[1][1] / "stdout").read_text()
     assert records(tmp_path / "mine") == records(whole)
@@ -308,7 +289,7 @@ def as_worker(monkeypatch, declines, photos):
 
 @pytest.mark.parametrize("number", [0, 1])
 def test_a_worker_that_cannot_be_reached_is_named(number, as_worker, monkeypatch):
-    monkeypatch.setattr(train, "PATIENCE", 1)
+    monkeypatch.setattr(distribution, "STARTUP_TIMEOUT", 1)
     addresses = free_addresses(2)
     sentence = as_worker(number, addresses)
     assert sentence.startswith(f"worker {1 - number} ({addresses[1 - number]}) cannot be reached "
@@ -316,39 +297,43 @@ def test_a_worker_that_cannot_be_reached_is_named(number, as_worker, monkeypatch
 
 
 def test_everyone_learns_who_is_missing(monkeypatch):
-    monkeypatch.setattr(train, "PATIENCE", 2)
+    monkeypatch.setattr(distribution, "STARTUP_TIMEOUT", 2)
     addresses = free_addresses(3)
 
-    def answer(number):
-        with pytest.raises(ValueError) as error:
-            train.meet(addresses, number, {})
+    def refusal(number):
+        with pytest.raises(UserError) as error:
+            distribution.rendezvous(addresses, number, {})
         return str(error.value)
 
     with ThreadPoolExecutor(2) as pool:
-        for number, sentence in enumerate(pool.map(answer, (0, 1))):
+        for number, sentence in enumerate(pool.map(refusal, (0, 1))):
             assert sentence.startswith(f"worker 2 ({addresses[2]}) cannot be reached from worker "
                                        f"{number}, 2 seconds long")
 
 
-def test_unequal_flags_are_named(as_worker):
+def test_unequal_flags_are_named(as_worker, photos):
     addresses = free_addresses(3)
-    own = {"the cluster of TF_CONFIG": str(addresses), "--strategy": "multi_worker"}
+    names = repr([(path.name, label) for path, label in data.find_images(photos)])
+    own = {"the cluster of TF_CONFIG": str(addresses), "--strategy": "multi_worker",
+           "the digest of the file names in --data_dir": hashlib.sha256(
+               names.encode()).hexdigest()[:12]}
     with ThreadPoolExecutor(2) as pool:
-        others = [pool.submit(train.meet, addresses, number, own | changes)
+        others = [pool.submit(distribution.rendezvous, addresses, number,
+                              {"alike": own | changes, "run": ""})
                   for number, changes in ((1, {"--lr": "0.5"}), (2, {"--lr": "0.001"}))]
         sentence = as_worker(0, addresses, "--lr=0.5")
         assert sentence == ("--lr is 0.5 here, for worker 0, and 0.001 for worker 2: start all "
                             "alike")
         for other in others:
-            assert [hello.get("--lr") for _, hello in sorted(other.result().items())] == [
+            assert [each["alike"].get("--lr") for _, each in sorted(other.result().items())] == [
                 "0.5", "0.5", "0.001"]
 
 
 def test_an_unequal_cluster_is_named(as_worker):
     addresses = free_addresses(2)
     with ThreadPoolExecutor(1) as pool:
-        pool.submit(train.meet, addresses, 1, {"the cluster of TF_CONFIG": "['another:1']",
-                                                "--strategy": "multi_worker"})
+        pool.submit(distribution.rendezvous, addresses, 1, {"run": "", "alike": {
+            "the cluster of TF_CONFIG": "['another:1']", "--strategy": "multi_worker"}})
         assert "the cluster of TF_CONFIG is ['127.0.0.1:" in as_worker(0, addresses)
 
 
@@ -356,22 +341,22 @@ def test_strangers_that_call_the_chief_are_passed_over():
     addresses = free_addresses(2)
     host, port = addresses[0].split(":")
 
-    def call(said: bytes) -> socket.socket:
+    def call(sent: bytes) -> socket.socket:
         while True:
             try:
                 stranger = socket.create_connection((host, int(port)))
             except ConnectionRefusedError:  # the chief is not there yet
                 time.sleep(0.01)
             else:
-                stranger.sendall(said)
+                stranger.sendall(sent)
                 return stranger
 
     with ThreadPoolExecutor(1) as pool:
-        chief = pool.submit(train.meet, addresses, 0, {})
-        for said in (b"GET / HTTP/1.1\r\n\r\n", b"", b"[1]\n", b"1\n", b"[7, {}]\n"):
-            call(said).close()
-        with call(b""):  # says nothing, and stays
-            met = train.meet(addresses, 1, {"a": "b"})
+        chief = pool.submit(distribution.rendezvous, addresses, 0, {})
+        for sent in (b"GET / HTTP/1.1\r\n\r\n", b"", b"[1]\n", b"1\n", b"[7, {}]\n"):
+            call(sent).close()
+        with call(b""):  # sends nothing, and stays
+            met = distribution.rendezvous(addresses, 1, {"a": "b"})
             assert met == chief.result() == {0: {}, 1: {"a": "b"}}
 
 
@@ -397,7 +382,7 @@ def test_a_port_that_is_taken_is_named(as_worker):
      "a:99999 is not HOST:PORT"),
     ('{"cluster": {"worker": 3}, "task": {"type": "worker", "index": 0}}', "TypeError"),
 ])
-def test_a_malformed_tf_config_is_answered_in_one_sentence(text, reason, declines, photos,
+def test_a_malformed_tf_config_is_refused_in_one_sentence(text, reason, declines, photos,
                                                            monkeypatch):
     monkeypatch.delenv("TF_CONFIG", raising=False)
     if text is not None:
@@ -412,4 +397,4 @@ def test_the_chief_comes_before_the_workers(monkeypatch):
     cluster = {"worker": ["a:1", "b:2"], "chief": ["c:3"]}
     for task, number in (({"type": "chief", "index": 0}, 0), ({"type": "worker", "index": 1}, 2)):
         monkeypatch.setenv("TF_CONFIG", json.dumps({"cluster": cluster, "task": task}))
-        assert train.cluster() == (["c:3", "a:1", "b:2"], number)
+        assert distribution.cluster() == (["c:3", "a:1", "b:2"], number)

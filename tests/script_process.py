@@ -11,8 +11,8 @@ import rich.table  # noqa: F401
 import tensorflow  # noqa: F401
 
 
-def say_into(folder: Path) -> None:
-    """stdout and stderr go into files of these names."""
+def redirect_output(folder: Path) -> None:
+    """Send stdout and stderr into files of these names."""
     for number, name in ((1, "stdout"), (2, "stderr")):
         file = os.open(folder / name, os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
         os.dup2(file, number)
@@ -20,9 +20,9 @@ def say_into(folder: Path) -> None:
 
 
 def run_script(script: Path, arguments: list[str], folder: Path, environment: dict[str, str],
-               said: Path) -> None:
-    """python SCRIPT ARGUMENTS in `folder`; what it says goes into the folder `said`."""
-    say_into(said)
+               output: Path) -> None:
+    """python SCRIPT ARGUMENTS in `folder`; its output goes into files in the folder `output`."""
+    redirect_output(output)
     os.chdir(folder)
     os.environ.clear()
     os.environ.update(environment)

@@ -11,19 +11,21 @@ import threading
 import time
 from pathlib import Path
 
-import forked
-import tensorflow as tf
+import script_process
 import train
 from absl import app
 
+from support import augmentation, checkpoints, cli
+from support.tensorflow_setup import tf
+
 
 def run(folder, arguments, prepare):
-    """python train.py ARGUMENTS in `folder`, answers into its files stdout and stderr."""
+    """python train.py ARGUMENTS in `folder`, its output in the files stdout and stderr there."""
     os.chdir(folder)
-    forked.say_into(folder)
+    script_process.redirect_output(folder)
     tf.config.run_functions_eagerly(True)  # quicker than compiling what is to end soon
     prepare()
-    app.run(train.main, ["train.py", *arguments], train.parse_flags)
+    app.run(train.main, ["train.py", *arguments], cli.flags_parser(""))
 
 
 def as_it_is():
@@ -35,7 +37,7 @@ def die():
 
 
 def save_at_every_step():
-    train.FIRST_SAVE = train.PAUSE = 0
+    checkpoints.FIRST_SAVE = checkpoints.PAUSE = 0
 
 
 def at_step(number, do):
@@ -94,7 +96,7 @@ def die_while_writing(number, seconds):
 
 def slow_disk():
     """Once there is a file named slow, writing takes a minute."""
-    write_checkpoint = train.write_checkpoint
+    write_checkpoint = checkpoints.write
 
     def write(*arguments):
         if Path("slow").exists():
@@ -102,7 +104,7 @@ def slow_disk():
             time.sleep(60)
         write_checkpoint(*arguments)
 
-    train.write_checkpoint = write
+    checkpoints.write = write
 
 
 def small_files(size):
@@ -158,7 +160,7 @@ def two_devices():
     Pictures are not augmented, but the seed for it goes into the file seeds.
     """
     compiled()
-    train.augment = lambda images, seed, *_: (
+    augmentation.augment = lambda images, seed, *_: (
         tf.print(seed, output_stream=f"file://{Path.cwd()}/seeds"), images)[1]
     cpu, = tf.config.list_physical_devices("CPU")
     tf.config.set_logical_device_configuration(cpu, [tf.config.LogicalDeviceConfiguration()] * 2)
