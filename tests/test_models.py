@@ -1,13 +1,36 @@
 """Layers and networks against Keras with the same weights, NumPy, and arithmetic by hand."""
 
-import models
+import inspect
+import json
+
 import numpy as np
 import pytest
-import tensorflow as tf
 
-PICTURES = np.random.default_rng(0).integers(0, 256, (3, 94, 125, 3), dtype=np.uint8)
+import models
+from support import run_folder
+from support.cli import UserError
+from support.tensorflow_setup import tf
 
-# Of the article's networks (94x125x3 in), by hand: the stack before "flatten", weights, and
+IMAGES = np.random.default_rng(0).integers(0, 256, (3, 94, 125, 3), dtype=np.uint8)
+
+# What the article says of each network.
+LAYERS = {
+    "mlp": ["Scale", "Flatten", "Dense 512", "Dense 1"],
+    "conv1": ["Scale", "Conv2D 24", "MaxPool", "BiasRelu",
+              "Flatten", "Dense 128", "Dense 128", "Dense 1"],
+    "conv2_48": ["Scale", "Conv2D 48", "MaxPool", "BiasRelu", "Conv2D 48", "MaxPool", "BiasRelu",
+                 "Flatten", "Dense 256", "Dense 256", "Dense 1"],
+    "conv2_128": ["Scale", "Conv2D 128", "MaxPool", "BiasRelu", "Conv2D 128", "MaxPool",
+                  "BiasRelu", "Flatten", "Dense 256", "Dense 256", "Dense 1"],
+    "conv2_fc512": ["Scale", "Conv2D 64", "MaxPool", "BiasRelu", "Conv2D 128", "MaxPool",
+                    "BiasRelu", "Flatten", "Dense 512", "Dense 512", "Dense 1"],
+}
+FILTERS_AND_HIDDEN = {
+    "mlp": ((), (512,)), "conv1": ((24,), (128, 128)), "conv2_48": ((48, 48), (256, 256)),
+    "conv2_128": ((128, 128), (256, 256)), "conv2_fc512": ((64, 128), (512, 512)),
+}
+
+# Of the article's networks (94x125x3 in), by hand: their weights and their
 # multiply-adds. 3x3 valid: -2; 2x2 pooling: //2. So 94x125 -> 92x123 -> 46x61 -> 44x59 -> 22x29.
 BY_HAND = {
     "mlp": (94 * 125 * 3 * 512 + 512 + 512 + 1,
@@ -25,6 +48,11 @@ BY_HAND = {
 }
 
 
+def built(layer: models.Layer, input_shape: tuple, init="glorot", seed=(0, 0)) -> models.Layer:
+    layer.build(input_shape, init, seed)
+    return layer
+
+
 def weights_in_keras_order(network: models.Network) -> list[tf.Variable]:
     """Kernel, bias, kernel, bias … from the first layer to the last."""
     return [getattr(layer, name) for layer in network.layers for name in ("kernel", "bias")
@@ -32,21 +60,24 @@ def weights_in_keras_order(network: models.Network) -> list[tf.Variable]:
 
 
 def keras_twin(network: models.Network, pooling="max") -> tf.keras.Model:
-    """The same network built of Keras layers, with the same weights; biases other than 0 first."""
+    """The same network built of Keras layers, with the same weights.
+
+    All biases are given random values before: with zeros, one at a wrong place would not show.
+    """
     for weight in weights_in_keras_order(network):
         if weight.shape.rank == 1:
             weight.assign(tf.random.stateless_normal(weight.shape, (0, 0)))
-    architecture = models.ARCHITECTURES[network.name]
-    first = [layer for layer in network.layers if isinstance(layer, models.Conv2D)]
+    filters, hidden = FILTERS_AND_HIDDEN[network.name]
+    convolutions = [layer for layer in network.layers if isinstance(layer, models.Conv2D)]
     stack = [tf.keras.Input((*network.input_size, 3))]
-    for filters, layer in zip(architecture.filters, first):
-        stack.append(tf.keras.layers.Conv2D(filters, layer.kernel.shape[0], layer.stride,
+    for count, layer in zip(filters, convolutions, strict=True):
+        stack.append(tf.keras.layers.Conv2D(count, layer.kernel.shape[0], layer.stride,
                                             activation="relu"))
         if pooling != "none":
             stack.append({"max": tf.keras.layers.MaxPooling2D,
                           "average": tf.keras.layers.AveragePooling2D}[pooling](pool_size=2))
     stack.append(tf.keras.layers.Flatten())
-    stack += [tf.keras.layers.Dense(units, activation="relu") for units in architecture.hidden]
+    stack += [tf.keras.layers.Dense(units, activation="relu") for units in hidden]
     stack.append(tf.keras.layers.Dense(1))
     twin = tf.keras.Sequential(stack)
     twin.set_weights([weight.numpy() for weight in weights_in_keras_order(network)])
@@ -54,11 +85,27 @@ def keras_twin(network: models.Network, pooling="max") -> tf.keras.Model:
 
 
 @pytest.mark.parametrize("arch", models.ARCHITECTURES)
+def test_each_network_is_the_articles_list_of_layers(arch):
+    def described(layer):
+        size = getattr(layer, "filters", getattr(layer, "units", None))
+        return type(layer).__name__ + (f" {size}" if size else "")
+
+    layers = models.layers_of(arch)
+    assert list(map(described, layers)) == LAYERS[arch]
+    assert list(map(described, models.Network(arch).layers)) == LAYERS[arch]
+    assert {(layer.kernel_size, layer.stride) for layer in layers
+            if isinstance(layer, models.Conv2D)} <= {(3, 1)}
+    # ReLU follows every layer but the last, whose output is the logit.
+    assert [layer.relu for layer in layers if isinstance(layer, models.Dense)] == (
+        [True] * len(FILTERS_AND_HIDDEN[arch][1]) + [False])
+
+
+@pytest.mark.parametrize("arch", models.ARCHITECTURES)
 def test_network_equals_its_keras_twin(arch):
     network = models.Network(arch)
-    expected = keras_twin(network)(PICTURES.astype(np.float32))[:, 0]
+    expected = keras_twin(network)(IMAGES.astype(np.float32))[:, 0]
     # Raw pixels make the logits large: the comparison is relative to their size.
-    np.testing.assert_allclose(network(PICTURES), expected, rtol=1e-4,
+    np.testing.assert_allclose(network(IMAGES), expected, rtol=1e-4,
                                atol=1e-5 * np.abs(expected).max())
 
 
@@ -67,26 +114,27 @@ def test_network_equals_its_keras_twin(arch):
     {"kernel_size": 4, "stride": 3, "pooling": "none"}, {"kernel_size": 1}])
 def test_experiments_equal_their_keras_twins(options):
     network = models.Network("conv2_48", (40, 51), **options)
-    pictures = PICTURES[:, :40, :51]
-    expected = keras_twin(network, options.get("pooling", "max"))(pictures.astype(np.float32))
-    np.testing.assert_allclose(network(pictures), expected[:, 0], rtol=1e-4,
+    images = IMAGES[:, :40, :51]
+    expected = keras_twin(network, options.get("pooling", "max"))(images.astype(np.float32))
+    np.testing.assert_allclose(network(images), expected[:, 0], rtol=1e-4,
                                atol=1e-5 * np.abs(expected).max())
 
 
 def test_gradients_equal_kerass():
     network = models.Network("conv2_48", (20, 30))
     twin = keras_twin(network)
-    pictures = PICTURES[:, :20, :30]
+    images = IMAGES[:, :20, :30]
     with tf.GradientTape() as tape:
-        ours = tf.reduce_sum(network(pictures) ** 2)
+        ours = tf.reduce_sum(network(images) ** 2)
     gradients = {variable.ref(): gradient for variable, gradient in zip(
-        network.trainable_variables, tape.gradient(ours, network.trainable_variables))}
+        network.trainable_variables, tape.gradient(ours, network.trainable_variables),
+        strict=True)}
     with tf.GradientTape() as tape:
-        theirs = tf.reduce_sum(twin(pictures.astype(np.float32)) ** 2)
+        theirs = tf.reduce_sum(twin(images.astype(np.float32)) ** 2)
     expected = tape.gradient(theirs, twin.trainable_variables)
     in_order = [gradients[weight.ref()] for weight in weights_in_keras_order(network)]
     assert len(in_order) == len(expected) == 10
-    for gradient, other in zip(in_order, expected):
+    for gradient, other in zip(in_order, expected, strict=True):
         np.testing.assert_allclose(gradient, other, rtol=1e-3,
                                    atol=1e-5 * np.abs(other).max())
 
@@ -111,7 +159,7 @@ def test_the_articles_stacks_have_these_shapes():
 
 
 def test_convolution_equals_numpy():
-    layer = models.Conv2D((7, 9, 2), filters=4, kernel_size=3, stride=2, init="glorot", seed=(1, 0))
+    layer = built(models.Conv2D(4, kernel_size=3, stride=2), (7, 9, 2), seed=(1, 0))
     x = np.random.default_rng(1).normal(size=(2, 7, 9, 2)).astype(np.float32)
     expected = np.zeros((2, 3, 4, 4))
     for row in range(3):
@@ -121,35 +169,8 @@ def test_convolution_equals_numpy():
     np.testing.assert_allclose(layer(x), expected, rtol=1e-5, atol=1e-6)
 
 
-@pytest.mark.parametrize("channels, size, stride", [
-    (3, 3, 1), (3, 5, 2), (16, 3, 1), (20, 3, 2), (16, 4, 3), (2, 1, 1), (17, 2, 2)])
-def test_a_convolutions_gradients_equal_tensorflows_own(channels, size, stride):
-    generator = np.random.default_rng([channels, size, stride])
-    x = tf.constant(generator.normal(size=(3, 10, 11, channels)).astype(np.float32))
-    kernel = tf.constant(generator.normal(size=(size, size, channels, 5)).astype(np.float32))
-
-    def gradients_of(convolve):
-        with tf.GradientTape() as tape:
-            tape.watch([x, kernel])
-            value = tf.reduce_sum(tf.sin(convolve(x, kernel)))
-        return tape.gradient(value, [x, kernel])
-
-    ours = gradients_of(lambda x, kernel: models.convolve(x, kernel, stride))
-    theirs = gradients_of(lambda x, kernel: tf.nn.conv2d(x, kernel, stride, "VALID"))
-    for gradient, expected in zip(ours, theirs, strict=True):
-        np.testing.assert_allclose(gradient, expected, rtol=1e-4, atol=1e-4)
-
-
-def test_a_kernels_gradient_by_hand():
-    # One 3x3 picture, one 2x2 kernel: each output is weighted by its place in dy.
-    x = np.arange(9, dtype=np.float32).reshape(1, 3, 3, 1)
-    dy = np.float32([[1, 0], [0, 10]]).reshape(1, 2, 2, 1)
-    gradient = models.kernel_gradient(tf.constant(x), tf.constant(dy), (2, 2, 1, 1), stride=1)
-    np.testing.assert_array_equal(np.squeeze(gradient), [[0 + 40, 1 + 50], [3 + 70, 4 + 80]])
-
-
 def test_a_bias_is_added_to_its_channel_and_what_is_negative_becomes_zero():
-    layer = models.BiasRelu((2, 1, 3))
+    layer = built(models.BiasRelu(), (2, 1, 3))
     layer.bias.assign([1.0, -1.0, 0.5])
     x = np.float32([[[[0, 0, 0]], [[-2, 2, -0.5]]]])
     np.testing.assert_array_equal(layer(x), [[[[1, 0, 0.5]], [[0, 1, 0]]]])
@@ -157,88 +178,111 @@ def test_a_bias_is_added_to_its_channel_and_what_is_negative_becomes_zero():
 
 def test_max_pooling_first_is_the_textbooks_order_to_the_last_digit():
     x = np.random.default_rng(4).normal(size=(3, 9, 8, 16)).astype(np.float32)
-    relu, pool = models.BiasRelu((9, 8, 16)), models.Pool((9, 8, 16), "max")
+    relu, pool = built(models.BiasRelu(), (9, 8, 16)), models.MaxPool()
     relu.bias.assign(np.random.default_rng(5).normal(size=16))
     np.testing.assert_array_equal(relu(pool(x)), pool(relu(x)))
 
 
-@pytest.mark.parametrize("pooling, of_block", [("max", np.max), ("average", np.mean)])
-def test_pooling_equals_numpy_and_drops_an_odd_last_row(pooling, of_block):
+@pytest.mark.parametrize("pool, of_block", [
+    (models.MaxPool(), np.max), (models.AveragePool(), np.mean)])
+def test_pooling_equals_numpy_and_drops_an_odd_last_row(pool, of_block):
     x = np.random.default_rng(2).normal(size=(2, 5, 6, 3)).astype(np.float32)
     blocks = x[:, :4].reshape(2, 2, 2, 3, 2, 3)  # (n, rows, 2, columns, 2, channels)
-    np.testing.assert_allclose(models.Pool((5, 6, 3), pooling)(x), of_block(blocks, axis=(2, 4)),
-                               rtol=1e-6)
+    np.testing.assert_allclose(pool(x), of_block(blocks, axis=(2, 4)), rtol=1e-6)
+    assert built(pool, (5, 6, 3)).output_shape == (2, 3, 3)
 
 
 def test_dense_equals_a_matrix_product():
-    layer = models.Dense((5,), 3, relu=True, init="he", seed=(0, 0))
+    layer = built(models.Dense(3), (5,), "he")
     layer.bias.assign([-0.1, 0.0, 0.1])
     x = np.random.default_rng(3).normal(size=(4, 5)).astype(np.float32)
     expected = np.maximum(x @ layer.kernel.numpy() + [-0.1, 0.0, 0.1], 0)
     np.testing.assert_allclose(layer(x), expected, rtol=1e-5, atol=1e-6)
-    linear = models.Dense((5,), 3, relu=False, init="he", seed=(0, 0))
+    linear = built(models.Dense(3, relu=False), (5,), "he")
     np.testing.assert_allclose(linear(x), x @ layer.kernel.numpy(), rtol=1e-5, atol=1e-6)
 
 
-def test_dropout_leaves_out_a_share_and_keeps_the_mean():
-    layer, x = models.Dropout((1000,), 0.3), np.full((50, 1000), 7, np.float32)
-    dropped = layer(x, (0, 1)).numpy()
+def test_dropout_drops_at_its_rate_and_keeps_the_mean():
+    layer, x = models.Dropout(0.3), np.full((50, 1000), 7, np.float32)
+    dropped = layer(x, True, (0, 1)).numpy()
     np.testing.assert_allclose(np.unique(dropped), [0, 7 / 0.7], rtol=1e-6)
     assert np.mean(dropped == 0) == pytest.approx(0.3, abs=0.01)
-    np.testing.assert_array_equal(layer(x, (0, 1)), dropped)
-    assert (layer(x, (0, 2)).numpy() != dropped).any()
+    np.testing.assert_array_equal(layer(x, True, (0, 1)), dropped)
+    assert (layer(x, True, (0, 2)).numpy() != dropped).any()
     np.testing.assert_array_equal(layer(x), x)  # outside of training
 
 
-def test_a_networks_dropouts_draw_differently_and_only_in_training(monkeypatch):
+def test_dropout_happens_only_with_training_true():
     network = models.Network("conv2_48", (40, 51), init="he", dropout=0.5)
     plain = models.Network("conv2_48", (40, 51), init="he")
-    pictures = PICTURES[:, :40, :51]
-    np.testing.assert_array_equal(network(pictures), plain(pictures))
+    images = IMAGES[:, :40, :51]
+    expected = plain(images).numpy()
+    for logits in (network(images), network(images, training=False, seed=(0, 1))):
+        np.testing.assert_array_equal(logits, expected)
+    dropped = network(images, training=True, seed=(0, 1)).numpy()
+    assert (dropped != expected).all()
+    np.testing.assert_array_equal(network(images, training=True, seed=(0, 1)), dropped)
+    np.testing.assert_array_equal(plain(images, training=True, seed=(0, 1)), expected)
+    np.testing.assert_allclose(network.probability(images), tf.sigmoid(expected), rtol=1e-6)
+
+
+def test_a_networks_dropouts_drop_different_inputs_and_only_in_training(monkeypatch):
+    network = models.Network("conv2_48", (40, 51), init="he", dropout=0.5)
     dropouts = [layer for layer in network.layers if layer.name == "dropout"]
     assert len(dropouts) == 2  # before each hidden layer
 
     seeds = []
 
-    def remember(self, x, seed=None):
+    def remember(self, x, training=False, seed=None):
         seeds.append(None if seed is None else tuple(np.array(seed)))
         return x
 
     monkeypatch.setattr(models.Dropout, "__call__", remember)
-    for seed in ((0, 1), (0, 2), None):
-        network(pictures, seed)
+    for seed in ((0, 1), (0, 2)):
+        network(IMAGES[:, :40, :51], training=True, seed=seed)
+    network(IMAGES[:, :40, :51])
     assert len(set(seeds[:4])) == 4 and seeds[4:] == [None, None]
 
 
-def test_flatten_lays_pictures_out_row_by_row():
+def test_flatten_lays_images_out_row_by_row():
     x = np.arange(24, dtype=np.float32).reshape(2, 2, 3, 2)
-    np.testing.assert_array_equal(models.Flatten((2, 3, 2))(x), [range(12), range(12, 24)])
+    layer = built(models.Flatten(), (2, 3, 2))
+    np.testing.assert_array_equal(layer(x), [range(12), range(12, 24)])
 
 
 def test_scaling_none_unit_and_standard():
     def scaled(scaling):
-        layer = models.Scale((94, 125, 3), scaling)
-        layer.measure(PICTURES)
-        return layer(PICTURES).numpy()
+        layer = built(models.Scale(scaling), (94, 125, 3))
+        layer.fit(IMAGES.mean((0, 1, 2)), IMAGES.std((0, 1, 2)))
+        return layer(IMAGES).numpy()
 
-    np.testing.assert_array_equal(scaled("none"), PICTURES.astype(np.float32))
-    np.testing.assert_allclose(scaled("unit"), PICTURES / 255, rtol=1e-6)
+    np.testing.assert_array_equal(scaled("none"), IMAGES.astype(np.float32))
+    np.testing.assert_allclose(scaled("unit"), IMAGES / 255, rtol=1e-6)
     np.testing.assert_allclose(scaled("standard").mean((0, 1, 2)), [0, 0, 0], atol=1e-4)
     np.testing.assert_allclose(scaled("standard").std((0, 1, 2)), [1, 1, 1], rtol=1e-4)
 
 
-def test_all_black_pictures_can_be_standardised():
-    layer = models.Scale((2, 2, 3), "standard")
-    layer.measure(np.zeros((3, 2, 2, 3), np.uint8))
-    np.testing.assert_array_equal(layer(np.zeros((1, 2, 2, 3), np.uint8)), np.zeros((1, 2, 2, 3)))
+def test_scaling_subtracts_each_colours_mean_and_divides_by_its_std():
+    layer = built(models.Scale("standard"), (1, 2, 3))
+    layer.fit(np.array([10, 20, 30]), np.array([1, 2, 4]))
+    pixels = np.uint8([[[[10, 24, 26], [13, 0, 255]]]])
+    np.testing.assert_array_equal(layer(pixels), [[[[0, 2, -1], [3, -10, 56.25]]]])
+
+
+@pytest.mark.parametrize("scaling, mean, std", [("none", 0, 1), ("unit", 0, 255)])
+def test_only_standard_scaling_takes_a_mean_and_a_std(scaling, mean, std):
+    layer = models.Scale(scaling)
+    layer.fit([10, 20, 30], [1, 2, 4])
+    assert layer.mean.numpy().tolist() == [mean] * 3
+    assert layer.std.numpy().tolist() == [std] * 3
 
 
 @pytest.mark.parametrize("init, variance", [
     ("glorot", 2 / (300 + 200)),  # the mean of 1 / fan_in and 1 / fan_out, as a harmonic one
     ("he", 2 / 300), ("adapted", 2 / 300)])
-def test_first_weights_are_uniform_and_have_their_papers_variance(init, variance):
-    weights = models.Dense((300,), 200, relu=True, init=init, seed=(0, 1)).kernel.numpy()
-    # A uniform distribution's half width is its deviation times sqrt(3).
+def test_initial_weights_are_uniform_and_have_their_papers_variance(init, variance):
+    weights = built(models.Dense(200), (300,), init, (0, 1)).kernel.numpy()
+    # A uniform distribution's half width is its standard deviation times sqrt(3).
     assert np.abs(weights).max() <= np.sqrt(3 * variance)
     np.testing.assert_allclose(weights.var(), variance, rtol=0.02)
     np.testing.assert_allclose(weights.mean(), 0, atol=0.001)
@@ -246,15 +290,15 @@ def test_first_weights_are_uniform_and_have_their_papers_variance(init, variance
 
 @pytest.mark.parametrize("init, initializer", [
     ("glorot", tf.keras.initializers.GlorotUniform), ("he", tf.keras.initializers.HeUniform)])
-def test_first_weights_of_a_convolution_are_distributed_as_kerass(init, initializer):
-    ours = models.Conv2D((9, 9, 16), 64, 3, 1, init, seed=(0, 1)).kernel.numpy()
+def test_initial_weights_of_a_convolution_are_distributed_as_kerass(init, initializer):
+    ours = built(models.Conv2D(64), (9, 9, 16), init, (0, 1)).kernel.numpy()
     theirs = initializer(seed=0)((3, 3, 16, 64)).numpy()
     np.testing.assert_allclose(ours.std(), theirs.std(), rtol=0.02)
     np.testing.assert_allclose(np.abs(ours).max(), np.abs(theirs).max(), rtol=0.01)
 
 
 @pytest.mark.parametrize("arch", ["mlp", "conv2_48"])
-def test_adapted_first_kernels_sum_to_zero_and_answer_nothing_to_an_even_grey_area(arch):
+def test_adapted_first_kernels_sum_to_zero_and_give_zero_for_an_even_grey_area(arch):
     network = models.Network(arch, init="adapted")
     kernel = network.kernels[0].numpy()
     np.testing.assert_allclose(kernel.reshape(-1, kernel.shape[-1]).sum(axis=0), 0, atol=1e-4)
@@ -263,18 +307,19 @@ def test_adapted_first_kernels_sum_to_zero_and_answer_nothing_to_an_even_grey_ar
 
 
 @pytest.mark.parametrize("arch", ["conv1", "conv2_48"])
-@pytest.mark.parametrize("scaling, deviation", [("none", 50), ("unit", 0.2), ("standard", 1)])
-def test_adapted_answers_are_a_twentieth_of_those_to_standardised_pixels(arch, scaling, deviation):
+@pytest.mark.parametrize("scaling, std", [("none", 50), ("unit", 0.2), ("standard", 1)])
+def test_adapted_logits_are_a_twentieth_of_those_for_standardised_pixels(arch, scaling, std):
     adapted = models.Network(arch, init="adapted", scaling=scaling)
     he = models.Network(arch, init="he", scaling=scaling)
-    for network in (adapted, he):  # the same pictures, so many times as large: no rounding to uint8
-        network.scale.deviation.assign([50 / deviation] * 3)
+    assert models.PIXEL_STD[scaling] == std
+    for network in (adapted, he):  # uint8 pixels with a std of about 50, scaled to this one
+        network.scale.std.assign([50 / std] * 3)
     he.kernels[0].assign(he.kernels[0] - tf.reduce_mean(he.kernels[0], (0, 1, 2)))
-    np.testing.assert_allclose(adapted(PICTURES) * 20 * deviation, he(PICTURES), rtol=1e-3,
-                               atol=1e-4 * np.abs(he(PICTURES)).max())
+    np.testing.assert_allclose(adapted(IMAGES) * 20 * std, he(IMAGES), rtol=1e-3,
+                               atol=1e-4 * np.abs(he(IMAGES)).max())
 
 
-def test_first_weights_do_not_depend_on_layers_without_weights():
+def test_initial_weights_do_not_depend_on_layers_without_weights():
     plain = models.Network("conv2_48")
     for other in (models.Network("conv2_48", dropout=0.5),
                   models.Network("conv2_48", (188, 250), stride=2, pooling="average")):
@@ -282,12 +327,12 @@ def test_first_weights_do_not_depend_on_layers_without_weights():
             np.testing.assert_array_equal(kernel, same)
 
 
-def test_first_weights_follow_from_seed_and_layer():
-    def draw(*seed):
+def test_initial_weights_follow_from_seed_and_layer():
+    def weights(*seed):
         return models.uniform((4, 4), 1.0, seed).numpy()
 
-    np.testing.assert_array_equal(draw(0, 1), draw(0, 1))
-    assert (draw(0, 1) != draw(1, 1)).any() and (draw(0, 1) != draw(0, 2)).any()
+    np.testing.assert_array_equal(weights(0, 1), weights(0, 1))
+    assert (weights(0, 1) != weights(1, 1)).any() and (weights(0, 1) != weights(0, 2)).any()
 
 
 @pytest.mark.parametrize("options, reason", [
@@ -302,23 +347,12 @@ def test_first_weights_follow_from_seed_and_layer():
     (dict(arch="conv1", stride=93), "use a larger one, or a smaller --stride"),
 ])
 def test_impossible_networks_are_refused_with_the_reason(options, reason):
-    with pytest.raises(ValueError, match=reason):
+    with pytest.raises(UserError, match=reason):
         models.Network(**options)
 
 
-@pytest.mark.parametrize("size", ["94", "94x", "x125", "94x125x3", "0x5", "-4x5", "axb", ""])
-def test_a_size_that_is_none_is_refused(size):
-    with pytest.raises(ValueError, match="is not HEIGHTxWIDTH"):
-        models.parse_size(size)
-
-
-def test_a_size_is_height_first():
-    assert models.parse_size("94x125") == (94, 125)
-    assert models.parse_size("64X48") == (64, 48)
-
-
 @pytest.mark.parametrize("arch, filters, hidden, weights", [
-    # 12x14 -> 10x12 -> 5x6 with 7 filters of 3x3x3: 210 numbers, to 4 units, to one
+    # 12x14 -> 10x12 -> 5x6 with 7 filters of 3x3x3: 210 activations, to 4 units, to one
     ("conv1", (7,), (4,), 7 * 28 + 4 * 211 + 5),
     ("mlp", None, (5, 3), 5 * (12 * 14 * 3 + 1) + 3 * 6 + 4),
     ("mlp", (7,), (), 7 * 28 + 211),
@@ -327,16 +361,10 @@ def test_a_size_is_height_first():
 def test_a_network_may_have_other_filters_and_units(arch, filters, hidden, weights):
     network = models.Network(arch, (12, 14), filters=filters, hidden=hidden)
     assert network.weight_count == weights
-    assert network(PICTURES[:2, :12, :14]).shape == (2,)
+    assert network(IMAGES[:2, :12, :14]).shape == (2,)
 
 
-@pytest.mark.parametrize("text", ["", "64,", "x", "-1", "1.5", "0", "64 128"])
-def test_counts_that_are_none_are_refused(text, declines):
-    assert "is not a list of numbers above 0: write it like 64,128" in declines(
-        models.main, f"--hidden=8,{text}")
-
-
-def test_with_tta_a_picture_and_its_mirror_image_get_the_mean_of_their_two_answers():
+def test_with_tta_an_image_and_its_mirror_image_get_the_mean_of_their_two_probabilities():
     images = np.random.default_rng(9).integers(0, 256, (5, 12, 14, 3), dtype=np.uint8)
     mirrored = images[:, :, ::-1]
     plain, both = (models.Network("conv1", (12, 14), scaling="unit", seed=3, tta=tta)
@@ -347,6 +375,79 @@ def test_with_tta_a_picture_and_its_mirror_image_get_the_mean_of_their_two_answe
     for side in (images, mirrored):
         np.testing.assert_allclose(both.probability(side), (one + other) / 2, rtol=1e-6)
 
+
+# ---------------------------------------------------------------------------------------------
+# From a configuration, and of a run
+# ---------------------------------------------------------------------------------------------
+
+OPTIONS = {  # every option another than its default
+    "arch": "conv2_48", "input_size": (24, 30), "init": "he", "seed": 5, "tta": True,
+    "filters": (3, 4), "hidden": (6,), "kernel_size": 2, "stride": 2, "pooling": "average",
+    "scaling": "unit", "dropout": 0.25, "dtype": "bfloat16"}
+
+
+@pytest.mark.parametrize("config", [OPTIONS, json.loads(json.dumps(OPTIONS))])
+def test_a_configuration_gives_the_network_that_it_describes(config):
+    """As train.Config's fields, or as config.json has them: a list for each tuple."""
+    defaults = inspect.signature(models.Network).parameters
+    assert OPTIONS.keys() == defaults.keys() - {"conv2d"}
+    assert not [name for name, value in OPTIONS.items() if defaults[name].default == value]
+    network = models.from_config(config | {"lr": 1e-5, "epochs": 3})  # these are not the network's
+    layers = network.layers
+    assert network.name == "conv2_48" and tuple(network.input_size) == (24, 30) and network.tta
+    assert [layer.name for layer in layers] == [
+        "scale", "conv2d", "bias_relu", "average_pool", "conv2d", "bias_relu", "average_pool",
+        "flatten", "dropout", "dense", "dense"]
+    assert layers[0].scaling == "unit" and layers[0].dtype == "bfloat16"
+    assert [(layer.filters, layer.kernel_size, layer.stride) for layer in layers
+            if isinstance(layer, models.Conv2D)] == [(3, 2, 2), (4, 2, 2)]
+    assert layers[8].rate == 0.25
+    assert [layer.units for layer in layers[9:]] == [6, 1]
+    expected = models.uniform((2, 2, 3, 3), (6 / 12) ** 0.5, (5, 0))  # He's limit, the seed
+    np.testing.assert_array_equal(network.kernels[0], expected)
+
+
+def test_a_convolution_is_tensorflows_unless_told_otherwise():
+    def conv2d(x, kernel, strides, padding):
+        return 2 * tf.nn.conv2d(x, kernel, strides, padding)
+
+    images = IMAGES[:, :24, :30]
+    config = OPTIONS | {"dtype": "float32", "filters": (3,)}
+    plain, doubled = models.from_config(config), models.from_config(config, conv2d)
+    assert {layer.conv2d for layer in plain.layers if layer.name == "conv2d"} == {tf.nn.conv2d}
+    np.testing.assert_allclose(doubled(images), 2 * plain(images), rtol=1e-5)  # all biases are 0
+
+
+def test_a_run_is_loaded_with_its_initial_weights_if_asked_for(tmp_path):
+    run_folder.write_config(tmp_path, {"config": OPTIONS})
+    network = models.load(tmp_path, trained=False)
+    for kernel, same in zip(network.kernels, models.from_config(OPTIONS).kernels, strict=True):
+        np.testing.assert_array_equal(kernel, same)
+    with pytest.raises(UserError, match="weights are missing or not of this conv2_48"):
+        models.load(tmp_path)
+
+
+def test_a_run_of_an_older_format_is_refused_in_one_sentence(tmp_path):
+    (tmp_path / "config.json").write_text(json.dumps({"config": OPTIONS}))  # it had no "format"
+    for trained in (True, False):
+        with pytest.raises(UserError) as error:
+            models.load(tmp_path, trained)
+        assert str(error.value) == (
+            f"{tmp_path} was written by another version of train.py, which this one cannot read: "
+            "train it again, or use the version that wrote it")
+
+
+@pytest.mark.parametrize("missing", sorted(OPTIONS))
+def test_a_configuration_without_an_option_is_damaged(tmp_path, missing):
+    config = {name: value for name, value in OPTIONS.items() if name != missing}
+    run_folder.write_config(tmp_path, {"config": config})
+    with pytest.raises(UserError, match=f"config.json is not what .*KeyError: '{missing}'"):
+        models.load(tmp_path, trained=False)
+
+
+# ---------------------------------------------------------------------------------------------
+# The table
+# ---------------------------------------------------------------------------------------------
 
 def test_models_prints_every_network(run_alone):
     result = run_alone("models.py")
@@ -361,4 +462,25 @@ def test_models_prints_the_networks_that_the_flags_make(run_script):
     with_filters = run_script("models.py", "--filters=24", "--kernel_size=5").stdout
     assert with_filters.count("90 x 121 x 24") == 5  # the MLP has a convolution now as well
     without = run_script("models.py", "--filters=", "--stride=2")
-    assert without.returncode == 0 and "conv " not in without.stdout
+    assert without.returncode == 0 and "conv2d" not in without.stdout
+
+
+def test_models_help_shows_the_networks_flags(run_script):
+    result = run_script("models.py", "--help")
+    assert result.returncode == 0 and result.stderr == ""
+    assert result.stdout.startswith(models.__doc__.splitlines()[0])
+    for flag in ("input_size", "filters", "hidden", "kernel_size", "stride", "pooling"):
+        assert f"--{flag}:" in result.stdout
+    assert "(default: '94x125')" in result.stdout
+    assert "--alsologtostderr" not in result.stdout  # absl's own
+
+
+@pytest.mark.parametrize("argument, reason", [
+    ("--input_size=100", "flag --input_size=100: not HEIGHTxWIDTH: write it like 94x125"),
+    ("--filters=a,b", "flag --filters=a,b: not a list of numbers above 0: write it like 64,128"),
+    ("--hidden=8,", "flag --hidden=8,: not a list of numbers above 0: write it like 64,128"),
+    ("--input_size=3x3", "--input_size=3x3 is too small for conv1: "),
+    ("stray", "models.py takes flags only, not 'stray'"),
+])
+def test_models_refuses_in_one_sentence(refuses, argument, reason):
+    assert reason in refuses("models.py", argument)

@@ -1,0 +1,163 @@
+"""The export: a trained network as a SavedModel, which TensorFlow runs without this code.
+
+    saved_model.export(models.load(run), threshold, run / "model")  # as train.py does at its end
+    model = saved_model.load(run)                                   # as predict.py does
+    model.probability(images)                                       # float32 (n,), that of a cat
+
+Whoever has TensorFlow alone uses `tf.saved_model.load(folder)`, saved_model_cli or TensorFlow
+Serving. The model has two signatures, and a variable `threshold`:
+
+    pixels           images: uint8 (n, height, width, 3) -> probability: float32 (n,)
+    serving_default  image_bytes: string (n,), the contents of n files -> probability, and
+                     label: string (n,), "cat" where the probability is above the threshold, else
+                     "dog"
+"""
+
+import functools
+import shutil
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from support.cli import UserError
+from support.tensorflow_setup import tf
+
+
+def export(network: tf.Module, threshold: float, folder: Path) -> None:
+    """Write `folder`, a SavedModel of the network, whole or not at all.
+
+    An older one stays until the new one is complete. network: a models.Network whose convolutions
+    are tf.nn.conv2d, as models.load returns it. The gradient in fast_convolution would have to be
+    exported too, for those without this code, and a prediction takes no gradient.
+    """
+    size = tuple(network.input_size)  # (height, width)
+    image = tf.TensorSpec((*size, 3), tf.uint8)
+    module = tf.Module()
+    module.network = network
+    module.threshold = tf.Variable(threshold, dtype=tf.float32, trainable=False)
+
+    # Nothing here needs autograph, which would take a second to read it.
+    @tf.function(input_signature=[tf.TensorSpec((None, *image.shape), tf.uint8)], autograph=False)
+    def pixels(images):
+        return {"probability": network.probability(images)}
+
+    @tf.function(input_signature=[tf.TensorSpec((None,), tf.string)], autograph=False)
+    def serve(image_bytes):
+        images = tf.map_fn(lambda contents: decode_image(contents, size), image_bytes,
+                           fn_output_signature=image)
+        probability = network.probability(images)
+        label = tf.where(probability > module.threshold, "cat", "dog")
+        return {"probability": probability, "label": label}
+
+    new, old = folder.with_name(f"new-{folder.name}"), folder.with_name(f"old-{folder.name}")
+    for leftover in (new, old):  # of an export that was interrupted
+        shutil.rmtree(leftover, ignore_errors=True)
+    tf.saved_model.save(module, str(new), {"pixels": pixels, "serving_default": serve})
+    if folder.exists():
+        folder.rename(old)
+    new.rename(folder)
+    shutil.rmtree(old, ignore_errors=True)
+
+
+@dataclass
+class Exported:
+    """A network that was exported. A probability above the threshold means a cat."""
+
+    model: Any                   # what tf.saved_model.load returned
+    threshold: float
+    input_size: tuple[int, int]  # height, width
+
+    def probability(self, images: np.ndarray) -> np.ndarray:
+        """The probability of a cat: uint8 (n, height, width, 3) -> float32 (n,); n may be 0."""
+        if len(images) == 0:  # convolutions refuse an empty batch
+            return np.empty(0, np.float32)
+        return self.model.signatures["pixels"](images=tf.constant(images))["probability"].numpy()
+
+
+def load(run: Path) -> Exported:
+    """What was exported into run/model. Raises UserError if it is not there, or damaged."""
+    if not (run / "model").is_dir():
+        raise UserError(f"--run={run} holds no model/: name the folder of a run that has ended, "
+                        "like runs/conv1-1")
+    try:
+        model = tf.saved_model.load(str(run / "model"))
+        threshold = float(model.threshold)
+        _, inputs = model.signatures["pixels"].structured_input_signature
+        _, height, width, _ = inputs["images"].shape
+        return Exported(model, threshold, (height, width))
+    except Exception as error:  # a damaged file can make TensorFlow raise nearly anything
+        raise UserError(f"{run / 'model'} is damaged, or not what train.py writes "
+                        f"({type(error).__name__})") from error
+
+
+# ---------------------------------------------------------------------------------------------
+# Decoding files, in TensorFlow's operations: they are exported with the network
+# ---------------------------------------------------------------------------------------------
+
+def decode_image(contents, size: tuple[int, int]):
+    """A file's contents, a string tensor () -> uint8 (height, width, 3), as data.load_image does.
+
+    JPEG, PNG, GIF, or BMP of at least 8 bits a pixel. Of 255 levels the two differ by one at most,
+    because Pillow rounds between resizing rows and columns. One thing is not supported: a single
+    colour declared transparent, in a GIF or in a PNG without a palette, stays as it is.
+    Raises InvalidArgumentError for what cannot be decoded.
+    """
+    orientation = orientation_of(contents)
+    swapped = tf.reduce_any(orientation == [5, 6, 7, 8])  # rows are stored as columns
+
+    def jpeg():  # at full size, a half, a quarter or an eighth, as in data.load_image
+        at_least = tf.where(swapped, size[::-1], size) * 3 // 2
+        times = tf.reduce_min(tf.io.extract_jpeg_shape(contents)[:2] // at_least)
+        decoders = [functools.partial(tf.io.decode_jpeg, contents, channels=3, ratio=ratio,
+                                      dct_method="INTEGER_ACCURATE") for ratio in (1, 2, 4, 8)]
+        image = tf.switch_case(tf.reduce_sum(tf.cast(times >= [2, 4, 8], tf.int32)), decoders)
+        return tf.cast(image, tf.float32)
+
+    def bmp():
+        image = tf.io.decode_bmp(contents)
+        image = tf.cond(tf.shape(image)[2] == 1, lambda: palette_colours(contents, image),
+                        lambda: image[:, :, :3])
+        return tf.cast(image, tf.float32)
+
+    def png_or_gif():  # of 1 to 4 channels: of an even number the last one is opacity
+        image = tf.io.decode_image(contents, expand_animations=False)
+        image = tf.cast(tf.ensure_shape(image, (None, None, None)), tf.float32)
+        opacity = image[:, :, -1:] / 255
+        return tf.cond(tf.shape(image)[2] % 2 == 0,
+                       lambda: image[:, :, :-1] * opacity + 255 * (1 - opacity),  # on white
+                       lambda: image) * tf.ones(3)  # grey becomes three equal channels
+
+    signature = tf.strings.substr(contents, 0, 2)
+    image = tf.case([(signature == b"\xff\xd8", jpeg), (signature == b"BM", bmp)], png_or_gif)
+    image = tf.transpose(image, tf.where(swapped, [1, 0, 2], [0, 1, 2]))
+    image = tf.image.resize(image, size, antialias=True)  # (height, width, 3)
+    image = tf.where(tf.reduce_any(orientation == [2, 3, 6, 7]), image[:, ::-1], image)
+    image = tf.where(tf.reduce_any(orientation == [3, 4, 7, 8]), image[::-1], image)
+    return tf.cast(tf.round(image), tf.uint8)
+
+
+def orientation_of(contents):
+    """The value of EXIF's tag 0x0112, int32 (): how the camera was held, 1 (upright) to 8.
+
+    Without the tag it is the file's first byte, which is never 1 to 8 and so means upright too.
+    """
+    # The tag, its type (short), count (one) and value, little-endian or big-endian. Where the
+    # expression does not match, regex_replace returns its input, here the start of the file.
+    value = tf.strings.regex_replace(
+        tf.strings.substr(contents, 0, 4096),
+        r"^\C*?Exif\x00\x00\C*?(?:\x12\x01\x03\x00\x01\x00\x00\x00"
+        r"|\x01\x12\x00\x03\x00\x00\x00\x01\x00)([\x01-\x08])\C*$", r"\1")
+    return tf.cast(tf.io.decode_raw(value, tf.uint8)[0], tf.int32)
+
+
+def palette_colours(contents, image):
+    """The colours, uint8 (rows, columns, 3), of a BMP with a palette.
+
+    image: uint8 (rows, columns, 1), each pixel's index into the palette of the file.
+    """
+    start, header = tf.unstack(tf.io.decode_raw(tf.strings.substr(contents, 10, 8), tf.int32), 2)
+    palette = tf.strings.substr(contents, 14 + header, start - 14 - header)
+    palette = tf.reshape(tf.io.decode_raw(palette, tf.uint8), (-1, 4))  # blue, green, red, unused
+    return tf.gather(palette[:, 2::-1], tf.cast(image[:, :, 0], tf.int32))

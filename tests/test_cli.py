@@ -1,0 +1,161 @@
+"""support/cli.py: its two kinds of flags, and what a script's main does with an error."""
+
+import os
+import signal
+import sys
+import time
+
+import pytest
+from absl import flags
+
+from support import cli
+from support.cli import UserError
+from support.tensorflow_setup import tf
+
+# ---------------------------------------------------------------------------------------------
+# Flags like --input_size=94x125 and --filters=64,128
+# ---------------------------------------------------------------------------------------------
+
+def flags_with(parser: flags.ArgumentParser, default=None) -> flags.FlagValues:
+    values = flags.FlagValues()
+    flags.DEFINE(parser, "option", default, "its help", flag_values=values,
+                 serializer=parser if hasattr(parser, "serialize") else None, module_name="group")
+    return values
+
+
+def parse(parser: flags.ArgumentParser, text: str):
+    """The value of --option=text."""
+    values = flags_with(parser)
+    values(["script.py", f"--option={text}"])
+    return values.option
+
+
+@pytest.mark.parametrize("size", ["94", "94x", "x125", "94x125x3", "0x5", "-4x5", "axb", ""])
+def test_a_size_that_is_none_is_refused(size):
+    with pytest.raises(flags.IllegalFlagValueError) as error:
+        parse(cli.SizeParser(), size)
+    assert str(error.value) == f"flag --option={size}: not HEIGHTxWIDTH: write it like 94x125"
+
+
+def test_a_size_is_height_first():
+    assert parse(cli.SizeParser(), "94x125") == (94, 125)
+    assert parse(cli.SizeParser(), "64X48") == (64, 48)
+
+
+@pytest.mark.parametrize("default", ["94x125", (94, 125)])
+def test_a_sizes_default_is_shown_as_it_is_typed(default):
+    values = flags_with(cli.SizeParser(), default)
+    values(["script.py"])
+    assert values.option == (94, 125)
+    assert "(default: '94x125')" in values.module_help("group")
+    assert values["option"].serialize() == "--option=94x125"
+
+
+@pytest.mark.parametrize("text", ["", "64,", "x", "-1", "1.5", "0", "64 128"])
+def test_counts_that_are_none_are_refused(text):
+    with pytest.raises(flags.IllegalFlagValueError) as error:
+        parse(cli.CountsParser(), f"8,{text}")
+    assert str(error.value) == (
+        f"flag --option=8,{text}: not a list of numbers above 0: write it like 64,128")
+
+
+@pytest.mark.parametrize("text, counts", [("64,128", (64, 128)), ("7", (7,)), ("", ())])
+def test_counts_are_a_tuple(text, counts):
+    assert parse(cli.CountsParser(), text) == counts
+
+
+def test_counts_have_no_value_unless_given():
+    values = flags_with(cli.CountsParser())
+    values(["script.py"])
+    assert values.option is None
+
+
+# ---------------------------------------------------------------------------------------------
+# Errors
+# ---------------------------------------------------------------------------------------------
+
+@pytest.mark.parametrize("error, sentence", [
+    (UserError("--lr=-1 must be above 0"), "--lr=-1 must be above 0"),
+    (ValueError("first line\nand a second"), "first line"),
+    (ValueError(), "ValueError"),
+    (FileNotFoundError(2, "No such file or directory", "a.jpg"),
+     "a.jpg: No such file or directory"),
+    (OSError(28, "No space left on device"), "[Errno 28] No space left on device"),
+    (tf.errors.ResourceExhaustedError(None, None, "OOM when allocating\nmore"),
+     "TensorFlow gave up: OOM when allocating"),
+    (tf.errors.UnknownError(None, None, "{{function_node __wrapped__Conv2D_device_/job}} too large "
+                                        "[Op:Conv2D]"), "TensorFlow gave up: too large"),
+])
+def test_an_error_is_told_in_one_sentence(error, sentence):
+    assert cli.one_sentence(error) == sentence
+
+
+@pytest.fixture(autouse=True)
+def sigterm_as_before():
+    before = signal.getsignal(signal.SIGTERM)
+    yield
+    signal.signal(signal.SIGTERM, before)
+
+
+def exit_code_of(error: BaseException | None, *also: type[Exception]):
+    """What main exits with when this is raised in it: a number, or the sentence for stderr."""
+    @cli.script(*also)
+    def main(argv):
+        raise error
+
+    with pytest.raises(SystemExit) as exit:
+        main(["script.py"])
+    return exit.value.code
+
+
+@pytest.mark.parametrize("error, code", [
+    (UserError("--lr=-1 must be above 0"), "--lr=-1 must be above 0"),
+    (PermissionError(13, "Permission denied", "runs"), "runs: Permission denied"),
+    (MemoryError("Unable to allocate 9 GiB"),
+     "this machine's memory does not suffice: Unable to allocate 9 GiB"),
+    (KeyboardInterrupt(), 130),
+    (SystemExit(7), 7),
+])
+def test_what_a_user_can_put_right_ends_a_script_without_a_traceback(error, code):
+    assert exit_code_of(error) == code
+
+
+def test_a_script_names_the_other_errors_that_it_expects():
+    error = tf.errors.ResourceExhaustedError(None, None, "OOM")
+    assert exit_code_of(error, tf.errors.OpError) == "TensorFlow gave up: OOM"
+    with pytest.raises(tf.errors.ResourceExhaustedError):
+        exit_code_of(error)
+    with pytest.raises(ValueError, match="a bug"):  # keeps its traceback
+        exit_code_of(ValueError("a bug"), tf.errors.OpError)
+
+
+def test_arguments_are_refused_unless_a_script_takes_them():
+    taken = []
+    with pytest.raises(SystemExit) as exit:
+        cli.script()(taken.append)(["./train.py", "stray"])
+    assert exit.value.code == "train.py takes flags only, not 'stray': see python ./train.py --help"
+    cli.script()(taken.append)(["train.py"])
+    cli.script(arguments=True)(taken.append)(["predict.py", "a.jpg"])
+    assert taken == [["train.py"], ["predict.py", "a.jpg"]]
+
+
+def test_a_terminated_script_cleans_up_and_exits_with_143():
+    cleaned_up = []
+
+    @cli.script()
+    def main(argv):
+        try:
+            os.kill(os.getpid(), signal.SIGTERM)
+            time.sleep(10)  # the signal interrupts it
+        finally:
+            cleaned_up.append(True)
+
+    with pytest.raises(SystemExit) as exit:
+        main(["script.py"])
+    assert exit.value.code == 143 and cleaned_up
+
+
+def test_a_file_name_that_is_not_unicode_can_be_printed(capfd):
+    cli.script()(lambda argv: print("a\udcff.jpg"))(["script.py"])
+    sys.stdout.flush()
+    assert capfd.readouterr().out == "a\\udcff.jpg\n"

@@ -1,0 +1,42 @@
+"""support/fast_convolution.py: the numbers of tf.nn.conv2d and of its gradients."""
+
+import numpy as np
+import pytest
+
+from support import fast_convolution
+from support.tensorflow_setup import tf
+
+
+@pytest.mark.parametrize("channels, size, stride", [
+    (3, 3, 1), (3, 5, 2), (16, 3, 1), (20, 3, 2), (16, 4, 3), (2, 1, 1), (17, 2, 2)])
+def test_a_convolutions_gradients_equal_tensorflows_own(channels, size, stride):
+    generator = np.random.default_rng([channels, size, stride])
+    x = tf.constant(generator.normal(size=(3, 10, 11, channels)).astype(np.float32))
+    kernel = tf.constant(generator.normal(size=(size, size, channels, 5)).astype(np.float32))
+
+    def value_and_gradients(conv2d):
+        with tf.GradientTape() as tape:
+            tape.watch([x, kernel])
+            y = conv2d(x, kernel, stride, "VALID")
+            value = tf.reduce_sum(tf.sin(y))
+        return y, *tape.gradient(value, [x, kernel])
+
+    y, *ours = value_and_gradients(fast_convolution.conv2d)
+    expected_y, *theirs = value_and_gradients(tf.nn.conv2d)
+    np.testing.assert_array_equal(y, expected_y)
+    for gradient, expected in zip(ours, theirs, strict=True):
+        np.testing.assert_allclose(gradient, expected, rtol=1e-4, atol=1e-4)
+
+
+def test_a_kernels_gradient_by_hand():
+    # One 3x3 image, one 2x2 kernel: each output is weighted by its place in dy.
+    x = np.arange(9, dtype=np.float32).reshape(1, 3, 3, 1)
+    dy = np.float32([[1, 0], [0, 10]]).reshape(1, 2, 2, 1)
+    gradient = fast_convolution.kernel_gradient(tf.constant(x), tf.constant(dy), (2, 2, 1, 1),
+                                                stride=1)
+    np.testing.assert_array_equal(np.squeeze(gradient), [[0 + 40, 1 + 50], [3 + 70, 4 + 80]])
+
+
+def test_another_padding_is_an_error():
+    with pytest.raises(ValueError, match="padding='SAME': only 'VALID'"):
+        fast_convolution.conv2d(tf.zeros((1, 5, 5, 1)), tf.zeros((3, 3, 1, 1)), 1, "SAME")

@@ -1,0 +1,52 @@
+"""Where things stand: what support/ may import and define, and what starts without TensorFlow."""
+
+import ast
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from conftest import ROOT
+
+SCRIPTS = {script.stem for script in ROOT.glob("*.py")}
+SUPPORT = sorted((ROOT / "support").glob("*.py"))
+
+
+def imported_by(file: Path) -> set[str]:
+    """The first names of all modules that a file imports, wherever in it."""
+    names = set()
+    for node in ast.walk(ast.parse(file.read_text())):
+        if isinstance(node, ast.Import):
+            names |= {alias.name.partition(".")[0] for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            names.add((node.module or "").partition(".")[0])
+    return names
+
+
+def test_the_files_are_found():
+    assert {"train", "models", "data", "metrics", "filters", "predict", "bench"} <= SCRIPTS
+    assert len(SUPPORT) > 8
+    assert {"data", "models", "support"} <= imported_by(ROOT / "train.py")
+
+
+@pytest.mark.parametrize("file", SUPPORT, ids=lambda file: file.name)
+def test_support_imports_no_script(file):
+    assert not imported_by(file) & SCRIPTS
+
+
+@pytest.mark.parametrize("file", SUPPORT, ids=lambda file: file.name)
+def test_support_defines_no_flag(file):
+    """Flags stand where a reader looks for them: in the scripts."""
+    assert "DEFINE" not in file.read_text()
+
+
+@pytest.mark.parametrize("module", [
+    "data", "metrics", "support.cli", "support.images", "support.download", "support.drawing",
+    "support.run_folder"])
+def test_these_start_without_tensorflow(module):
+    """To import TensorFlow takes seconds, and these have no use for it."""
+    result = subprocess.run(
+        [sys.executable, "-c", f"import sys, {module}; print('tensorflow' in sys.modules)"],
+        cwd=ROOT, capture_output=True, text=True)
+    assert (result.stdout, result.stderr) == ("False\n", "")
