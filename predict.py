@@ -29,7 +29,7 @@ from support.cli import UserError
 from support.tensorflow_setup import tf
 
 
-def find_images(names: list[str]) -> tuple[list[Path], list[images.Skipped]]:
+def image_files(names: list[str]) -> tuple[list[Path], list[images.Skipped]]:
     """The files among the names, and the images in the folders among them, sorted by path.
 
     The second list names the folders that cannot be read or hold no image.
@@ -79,7 +79,7 @@ def print_predictions(run: Path, names: list[str],
     Raises UserError for a run without a whole model/.
     """
     model = saved_model.load(run)
-    paths, problems = find_images(names)
+    paths, problems = image_files(names)
     for path, reason in problems:
         print(f"{on_one_line(path)}: {reason}", file=sys.stderr)
     with images.progress_bar("predicting", len(paths)) as advance:

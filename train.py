@@ -490,8 +490,9 @@ def saved_settings(run: Path, saved: dict) -> tuple[Config, list, str]:
     with run_folder.damage_told(run, "config.json"):
         config = Config(**{name: tuple(value) if isinstance(value, list) else value
                            for name, value in saved["config"].items()})
-        sizes = saved["data"]["sizes_asked_for"]
-        folder = data.SAMPLE if saved["data"]["bundled_sample"] else saved["data"]["folder"]
+        known, _ = saved["data"], saved["machine"]["replicas"]
+        sizes, _, _ = known["sizes_asked_for"], known["digest"], known["skipped"]
+        folder = data.SAMPLE if known["bundled_sample"] else known["folder"]
     config = dataclasses.replace(config, epochs=flags.FLAGS.epochs or config.epochs)
     trained = len(run_folder.read_history(run)) if (run / "metrics.jsonl").exists() else 0
     if config.epochs < trained:
@@ -554,7 +555,7 @@ def evaluate(run: Path) -> None:
 @cli.script(tf.errors.OpError)
 def main(argv: list[str]) -> None:
     logging.set_verbosity(logging.WARNING)  # TensorFlow reports each checkpoint's timing
-    if EVALUATE.value is not None:
+    if RESUME.value is None and EVALUATE.value is not None:
         evaluate(Path(EVALUATE.value))
     else:
         start_or_resume(Path(RESUME.value) if RESUME.value is not None else None)

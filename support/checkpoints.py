@@ -234,14 +234,17 @@ def best_folder(run: Path, record: dict) -> Path:
 
 def write(checkpoint: tf.train.Checkpoint, folder: Path) -> None:
     """Write a checkpoint into `folder`, whole or not at all."""
-    unfinished = folder.parent / "unfinished"
-    shutil.rmtree(unfinished, ignore_errors=True)  # a killed process's
+    unfinished, outdated = folder.parent / "unfinished", folder.parent / "outdated"
+    for leftover in (unfinished, outdated):  # a killed process's
+        shutil.rmtree(leftover, ignore_errors=True)
     try:
         checkpoint.write(str(unfinished / "checkpoint"))
-        shutil.rmtree(folder, ignore_errors=True)  # of the same step, but damaged or outdated
+        if folder.exists():  # one of the same step, damaged or written before a kill
+            folder.rename(outdated)
         unfinished.rename(folder)
     finally:
-        shutil.rmtree(unfinished, ignore_errors=True)  # a full disk needs the room
+        for leftover in (unfinished, outdated):  # a full disk needs the room
+            shutil.rmtree(leftover, ignore_errors=True)
 
 
 def restore(state: tf.train.Checkpoint, run: Path) -> bool:

@@ -105,7 +105,7 @@ def test_folders_are_searched_with_all_below_them_in_the_order_of_paths(tmp_path
         (tmp_path / name).touch()
     (tmp_path / "none").mkdir()
     monkeypatch.chdir(tmp_path)
-    paths, problems = predict.find_images(["b.jpg", "a", "none", "a/notes.txt"])
+    paths, problems = predict.image_files(["b.jpg", "a", "none", "a/notes.txt"])
     assert list(map(str, paths)) == ["b.jpg", "a/10.jpg", "a/2.PNG", "a/deep/er/1.gif",
                                      "a/notes.txt"]  # what is named is tried
     assert problems == [(Path("none"), "no pictures in this folder")]
@@ -123,7 +123,7 @@ def test_a_subfolder_that_may_not_be_read_is_named_and_the_rest_found(tmp_path, 
         return scandir(path)
 
     monkeypatch.setattr(os, "scandir", refusing)
-    assert predict.find_images([str(tmp_path)]) == (
+    assert predict.image_files([str(tmp_path)]) == (
         [tmp_path / "open/2.jpg"], [(tmp_path / "closed", "permission denied")])
 
 

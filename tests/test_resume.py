@@ -21,7 +21,7 @@ import interrupted_runs
 import models
 import train
 from conftest import ROOT
-from support import checkpoints, saved_model
+from support import checkpoints, run_folder, saved_model
 from support.tensorflow_setup import tf
 from test_train import dataset_of
 
@@ -580,8 +580,8 @@ def tiny_export(monkeypatch):
 def test_killed_before_any_change_of_the_disk_a_run_resumes(folder, processes, tiny_export):
     """A run, and one that resumes it, copied before each of their changes, as kill -9 leaves it.
 
-    Every copy holds a whole part of the run's history and weights, and resumed it ends like a run
-    that nothing disturbed.
+    Every copy holds a whole part of the run's history and weights, and can be restored; resumed,
+    as every fifth is, it ends like a run that nothing disturbed.
     """
     first, second, copies = folder / "first", folder / "second", []
     for each in (first, second):
@@ -600,14 +600,19 @@ def test_killed_before_any_change_of_the_disk_a_run_resumes(folder, processes, t
     expected = records(whole)
     assert len(expected) == 3 and min(map(len, copies)) > 50
 
+    config, _, _ = train.saved_settings(whole, run_folder.read_config(whole))
+    state = checkpoint_of(config)
     for these in copies:
         seen = 0
-        for copy in these:
+        for number, copy in enumerate(these):
             run = copy / "mine"
             assert len(records(run)) >= seen and records(run) == expected[:len(records(run))]
             seen = len(records(run))
-            if (run / "config.json").exists():
-                exit_code(f"--resume={run}")
+            assert checkpoints.restore(state, run) or not seen
+            if seen:
+                models.load(run)
+            if number % 5 == 0 and (run / "config.json").exists():
+                assert exit_code(f"--resume={run}") == 0
                 assert records(run) == expected
                 for part in ("checkpoints", "best"):
                     assert numbers(run / part) == numbers(whole / part)
