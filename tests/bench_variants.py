@@ -1,4 +1,4 @@
-"""Sides for test_bench.py. Processes of their own import this file: it takes no TensorFlow."""
+"""Variants for test_bench.py. Processes of their own import this file: it takes no TensorFlow."""
 
 import itertools
 import os
@@ -7,27 +7,28 @@ import sys
 import time
 from pathlib import Path
 
-import bench
 import numpy as np
+
+from support import rounds
 
 
 def process_and_time():
-    """A side that tells which process it is in, and when its turn was."""
+    """Yields which process it is in, and when its round was."""
     while True:
         yield os.getpid(), time.time()
 
 
 def two_figures():
-    for turn in itertools.count(1):
-        yield {"one": turn, "ten": 10 * turn}
+    for number in itertools.count(1):
+        yield {"one": number, "ten": 10 * number}
 
 
 def half_a_gigabyte():
-    before = bench.memory()
+    before = rounds.process_memory()
     block = np.ones(500_000_000, np.uint8)
-    during = bench.memory()
+    during = rounds.process_memory()
     del block
-    yield before, during, bench.memory()
+    yield before, during, rounds.process_memory()
 
 
 def killed():
@@ -35,12 +36,12 @@ def killed():
     yield
 
 
-def tidy(file):
+def with_temporary_file(file):
     try:
         while True:
             yield 1
     finally:
-        Path(file).write_text("gone")
+        Path(file).write_text("removed")
 
 
 def failing():
@@ -49,19 +50,19 @@ def failing():
 
 
 class TensorFlowReached(Exception):
-    """Instead of importing it; with whether models.py is being imported, or has been."""
+    """Raised instead of importing it; holds whether tensorflow_setup is imported by then."""
 
 
 class UpToTensorFlow:
     def find_spec(self, name, path=None, target=None):
         if name == "tensorflow":
-            raise TensorFlowReached("models" in sys.modules)
+            raise TensorFlowReached("support.tensorflow_setup" in sys.modules)
 
 
-def settings_before_tensorflow(side):
-    """Whether a side imports models.py before TensorFlow, which reads its settings but once."""
+def settings_before_tensorflow(variant):
+    """Yields whether the variant makes our settings before TensorFlow, which reads them once."""
     sys.meta_path.insert(0, UpToTensorFlow())
     try:
-        next(side())
+        next(variant())
     except TensorFlowReached as reached:
         yield reached.args[0]

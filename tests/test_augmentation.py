@@ -28,7 +28,8 @@ def test_augmented_pictures_are_the_pictures_mirrored_and_moved(flip, shift):
         found = [move for move in moves if (shifted_by_hand(image, *move) == result).all()]
         assert len(found) == 1
         seen.add(found[0])
-    for part, possible in zip(zip(*seen, strict=True), zip(*moves, strict=True), strict=True):  # down, right, mirrored: all occur
+    parts = zip(*seen, strict=True)
+    for part, possible in zip(parts, zip(*moves, strict=True), strict=True):  # all moves occur
         assert set(part) == set(possible)
 
 

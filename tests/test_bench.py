@@ -1,81 +1,90 @@
-"""bench.py: sides take turns in processes of their own, and measure what they say."""
+"""bench.py and support/rounds.py: variants take turns in processes, and measure what they say."""
 
 import functools
 import itertools
 import json
 import os
-from pathlib import Path
 
-import bench
-import data
-import models
-import numpy as np
 import pytest
-import sides
 from PIL import Image
 from rich.console import Console
 
+import bench
+import bench_variants
+import data
+import models
+from support import checkpoints, rounds
 
-def settings_of(arch, batch_size=0):
-    return next(bench.facts_of_train([arch], batch_size))["settings"][arch]
+
+def facts_of(arch, batch_size=None, dtype="float32"):
+    return next(bench.network_facts([arch], batch_size, dtype))[arch]
 
 
-def test_sides_take_turns_in_processes_of_their_own():
-    figures = bench.take_turns({"a": sides.process_and_time, "b": sides.process_and_time}, rounds=3)
-    processes = {name: {process for process, _ in turns} for name, turns in figures.items()}
+def config_of(arch):
+    return facts_of(arch).config
+
+
+def test_variants_take_turns_in_processes_of_their_own():
+    figures = rounds.interleave(
+        {"a": bench_variants.process_and_time, "b": bench_variants.process_and_time}, 3)
+    processes = {name: {process for process, _ in each} for name, each in figures.items()}
     assert len(processes["a"]) == len(processes["b"]) == 1
     assert len({os.getpid()} | processes["a"] | processes["b"]) == 3
-    in_order = sorted((moment, name) for name, turns in figures.items() for _, moment in turns)
+    in_order = sorted((moment, name) for name, each in figures.items() for _, moment in each)
     assert [name for _, name in in_order] == ["a", "b"] * 3
 
 
-def test_a_side_that_fails_ends_the_comparison_with_its_reason():
-    with pytest.raises(bench.BenchError, match="^a: ValueError: no such luck$"):
-        bench.take_turns({"a": sides.failing}, rounds=1)
+def test_a_variant_that_fails_ends_the_comparison_with_its_reason():
+    with pytest.raises(rounds.VariantError, match="^a: ValueError: no such luck$"):
+        rounds.interleave({"a": bench_variants.failing}, 1)
 
 
-def test_a_side_that_is_killed_ends_the_comparison_too():
-    with pytest.raises(bench.BenchError, match="^a: it ended with exit code -9: out of memory"):
-        bench.take_turns({"a": sides.killed}, rounds=1)
+def test_a_variant_that_is_killed_ends_the_comparison_too():
+    with pytest.raises(rounds.VariantError, match="^a: it ended with exit code -9: out of memory"):
+        rounds.interleave({"a": bench_variants.killed}, 1)
 
 
-def test_a_side_that_is_done_with_tidies_up(tmp_path):
-    bench.take_turns({"a": functools.partial(sides.tidy, str(tmp_path / "file"))}, rounds=1)
-    assert (tmp_path / "file").read_text() == "gone"
+def test_a_variant_removes_its_temporary_files_after_its_last_round(tmp_path):
+    rounds.interleave({"a": functools.partial(bench_variants.with_temporary_file,
+                                              str(tmp_path / "file"))}, 1)
+    assert (tmp_path / "file").read_text() == "removed"
 
 
-def test_a_side_may_have_several_figures():
-    turns = bench.take_turns({"a": sides.two_figures, "b": sides.process_and_time}, rounds=2)
-    assert turns["one"] == [2, 3] and turns["ten"] == [20, 30] and len(turns["b"]) == 2
+def test_a_variant_may_have_several_figures():
+    figures = rounds.interleave(
+        {"a": bench_variants.two_figures, "b": bench_variants.process_and_time}, 2)
+    assert figures["one"] == [2, 3] and figures["ten"] == [20, 30] and len(figures["b"]) == 2
 
 
-def test_a_ratio_is_the_median_of_the_turns():
+def test_a_ratio_is_the_median_of_the_rounds():
     assert bench.ratio([2.0, 30.0, 6.0], [1.0, 1.0, 2.0]) == 3.0
 
 
 def test_every_network_has_its_own_batch_size_or_the_one_asked_for():
-    assert (settings_of("mlp")["batch_size"], settings_of("mlp", 64)["batch_size"]) == (32, 64)
-    assert {**settings_of("mlp"), "batch_size": 64} == settings_of("mlp", 64)
+    own, other = config_of("mlp"), facts_of("mlp", 64).config
+    assert (own["batch_size"], other["batch_size"]) == (32, 64)
+    assert {**own, "batch_size": 64} == other
+
+
+def test_networks_are_measured_in_the_precision_asked_for():
+    assert facts_of("mlp", dtype="bfloat16").config == {**config_of("mlp"), "dtype": "bfloat16"}
 
 
 @pytest.mark.parametrize("arch", models.ARCHITECTURES)
 def test_the_keras_network_has_the_same_weights_in_number(arch):
-    weights = bench.keras_network(arch, 1e-5, "bce").count_params()
+    weights = bench.keras_network(arch).count_params()
     assert weights == models.Network(arch).weight_count
 
 
-@pytest.mark.parametrize("side, ours", [
-    (functools.partial(bench.our_training, "mlp", "float32", settings_of("mlp")), True),
-    (functools.partial(bench.our_memory, "mlp", "float32", settings_of("mlp")), True),
-    (functools.partial(bench.keras_training, "mlp", "float32",
-                       {"lr": 1e-5, "batch_size": 2, "loss": "mse"}, False), False)])
-def test_our_settings_are_made_before_tensorflow_reads_them(side, ours):
-    assert bench.once(functools.partial(sides.settings_before_tensorflow, side)) is ours
-
-
-@pytest.fixture
-def two_steps(monkeypatch):
-    monkeypatch.setattr(bench, "STEPS", dict.fromkeys(bench.STEPS, 2))
+@pytest.mark.parametrize("variant, ours", [
+    (functools.partial(bench.our_training, config_of("mlp"), 2), True),
+    (functools.partial(bench.our_memory, config_of("mlp"), 2), True),
+    (functools.partial(bench.keras_training, config_of("mlp"), True, 2), True),
+    (functools.partial(bench.keras_training, config_of("mlp"), False, 2), False)])
+def test_our_settings_are_made_before_tensorflow_reads_them_but_not_for_untouched_keras(
+        variant, ours):
+    assert rounds.run_once(
+        functools.partial(bench_variants.settings_before_tensorflow, variant)) is ours
 
 
 @pytest.fixture
@@ -85,16 +94,16 @@ def clock(monkeypatch):
     monkeypatch.setattr(bench.time, "perf_counter", lambda: next(ticks))
 
 
-def test_our_step_is_timed_by_the_pictures_it_saw(two_steps, clock):
+def test_our_step_is_timed_by_the_images_it_saw(clock):
     # train.py looks at no clock within an epoch: 2 seconds for each of its two steps, and for
     # each of the two alone
-    assert next(bench.our_training("conv1", "float32", settings_of("conv1"))) == {
+    assert next(bench.our_training(config_of("conv1"), steps=2)) == {
         "ours": 2 * 32 / 4, "our step alone": 2 * 32 / 4}
 
 
-def test_keras_training_is_timed_over_its_second_epoch(two_steps, clock):
-    settings = {"lr": 1e-5, "batch_size": 8, "loss": "bce"}
-    assert 0 < next(bench.keras_training("conv1", "float32", settings, tuned=True)) <= 2 * 8 / 2
+def test_keras_training_is_timed_over_its_second_epoch(clock):
+    config = {**config_of("conv1"), "batch_size": 8}
+    assert 0 < next(bench.keras_training(config, tuned=True, steps=2)) <= 2 * 8 / 2
 
 
 def test_the_matrix_product_counts_its_multiply_adds(clock):
@@ -102,88 +111,87 @@ def test_the_matrix_product_counts_its_multiply_adds(clock):
 
 
 def test_loading_is_timed_on_the_same_files(tmp_path, clock):
-    bench.make_jpegs(tmp_path, 20)
-    assert len(data.find_pictures(tmp_path)) == 20
+    bench.write_jpegs(tmp_path, 20)
+    assert len(data.find_images(tmp_path)) == 20
     assert next(bench.article_loading(str(tmp_path))) == 20 / 2
     assert 0 < next(bench.our_loading(str(tmp_path))) <= 20 / 2
     assert 0 < next(bench.keras_loading(str(tmp_path))) <= 20 / 2
 
 
-def test_predicting_is_timed_on_the_same_files(tmp_path, clock, monkeypatch):
-    monkeypatch.setattr(bench, "PREDICTIONS", 6)
-    pictures, run = tmp_path / "pictures", tmp_path / "run"
-    bench.make_jpegs((pictures.mkdir(), pictures)[1], 20)
-    next(bench.write_network("conv1", str(run)))
-    assert next(bench.our_predicting(str(run), str(pictures))) == 20 / 2
-    assert 0 < next(bench.article_predicting("conv1", str(pictures))) <= 6 / 2
-    assert 0 < next(bench.keras_predicting("conv1", str(pictures))) <= 20 / 2
+def test_predicting_is_timed_on_the_same_files(tmp_path, clock):
+    folder, run = tmp_path / "images", tmp_path / "run"
+    bench.write_jpegs((folder.mkdir(), folder)[1], 20)
+    next(bench.export_network("conv1", str(run)))
+    assert next(bench.our_predicting(str(run), str(folder))) == 20 / 2
+    assert 0 < next(bench.article_predicting("conv1", str(folder), count=6)) <= 6 / 2
+    assert 0 < next(bench.keras_predicting("conv1", str(folder))) <= 20 / 2
 
 
-def test_only_pictures_that_every_side_can_read_are_loaded(tmp_path):
+def test_only_images_that_every_variant_can_read_are_loaded(tmp_path):
     source, folder = tmp_path / "source", tmp_path / "links"
-    bench.make_jpegs((source.mkdir(), source)[1], 20)
+    bench.write_jpegs((source.mkdir(), source)[1], 20)
     (source / "cats/0.jpg").write_bytes(b"")
     Image.new("RGB", (20, 20)).save(source / "dogs/21.webp")
     folder.mkdir()
-    assert bench.link_pictures(source, folder) == 18
+    assert bench.link_images(source, folder) == 18
     assert len(list(folder.glob("cats/*.jpg"))) == len(list(folder.glob("dogs/*.jpg"))) == 9
     (tmp_path / "some").mkdir()
-    assert bench.link_pictures(source, tmp_path / "some", most=6) == 6
+    assert bench.link_images(source, tmp_path / "some", most=6) == 6
 
 
 def test_memory_tells_now_from_the_peak():
-    before, during, after = bench.once(sides.half_a_gigabyte)
+    before, during, after = rounds.run_once(bench_variants.half_a_gigabyte)
     assert during["now"] - before["now"] == pytest.approx(500e6, rel=0.1)
     assert after["now"] < during["now"] - 400e6  # the peak is told to some 0.1 MB
     assert after["peak"] == pytest.approx(during["now"], rel=0.01)
 
 
-def test_training_with_many_pictures_is_traced_once(monkeypatch):
-    monkeypatch.setattr(bench, "MEMORY_STEPS", 1)
-    after = next(bench.our_memory("mlp", "float32", settings_of("mlp")))
+def test_training_with_many_images_is_traced_once():
+    after = next(bench.our_memory(config_of("mlp"), steps=1))
     assert after[2]["traces"] == after[10]["traces"] == 2
     assert after[10]["peak"] >= after[10]["now"] > 5120 * 94 * 125 * 3
 
 
-def test_saving_is_timed_beside_an_epoch_of_4096_pictures(two_steps, clock, tmp_path, monkeypatch):
-    import train
+def test_saving_is_timed_beside_an_epoch_of_4096_images(clock, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    saving = bench.our_saving("conv1", "float32", settings_of("conv1"))
-    # Two steps of 32 pictures in 2 s: 128 s an epoch. The weights take 2 s, a checkpoint too.
-    monkeypatch.setattr(train, "PAUSE", 7)  # one each 2 + 14 s: eight in an epoch
-    assert next(saving) == {"epoch": 128, "saving": 2 + 2 * 8}
-    monkeypatch.setattr(train, "PAUSE", 127)  # one in two epochs
-    assert next(saving) == {"epoch": 128, "saving": 2 + 2 * 0.5}
-    monkeypatch.setattr(train, "QUICK", 2)  # one at every end
-    assert next(saving) == {"epoch": 128, "saving": 2 + 2}
+    saving = bench.our_saving({**config_of("conv1"), "epochs": 5}, steps=2)
+    # Two steps of 32 images in 2 s: 128 s an epoch. The weights take 2 s, a checkpoint too. Of
+    # five epochs two end with one: 2 / 5 in each.
+    monkeypatch.setattr(checkpoints, "PAUSE", 7)  # one each 2 + 14 s: eight in an epoch
+    assert next(saving) == {"epoch": 128, "saving": pytest.approx(2 + 2 * (8 + 2 / 5))}
+    monkeypatch.setattr(checkpoints, "PAUSE", 127)  # one in two epochs
+    assert next(saving) == {"epoch": 128, "saving": pytest.approx(2 + 2 * (0.5 + 2 / 5))}
+    saving = bench.our_saving({**config_of("conv1"), "epochs": 1}, steps=2)
+    assert next(saving) == {"epoch": 128, "saving": 2 + 2 * (0.5 + 1)}  # the first is the last
 
 
 def test_the_cost_of_saving_is_told_as_a_share(monkeypatch, capsys):
-    monkeypatch.setattr(bench, "take_turns", lambda sides, rounds: {
+    monkeypatch.setattr(rounds, "interleave", lambda variants, count: {
         "epoch": [50.0, 50.0, 50.0], "saving": [1.0, 2.0, 1.5]})
-    bench.bench_checkpoint(Console(width=120), {"dtype": "float32", "settings": {"mlp": {}}}, 3)
+    facts = bench.NetworkFacts({}, multiply_adds=0, gradient_bytes=0)
+    bench.bench_checkpoint(Console(width=120), {"mlp": facts}, 3)
     rows = [line.strip("│ ").split() for line in capsys.readouterr().out.splitlines()]
     assert "mlp │ 50.00 │ 1.50 │ 3.0 │ 2.0 │ 4.0".split() in rows
 
 
-def test_tables_name_every_side_with_its_spread_and_ratio(monkeypatch, capsys):
-    monkeypatch.setattr(bench, "take_turns", lambda sides, rounds: {
+def test_tables_name_every_variant_with_its_spread_and_ratio(monkeypatch, capsys):
+    monkeypatch.setattr(rounds, "interleave", lambda variants, count: {
         name: [10.0 * number, 30.0 * number, 20.0 * number]
-        for number, name in enumerate(sides, start=1)})
-    facts = {"dtype": "float32", "settings": {"mlp": {"batch_size": 32}},
-             "multiply_adds": {"mlp": 5}}
-    bench.bench_training(Console(width=120), facts, 3)
+        for number, name in enumerate(variants, start=1)})
+    facts = bench.NetworkFacts({"dtype": "float32", "batch_size": 32}, multiply_adds=5,
+                               gradient_bytes=0)
+    bench.bench_training(Console(width=120), {"mlp": facts}, 3)
     rows = [line.strip("│ ").split() for line in capsys.readouterr().out.splitlines()]
     assert "ours │ 20.0 │ 10.0 │ 30.0".split() in rows
     assert "Keras fit │ 40.0 │ 20.0 │ 60.0 │ 0.50 x".split() in rows
     assert "as a matrix product │ 16.0 │ 8.0 │ 24.0 │ 1.25 x".split() in rows  # 80 / 5
 
 
-def test_a_worker_is_worth_while_as_long_as_it_is_half_as_useful_as_one_alone():
+def test_a_worker_is_worthwhile_as_long_as_it_is_half_as_useful_as_one_alone():
     # 10 MB at 1 GB/s: the sum takes n workers 20 ms * (n - 1) / n. Five of them take 100 / 5 + 16
     # = 36 ms for what takes one 100 ms, as 2.8 of 5 would; six 33.3 ms, as three of six would.
     assert bench.worthwhile_workers(10_000_000, 0.1, 1e9, 32) == 6
-    assert bench.worthwhile_workers(10_000_000, 0.1, 1e9, 4) == 4  # a picture each
+    assert bench.worthwhile_workers(10_000_000, 0.1, 1e9, 4) == 4  # an image each
     assert bench.worthwhile_workers(10_000_000, 0.001, 1e9, 32) == 1
 
 
@@ -203,3 +211,4 @@ def test_bench_prints_and_keeps_its_figures(run_alone, tmp_path):
     figures = json.loads((tmp_path / "figures.json").read_text())
     assert 0 < figures["start"]["python train.py"][0] < 240
     assert figures["machine"]["cores"] == os.cpu_count()
+    assert figures["machine"]["dtype"] == "float32"

@@ -1,4 +1,4 @@
-"""tools/claims.py: what it trains, how it goes on, and how verdicts follow from the figures."""
+"""tools/claims.py: what it trains, how it resumes, and how verdicts follow from the figures."""
 
 import json
 import shutil
@@ -6,6 +6,7 @@ import sys
 
 import numpy as np
 import pytest
+
 from conftest import ROOT
 
 sys.path.insert(0, str(ROOT / "tools"))
@@ -19,31 +20,32 @@ def write_run(folder, name, accuracy, epochs=((0.5, 0.75),), predictions=()):
     (run / "config.json").write_text("{}")
     (run / "test.json").write_text(json.dumps({"accuracy": accuracy}))
     (run / "metrics.jsonl").write_text("".join(
-        json.dumps({"pearson": pearson, "best_accuracy": best}) + "\n" for pearson, best in epochs))
+        json.dumps({"pearson": pearson, "best_accuracy": best, "mse": 0.25}) + "\n"
+        for pearson, best in epochs))
     (run / "predictions.jsonl").write_text("".join(
         json.dumps({"file": "a.jpg", "label": label, "probability": probability}) + "\n"
         for label, probability in predictions))
 
 
 @pytest.fixture
-def sides(tmp_path):
-    """sides(name=(0.1, 0.2, 0.3), …): the runs whose sides have these accuracies."""
+def runs_with(tmp_path):
+    """runs_with(name=(0.1, 0.2, 0.3), …): the runs of trainings with these accuracies."""
     def write(**accuracies):
-        for side, each in accuracies.items():
+        for training, each in accuracies.items():
             for seed, accuracy in enumerate(each):
-                write_run(tmp_path, f"{side.replace('__', '-')}-{seed}", accuracy)
+                write_run(tmp_path, f"{training.replace('__', '-')}-{seed}", accuracy)
         return claims.Runs(tmp_path)
 
     return write
 
 
 @pytest.mark.parametrize("gains, expected", [
-    # t = mean / (deviation / sqrt(3)), by hand; 4.303 is in the tables: 95%, two degrees of freedom
+    # t = mean / (std / sqrt(3)), by hand; 4.303 is in the tables: 95%, two degrees of freedom
     ([0.010, 0.015, 0.020], "holds"),             # 0.015 / (0.005 / 1.732) = 5.20
-    ([0.01, 0.02, 0.03], "cannot be told"),       # 0.02 / (0.01 / 1.732) = 3.46
+    ([0.01, 0.02, 0.03], "not significant"),      # 0.02 / (0.01 / 1.732) = 3.46
     ([-0.010, -0.015, -0.020], "does not hold"),
-    ([0.01, 0.01, 0.01], "holds"), ([0, 0, 0], "cannot be told"), ([-1, 1, 0], "cannot be told")])
-def test_a_verdict_is_students(gains, expected):
+    ([0.01, 0.01, 0.01], "holds"), ([0, 0, 0], "not significant"), ([-1, 1, 0], "not significant")])
+def test_a_verdict_is_that_of_a_paired_t_test(gains, expected):
     assert claims.verdict(np.array(gains)) == expected
 
 
@@ -58,27 +60,28 @@ def test_a_convolution_has_few_weights():
     assert f"{(94 * 125 * 3 + 1) * 92 * 123 * 24 / 1e9:.1f} billion" in measured
 
 
-@pytest.mark.parametrize("articles, others, expected", [
+@pytest.mark.parametrize("article, others, expected", [
     (0.5, 0.52, "holds"), (0.5, 0.6, "holds in part: others did perform better"),
     (0.6, 0.6, "does not hold")])
-def test_the_mlp_guesses_where_it_is_half_right(articles, others, expected, sides):
-    runs = sides(**{f"mlp__{hidden}__{loss}__{scaling}": [others] * 3 for hidden in claims.DEPTHS
-                    for loss in ("mse", "bce") for scaling in ("none", "standard")})
+def test_the_mlp_guesses_where_it_is_half_right(article, others, expected, runs_with):
+    runs = runs_with(**{f"mlp__{hidden}__{loss}__{scaling}": [others] * 3
+                        for hidden in claims.DEPTHS for loss in ("mse", "bce")
+                        for scaling in ("none", "standard")})
     for seed in range(3):
         (runs.folder / f"mlp-512-mse-none-{seed}/test.json").write_text(
-            json.dumps({"accuracy": articles}))
+            json.dumps({"accuracy": article}))
     (runs.folder / "mlp-512,512-bce-none-0/test.json").write_text('{"accuracy": 0.3}')
     measured, verdict = claims.mlp_guesses(runs)
     assert verdict == expected
     lower = (0.3 + 2 * others) / 3
     assert measured == (
-        f"the article's: {articles:.1%}. With 2 or 3 hidden layers {others:.1%} to {others:.1%}, "
+        f"the article's: {article:.1%}. With 2 or 3 hidden layers {others:.1%} to {others:.1%}, "
         f"with cross-entropy {lower:.1%} to {others:.1%}, on standardised pixels {others:.1%} to "
         f"{others:.1%}")
 
 
-def test_always_the_same_answer_has_the_errors_of_arithmetic():
-    measured, verdict = claims.always_the_same(None)
+def test_constant_predictions_have_the_errors_of_arithmetic():
+    measured, verdict = claims.constant_predictions(None)
     assert "always 0: 0.50, but always 0.5: 0.25" in measured and verdict == "holds in part"
 
 
@@ -87,29 +90,30 @@ def test_always_the_same_answer_has_the_errors_of_arithmetic():
     ({"mlp": "1e-4", "conv1": "1e-4", "raw": "1e-6"},
      "does not hold: raw pixels need it, not ReLU"),
     ({"mlp": "1e-4", "conv1": "1e-4"}, "does not hold")])
-def test_the_best_rates_are_compared(best, expected, sides):
+def test_the_best_rates_are_compared(best, expected, runs_with):
     best = {"raw": best["conv1"], **best}
-    runs = sides(**{f"{arch}__{rate}__{scaling}": [0.6 + 0.1 * (rate == best[which])] * 3
-                    for rate in claims.RATES for arch, scaling, which in (
-                        ("mlp", "none", "mlp"), ("conv1", "none", "raw"),
-                        ("mlp", "standard", "mlp"), ("conv1", "standard", "conv1"))})
+    runs = runs_with(**{f"{arch}__{rate}__{scaling}": [0.6 + 0.1 * (rate == best[which])] * 3
+                        for rate in claims.RATES for arch, scaling, which in (
+                            ("mlp", "none", "mlp"), ("conv1", "none", "raw"),
+                            ("mlp", "standard", "mlp"), ("conv1", "standard", "conv1"))})
     measured, verdict = claims.smaller_rate(runs)
     assert verdict == expected and "`mlp`, standardised: 60.0%, 60.0%, 70.0%, 60.0%" in measured
 
 
-def test_every_step_up_must_be_better(sides):
-    runs = sides(minute__mlp=(0.5, 0.5, 0.5), minute__conv1=(0.6, 0.61, 0.6),
-                 minute__conv2_48=(0.7, 0.71, 0.7), minute__conv2_128=(0.8, 0.8, 0.8))
+def test_every_step_up_must_be_better(runs_with):
+    runs = runs_with(minute__mlp=(0.5, 0.5, 0.5), minute__conv1=(0.6, 0.61, 0.6),
+                     minute__conv2_48=(0.7, 0.71, 0.7), minute__conv2_128=(0.8, 0.8, 0.8))
     measured, verdict = claims.more_convolutions(runs)
     assert measured == "`mlp` 50.0%, `conv1` 60.3%, `conv2_48` 70.3%, `conv2_128` 80.0%"
     assert verdict == "holds"
     (runs.folder / "minute-conv2_128-1/test.json").write_text('{"accuracy": 0.5}')
-    assert claims.more_convolutions(runs)[1] == "holds in part (holds, holds, cannot be told)"
+    assert claims.more_convolutions(runs)[1] == "holds in part (holds, holds, not significant)"
 
 
-def test_units_and_filters_are_compared_on_the_same_pictures(sides):
-    runs = sides(minute__conv2_48=(0.5, 0.6, 0.7), minute__conv2_128=(0.51, 0.61, 0.71),
-                 **{"minute__48-512": (0.55, 0.65, 0.75), "minute__128-512": (0.56, 0.66, 0.76)})
+def test_units_and_filters_are_compared_on_the_same_images(runs_with):
+    runs = runs_with(minute__conv2_48=(0.5, 0.6, 0.7), minute__conv2_128=(0.51, 0.61, 0.71),
+                     **{"minute__48-512": (0.55, 0.65, 0.75),
+                        "minute__128-512": (0.56, 0.66, 0.76)})
     measured, verdict = claims.units_or_filters(runs)
     assert "128 filters +1.0 points (+1.0 to +1.0), 512 units +5.0 points" in measured
     assert "both +6.0 points" in measured and verdict == "holds"
@@ -123,48 +127,49 @@ def test_a_precision_is_told_from_an_accuracy(predictions, precision, accuracy, 
     for seed in range(3):
         write_run(tmp_path, f"article-conv2_48-{seed}", 0.5, predictions=predictions)
     measured, verdict = claims.a_precision(claims.Runs(tmp_path))
-    assert f"called cats at 0.9, {precision} are" in measured
+    assert f"predicted cat at 0.9, {precision} are cats" in measured
     assert measured.endswith(f"of the ten thresholds: {accuracy}") and verdict == expected
 
 
 def test_accuracies_are_looked_up_by_their_correlation(tmp_path):
-    sides = claims.CLAIMS[8].sides
-    for side in sides:
+    trainings = claims.CLAIMS[8].trainings
+    for training in trainings:
         for seed in range(3):
-            write_run(tmp_path, f"{side}-{seed}", 0, [(0.1, 0.5), (None, 0.5)])
+            write_run(tmp_path, f"{training}-{seed}", 0, [(0.1, 0.5), (None, 0.5)])
     runs = claims.Runs(tmp_path)
-    count = 3 * len(sides)
+    count = 3 * len(trainings)
     assert claims.accuracy_by_pearson(runs) == (
-        f"none of {count} epochs is near either", "cannot be told")
-    shutil.rmtree(tmp_path / f"{sides[0]}-0")
-    shutil.rmtree(tmp_path / f"{sides[1]}-1")
-    write_run(tmp_path, f"{sides[0]}-0", 0, [(0.42, 0.70), (0.415, 0.69), (0.52, 0.75)])
-    write_run(tmp_path, f"{sides[1]}-1", 0, [(0.425, 0.71), (0.54, 0.752), (0.6, 0.8)])
+        f"none of {count} epochs is near either", "undecided")
+    shutil.rmtree(tmp_path / f"{trainings[0]}-0")
+    shutil.rmtree(tmp_path / f"{trainings[1]}-1")
+    write_run(tmp_path, f"{trainings[0]}-0", 0, [(0.42, 0.70), (0.415, 0.69), (0.52, 0.75)])
+    write_run(tmp_path, f"{trainings[1]}-1", 0, [(0.425, 0.71), (0.54, 0.752), (0.6, 0.8)])
     assert claims.accuracy_by_pearson(runs) == (
         f"validation after {count + 4} epochs of the convolutional networks: a correlation of 0.41 "
         "to 0.43 goes with 70.0% (69.0% to 71.0%), and 75% with 0.53 (0.52 to 0.54)",
         "does not hold")
 
 
-def test_the_order_of_layers_is_told(sides):
-    runs = sides(minute__conv2_fc512=(0.7, 0.7, 0.7), **{"minute__128-64": (0.6, 0.61, 0.6)})
+def test_the_order_of_layers_is_told(runs_with):
+    runs = runs_with(minute__conv2_fc512=(0.7, 0.7, 0.7), **{"minute__128-64": (0.6, 0.61, 0.6)})
     measured, verdict = claims.smaller_first(runs)
     assert "64 and 128 filters 70.0%, with 128 and 64 60.3%: +9.7 points" in measured
     assert verdict == "holds"
 
 
-def test_the_experiments_are_sorted_by_what_can_be_told(sides):
+def test_the_experiments_are_sorted_by_their_significance(runs_with):
     names = ("average", "no_pooling", "kernel_5", "stride_2", "0_to_1", "raw")
-    runs = sides(minute__conv2_48=(0.7, 0.7, 0.7), **{f"minute__{name}": (0.7, 0.71, 0.69)
-                                                      for name in names[2:]},
-                 minute__average=(0.8, 0.8, 0.8), minute__no_pooling=(0.6, 0.6, 0.6))
+    runs = runs_with(minute__conv2_48=(0.7, 0.7, 0.7), **{f"minute__{name}": (0.7, 0.71, 0.69)
+                                                          for name in names[2:]},
+                     minute__average=(0.8, 0.8, 0.8), minute__no_pooling=(0.6, 0.6, 0.6))
     measured, verdict = claims.future_work(runs)
     assert "`conv2_48` with 70.0%: mean pooling +10.0, no pooling -10.0, 5x5" in measured
-    assert verdict == "better: mean pooling; worse: no pooling; the others cannot be told"
+    assert verdict == "better: mean pooling; worse: no pooling; the others: not significant"
 
 
-def test_every_side_is_trained_for_some_claim_and_every_claim_knows_its_sides():
-    assert {side for claim in claims.CLAIMS.values() for side in claim.sides} == set(claims.SIDES)
+def test_every_training_is_of_some_claim_and_every_claim_knows_its_trainings():
+    assert {training for claim in claims.CLAIMS.values()
+            for training in claim.trainings} == set(claims.TRAININGS)
 
 
 # ---------------------------------------------------------------------------------------------
@@ -173,16 +178,16 @@ def test_every_side_is_trained_for_some_claim_and_every_claim_knows_its_sides():
 
 @pytest.fixture
 def short(monkeypatch, photos):
-    """Two sides that train in a moment."""
-    for side in ("one", "two"):
-        monkeypatch.setitem(claims.SIDES, side, (
+    """Two trainings that take a moment."""
+    for training in ("one", "two"):
+        monkeypatch.setitem(claims.TRAININGS, training, (
             "--arch=mlp", "--hidden=4", "--input_size=12x16", "--epochs=2", "--train_size=8",
             "--valid_size=8", "--test_size=8", "--dtype=float32"))
 
 
-def test_a_run_is_trained_gone_on_with_and_begun_anew(short, photos, tmp_path, capfd):
+def test_a_run_is_trained_resumed_and_started_again(short, photos, tmp_path, capfd):
     run = tmp_path / "runs/one-2"
-    (run / "nothing").mkdir(parents=True)  # killed before its config.json: it begins anew
+    (run / "nothing").mkdir(parents=True)  # killed before its config.json: it starts again
     claims.finish(run, photos)
     assert (run / "model").exists() and not (run / "checkpoints").exists()
     assert not (run / "nothing").exists()

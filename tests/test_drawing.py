@@ -7,9 +7,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from conftest import ROOT
 from PIL import ImageFont
 
+from conftest import ROOT
 from support import drawing
 
 

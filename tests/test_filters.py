@@ -6,11 +6,11 @@ import re
 
 import numpy as np
 import pytest
-from conftest import ROOT
 from PIL import Image
 
 import filters
 import models
+from conftest import ROOT
 from support import checkpoints, run_folder
 from support.cli import UserError
 from support.tensorflow_setup import tf

@@ -9,10 +9,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from conftest import ROOT
 from PIL import Image
 
 import metrics
+from conftest import ROOT
 from support import report, run_folder
 from support.cli import UserError
 

@@ -3,17 +3,16 @@
     python tools/claims.py --data_dir=PHOTOS               # all ten claims
     python tools/claims.py --data_dir=PHOTOS --claims=2,5  # some of them
 
-Trains with train.py whatever network a claim speaks of, three times, with seeds 0 to 2, into
-runs/claims/, and prints a table in Markdown: the claim, what was measured, and whether it holds.
-Stop it whenever you like; started again, it goes on where it was. Accuracies are those on 1024
-pictures that neither training nor validation has seen, the mean of the three runs, unless it says
-something else. Where two sides are compared, "cannot be told" is the verdict of Student's t-test.
+Trains every network that a claim speaks of three times with train.py, with the random seeds 0 to
+2, into runs/claims/, and prints a table in Markdown: the claim, what was measured, and whether it
+holds. Stop it whenever you like; started again, it resumes. An accuracy is that on 1024 held-out
+test images, the mean of the three runs, unless the row says something else. Where two trainings
+are compared, "not significant" is the verdict of a paired t-test (p < 0.05).
 """
 
 import contextlib
 import dataclasses
 import itertools
-import json
 import shutil
 import signal
 import subprocess
@@ -28,15 +27,17 @@ ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 import metrics  # noqa: E402
 import models  # noqa: E402
+from support import cli, run_folder  # noqa: E402
+from support.cli import UserError  # noqa: E402
 
 SEEDS = range(3)
-# Three differences, one a seed, are called no chance if their mean is so many times its standard
-# error, either way: chance alone gets there once in twenty times (Student's t, two degrees of
-# freedom).
-STUDENT = 4.30
+# The paired t-test: three differences, one a seed, are significant if their mean is more than so
+# many times its standard error, either way. Chance alone gets there once in twenty times: p < 0.05
+# of Student's t with two degrees of freedom.
+T_CRITICAL = 4.30
 
 # ---------------------------------------------------------------------------------------------
-# What is trained: a side of a comparison is a name and train.py's flags
+# What is trained: each training is a name and train.py's flags
 # ---------------------------------------------------------------------------------------------
 
 SMALL = ("--input_size=47x63", "--test_size=1024")  # a quarter of the pixels, otherwise as ever
@@ -44,17 +45,17 @@ MINUTE = (f"--flagfile={ROOT}/recipes/minute.flags", "--test_size=1024")
 RATES = ("1e-6", "1e-5", "1e-4", "1e-3")
 DEPTHS = ("512", "512,512", "512,512,512")
 
-SIDES: dict[str, tuple[str, ...]] = {}
+TRAININGS: dict[str, tuple[str, ...]] = {}
 for scaling in ("none", "standard"):
     for hidden, loss in itertools.product(DEPTHS, ("mse", "bce")):
-        SIDES[f"mlp-{hidden}-{loss}-{scaling}"] = (
+        TRAININGS[f"mlp-{hidden}-{loss}-{scaling}"] = (
             *SMALL, "--arch=mlp", f"--hidden={hidden}", f"--loss={loss}", f"--scaling={scaling}")
     for arch, rate in itertools.product(("mlp", "conv1"), RATES):
-        SIDES[f"{arch}-{rate}-{scaling}"] = (
+        TRAININGS[f"{arch}-{rate}-{scaling}"] = (
             *SMALL, f"--arch={arch}", "--init=glorot", f"--lr={rate}", "--epochs=5",
             f"--scaling={scaling}")
 for arch in models.ARCHITECTURES:
-    SIDES[f"minute-{arch}"] = (*MINUTE, f"--arch={arch}")
+    TRAININGS[f"minute-{arch}"] = (*MINUTE, f"--arch={arch}")
 for name, changes in {
     "48-512": ("--hidden=512,512",),
     "128-512": ("--arch=conv2_128", "--hidden=512,512"),
@@ -63,47 +64,46 @@ for name, changes in {
     "kernel 5": ("--kernel_size=5",), "stride 2": ("--stride=2",),
     "0 to 1": ("--scaling=unit",), "raw": ("--scaling=none", "--init=adapted"),
 }.items():
-    SIDES[f"minute-{name.replace(' ', '_')}"] = (*MINUTE, *changes)
-SIDES["article-conv2_48"] = (*SMALL, "--arch=conv2_48", "--lr=1e-6", "--init=glorot",
-                             "--batch_size=64", "--epochs=15")
+    TRAININGS[f"minute-{name.replace(' ', '_')}"] = (*MINUTE, *changes)
+TRAININGS["article-conv2_48"] = (*SMALL, "--arch=conv2_48", "--lr=1e-6", "--init=glorot",
+                                 "--batch_size=64", "--epochs=15")
 
 
 class Runs:
-    """The finished runs of the sides, in a folder."""
+    """The finished runs of the trainings, in a folder; one a seed."""
 
     def __init__(self, folder: Path):
         self.folder = folder
 
-    def of(self, side: str) -> list[Path]:
-        return [self.folder / f"{side}-{seed}" for seed in SEEDS]
+    def of(self, training: str) -> list[Path]:
+        return [self.folder / f"{training}-{seed}" for seed in SEEDS]
 
-    def accuracies(self, side: str) -> np.ndarray:
-        """Of unseen pictures, at the threshold that validation chose: one a seed."""
-        return np.array([json.loads((run / "test.json").read_text())["accuracy"]
-                         for run in self.of(side)])
+    def accuracies(self, training: str) -> np.ndarray:
+        """On the test images, at the threshold that validation chose: one a seed."""
+        return np.array([run_folder.read_test(run)["accuracy"] for run in self.of(training)])
 
-    def mean(self, side: str) -> float:
-        return float(self.accuracies(side).mean())
+    def mean(self, training: str) -> float:
+        return float(self.accuracies(training).mean())
 
-    def gains(self, side: str, over: str) -> np.ndarray:
-        """How much more accurate one side is than another: one a seed, on the same pictures."""
-        return self.accuracies(side) - self.accuracies(over)
+    def gains(self, training: str, over: str) -> np.ndarray:
+        """How much more accurate one training is than another: one a seed, on the same images."""
+        return self.accuracies(training) - self.accuracies(over)
 
-    def epochs(self, sides: Iterable[str]) -> list[dict]:
+    def epochs(self, trainings: Iterable[str]) -> list[dict]:
         """The validation of every epoch."""
-        return [json.loads(line) for side in sides for run in self.of(side)
-                for line in (run / "metrics.jsonl").read_text().splitlines()]
+        return [record for training in trainings for run in self.of(training)
+                for record in run_folder.read_history(run)]
 
 
 def verdict(gains: np.ndarray) -> str:
-    """Whether the gains, one a seed, are above nothing, below, or cannot be told from chance."""
+    """Whether the gains, one a seed, are above zero, below zero, or not significant."""
     error = gains.std(ddof=1) / len(gains) ** 0.5
-    if abs(gains.mean()) <= STUDENT * error or not gains.any():
-        return "cannot be told"
+    if abs(gains.mean()) <= T_CRITICAL * error or not gains.any():
+        return "not significant"
     return "holds" if gains.mean() > 0 else "does not hold"
 
 
-def together(verdicts: Iterable[str]) -> str:
+def combined(verdicts: Iterable[str]) -> str:
     """One verdict of several."""
     verdicts = set(verdicts)
     return verdicts.pop() if len(verdicts) == 1 else "holds in part"
@@ -121,7 +121,7 @@ def points(gains: np.ndarray) -> str:
 
 def fewer_weights(runs: Runs) -> tuple[str, str]:
     network = models.Network("conv1")
-    layer = next(layer for layer in network.layers if layer.name.startswith("conv"))
+    layer = next(layer for layer in network.layers if isinstance(layer, models.Conv2D))
     inputs = int(np.prod(network.layers[0].output_shape))
     dense = (inputs + 1) * int(np.prod(layer.output_shape))
     weights = layer.weight_count + layer.output_shape[-1]  # a bias a filter
@@ -134,37 +134,38 @@ def mlp_guesses(runs: Runs) -> tuple[str, str]:
     means = {(hidden, loss, scaling): runs.mean(f"mlp-{hidden}-{loss}-{scaling}")
              for hidden, loss in itertools.product(DEPTHS, ("mse", "bce"))
              for scaling in ("none", "standard")}
-    articles = means.pop((DEPTHS[0], "mse", "none"))
+    article = means.pop((DEPTHS[0], "mse", "none"))
 
     def between(*kind: str) -> str:
         found = [mean for name, mean in means.items() if set(kind) <= set(name)]
         return f"{min(found):.1%} to {max(found):.1%}"
 
-    return (f"the article's: {articles:.1%}. With 2 or 3 hidden layers {between('mse', 'none')}, "
+    return (f"the article's: {article:.1%}. With 2 or 3 hidden layers {between('mse', 'none')}, "
             f"with cross-entropy {between('bce', 'none')}, on standardised pixels "
             f"{between('standard')}",
-            "does not hold" if articles > 0.53 else
+            "does not hold" if article > 0.53 else
             "holds" if max(means.values()) < 0.53 else "holds in part: others did perform better")
 
 
-def always_the_same(runs: Runs) -> tuple[str, str]:
+def constant_predictions(runs: Runs) -> tuple[str, str]:
     labels = [1, 0]
-    always = {answer: metrics.mean_squared_error([answer] * 2, labels) for answer in (0, 0.5)}
+    always = {prediction: metrics.mean_squared_error([prediction] * 2, labels)
+              for prediction in (0, 0.5)}
     return (f"always 0: {always[0]:.2f}, but always 0.5: {always[0.5]:.2f}. The article's 0.36 and "
             "0.33 are better than always 0 and worse than always 0.5", "holds in part")
 
 
 def smaller_rate(runs: Runs) -> tuple[str, str]:
-    said, best = [], {}
+    measured, best = [], {}
     for scaling, pixels in (("none", "raw"), ("standard", "standardised")):
         for arch in ("conv1", "mlp"):
             means = {rate: runs.mean(f"{arch}-{rate}-{scaling}") for rate in RATES}
             best[arch, scaling] = float(max(means, key=means.get))
-            said.append(f"`{arch}`, {pixels}: " + ", ".join(
+            measured.append(f"`{arch}`, {pixels}: " + ", ".join(
                 f"{mean:.1%}" for mean in means.values()))
     smaller = best["mlp", "standard"] / best["conv1", "standard"] > 9
     raw = best["conv1", "standard"] / best["conv1", "none"] > 9
-    return (f"at {', '.join(RATES)}. " + "; ".join(said),
+    return (f"at {', '.join(RATES)}. " + "; ".join(measured),
             "holds" if smaller else
             "does not hold: raw pixels need it, not ReLU" if raw else "does not hold")
 
@@ -174,7 +175,7 @@ def more_convolutions(runs: Runs) -> tuple[str, str]:
     verdicts = [verdict(runs.gains(f"minute-{larger}", f"minute-{smaller}"))
                 for smaller, larger in itertools.pairwise(order)]
     return (", ".join(f"`{arch}` {runs.mean(f'minute-{arch}'):.1%}" for arch in order),
-            together(verdicts) + (f" ({', '.join(verdicts)})" if len(set(verdicts)) > 1 else ""))
+            combined(verdicts) + (f" ({', '.join(verdicts)})" if len(set(verdicts)) > 1 else ""))
 
 
 def units_or_filters(runs: Runs) -> tuple[str, str]:
@@ -189,24 +190,24 @@ def units_or_filters(runs: Runs) -> tuple[str, str]:
 def a_precision(runs: Runs) -> tuple[str, str]:
     precisions, accuracies = [], []
     for run in runs.of("article-conv2_48"):
-        _, predictions, labels = metrics.read_predictions(run)
-        called_cat = metrics.says_cat(predictions, 0.9)
-        precisions.append(labels[called_cat].mean())
+        _, predictions, labels = run_folder.read_predictions(run)
+        precisions.append(labels[metrics.predicted_labels(predictions, 0.9)].mean())
         accuracies.append(metrics.best_accuracy(predictions, labels)[0])
     precision, accuracy = np.mean(precisions), np.mean(accuracies)
     near = "holds in part" if abs(accuracy - 0.61) < 0.03 else "does not hold"
-    return (f"of the pictures called cats at 0.9, {precision:.1%} are: that is what the 61% is. "
-            f"Best validation accuracy of the ten thresholds: {accuracy:.1%}", near)
+    return (f"of the pictures predicted cat at 0.9, {precision:.1%} are cats: that is what the 61% "
+            f"is. Best validation accuracy of the ten thresholds: {accuracy:.1%}", near)
 
 
 def accuracy_by_pearson(runs: Runs) -> tuple[str, str]:
-    pairs = np.array([(epoch["pearson"], epoch["best_accuracy"])
-                      for epoch in runs.epochs(CLAIMS[8].sides) if epoch["pearson"] is not None])
+    epochs = runs.epochs(CLAIMS[8].trainings)
+    pairs = np.array([(epoch["pearson"], epoch["best_accuracy"]) for epoch in epochs
+                      if epoch["pearson"] is not None])
     correlation, accuracy = pairs.T
     by_pearson = accuracy[abs(correlation - 0.42) < 0.01]
     by_accuracy = correlation[abs(accuracy - 0.75) < 0.005]
     if not (by_pearson.size and by_accuracy.size):
-        return f"none of {len(pairs)} epochs is near either", "cannot be told"
+        return f"none of {len(pairs)} epochs is near either", "undecided"
     return (f"validation after {len(pairs)} epochs of the convolutional networks: a correlation of "
             f"0.41 to 0.43 goes with {by_pearson.mean():.1%} ({by_pearson.min():.1%} to "
             f"{by_pearson.max():.1%}), and 75% with {by_accuracy.mean():.2f} "
@@ -228,35 +229,35 @@ EXPERIMENTS = {  # what the article closes with, each against conv2_48
 
 def future_work(runs: Runs) -> tuple[str, str]:
     base = "minute-conv2_48"
-    gains = {name: runs.gains(side, base) for name, side in EXPERIMENTS.items()}
+    gains = {name: runs.gains(training, base) for name, training in EXPERIMENTS.items()}
     better = [name for name, gain in gains.items() if verdict(gain) == "holds"]
     worse = [name for name, gain in gains.items() if verdict(gain) == "does not hold"]
     return (f"against `conv2_48` with {runs.mean(base):.1%}: "
             + ", ".join(f"{name} {100 * gain.mean():+.1f}" for name, gain in gains.items()),
             f"better: {', '.join(better) or 'none'}; worse: {', '.join(worse) or 'none'}; the "
-            "others cannot be told")
+            "others: not significant")
 
 
 @dataclasses.dataclass(frozen=True)
 class Claim:
     says: str
     measure: Callable[[Runs], tuple[str, str]]
-    sides: tuple[str, ...] = ()
+    trainings: tuple[str, ...] = ()
 
 
-def sides_with(*beginnings: str) -> tuple[str, ...]:
-    return tuple(side for side in SIDES if side.startswith(beginnings))
+def trainings_with(*prefixes: str) -> tuple[str, ...]:
+    return tuple(training for training in TRAININGS if training.startswith(prefixes))
 
 
 CLAIMS = {
     1: Claim("a convolutional layer needs a lot less weights than a fully connected one",
              fewer_weights),
     2: Claim("the MLP guesses at random, with more layers or other losses as well", mlp_guesses,
-             sides_with("mlp-512")),
+             trainings_with("mlp-512")),
     3: Claim("an MSE of 0.5 is as good as always predicting 0; 0.36 is a lot better than random "
-             "guessing", always_the_same),
+             "guessing", constant_predictions),
     4: Claim("with ReLU convolutions a much smaller learning rate is needed", smaller_rate,
-             sides_with("mlp-1e", "conv1-1e")),
+             trainings_with("mlp-1e", "conv1-1e")),
     5: Claim("one convolution beats the MLP, two beat one, 128 filters beat 48",
              more_convolutions,
              ("minute-mlp", "minute-conv1", "minute-conv2_48", "minute-conv2_128")),
@@ -265,7 +266,7 @@ CLAIMS = {
              ("minute-conv2_48", "minute-conv2_128", "minute-48-512", "minute-128-512")),
     7: Claim("`conv2_48` has a maximum accuracy of 61%", a_precision, ("article-conv2_48",)),
     8: Claim("an accuracy of 75% with a correlation of 42%", accuracy_by_pearson,
-             tuple(side for side in SIDES if "mlp" not in side)),
+             tuple(training for training in TRAININGS if "mlp" not in training)),
     9: Claim("first layers smaller and deeper ones larger is better", smaller_first,
              ("minute-conv2_fc512", "minute-128-64")),
     10: Claim("other pooling, filter sizes, striding and preprocessing are worth trying",
@@ -277,26 +278,26 @@ CLAIMS = {
 # ---------------------------------------------------------------------------------------------
 
 def finish(run: Path, data_dir: Path) -> None:
-    """Train a run, or go on with it, until it is whole. Exits where train.py does not succeed."""
-    side, _, seed = run.name.rpartition("-")
+    """Train a run, or resume it, until it is finished. Exits if train.py fails."""
+    training, _, seed = run.name.rpartition("-")
     if (run / "config.json").exists():
         arguments = [f"--resume={run}", f"--data_dir={data_dir}"]
     else:
-        shutil.rmtree(run, ignore_errors=True)  # killed before it began
-        arguments = [*SIDES[side], f"--seed={seed}", f"--data_dir={data_dir}",
+        shutil.rmtree(run, ignore_errors=True)  # killed before it wrote that: start again
+        arguments = [*TRAININGS[training], f"--seed={seed}", f"--data_dir={data_dir}",
                      f"--runs_dir={run.parent}", f"--name={run.name}"]
     process = subprocess.Popen([sys.executable, str(ROOT / "train.py"), *arguments],
                                stdout=subprocess.DEVNULL)
-    with passed_on_to(process):
+    with forward_signals(process):
         code = process.wait()
     if code:  # it has said why
         sys.exit(code)
-    shutil.rmtree(run / "checkpoints")  # six times the weights: the run goes no further
+    shutil.rmtree(run / "checkpoints")  # six times the weights, for a run that is finished
 
 
 @contextlib.contextmanager
-def passed_on_to(process: subprocess.Popen):
-    """A SIGTERM goes to the process as well, which saves; Ctrl-C the terminal sends to both."""
+def forward_signals(process: subprocess.Popen):
+    """Pass a SIGTERM on to the process, which saves; a Ctrl-C the terminal sends to both."""
     before = {signal.SIGINT: signal.signal(signal.SIGINT, lambda *_: None),
               signal.SIGTERM: signal.signal(signal.SIGTERM, lambda *_: process.terminate())}
     try:
@@ -306,21 +307,21 @@ def passed_on_to(process: subprocess.Popen):
             signal.signal(each, handler)
 
 
+@cli.script()
 def main(argv: list[str]) -> None:
-    if argv[1:]:
-        sys.exit(f"claims.py takes flags only, not {argv[1]!r}: see python tools/claims.py --help")
     for number in CHOSEN.value:
         if not number.isdecimal() or int(number) not in CLAIMS:
-            sys.exit(f"--claims={number} is none of the claims: they are 1 to {len(CLAIMS)}")
+            raise UserError(f"--claims={number} is none of the claims: they are 1 to {len(CLAIMS)}")
     chosen = [int(number) for number in CHOSEN.value]
-    data_dir, runs = Path(flags.FLAGS.data_dir).resolve(), Runs(Path(RUNS_DIR.value).resolve())
+    data_dir, runs = Path(DATA_DIR.value).resolve(), Runs(Path(RUNS_DIR.value).resolve())
     if not data_dir.is_dir():
-        sys.exit(f"--data_dir={flags.FLAGS.data_dir} is not a folder: give that of the photographs")
-    needed = dict.fromkeys(run for number in chosen for side in CLAIMS[number].sides
-                           for run in runs.of(side))
-    missing = [run for run in needed if not (run / "model").exists()]
-    for number, run in enumerate(missing, start=1):
-        print(f"{number} of {len(missing)}: {run.name}", file=sys.stderr, flush=True)
+        raise UserError(f"--data_dir={DATA_DIR.value} is not a folder: give that of the "
+                        "photographs")
+    needed = dict.fromkeys(run for number in chosen for training in CLAIMS[number].trainings
+                           for run in runs.of(training))
+    unfinished = [run for run in needed if not (run / "model").exists()]
+    for number, run in enumerate(unfinished, start=1):
+        print(f"{number} of {len(unfinished)}: {run.name}", file=sys.stderr, flush=True)
         finish(run, data_dir)
     print("| | the article says | measured | verdict |\n|---|---|---|---|")
     for number in chosen:
@@ -333,5 +334,5 @@ def main(argv: list[str]) -> None:
 if __name__ == "__main__":
     CHOSEN = flags.DEFINE_list("claims", [str(number) for number in CLAIMS], "the claims' numbers")
     RUNS_DIR = flags.DEFINE_string("runs_dir", "runs/claims", "where the folders of runs go")
-    flags.DEFINE_string("data_dir", "data", "folder of the photographs")
+    DATA_DIR = flags.DEFINE_string("data_dir", "data", "folder of the photographs")
     app.run(main)

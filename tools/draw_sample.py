@@ -7,7 +7,8 @@
 colours, light and background come from the same distributions for both; only the animal tells
 them apart: its ears, eyes, nose, muzzle, whiskers, tongue and tail, the markings and texture of
 its fur. `kittens.jpg` is the litter the article's edge filters are shown on. A picture depends on
-nothing but the seed, its class and its number. Files of these names are written anew. It prints
+nothing but the random seed, its class and its number. Files of these names are overwritten. It
+prints
 
     DIR/sample: 500 pictures, ... bytes
     DIR/kittens.jpg: ... bytes
@@ -24,7 +25,7 @@ from PIL import Image, ImageDraw, ImageFilter
 OUTPUT = flags.DEFINE_string(
     "output", str(Path(__file__).resolve().parent.parent),
     "folder that gets sample/ and kittens.jpg")
-SEED = flags.DEFINE_integer("seed", 0, "what every picture follows from", lower_bound=0)
+SEED = flags.DEFINE_integer("seed", 0, "random seed of every picture", lower_bound=0)
 COUNT = flags.DEFINE_integer("count", 250, "pictures of each class in sample/", lower_bound=1)
 
 SAMPLE_SIZE = (160, 120)  # width, height: the 4:3 of the networks' input, with room to scale down
@@ -184,7 +185,8 @@ class Canvas:
         colour = colour * rng.normal(1, jitter, (len(start), 1))
         colour = (colour + rng.normal(0, 60 * jitter, (len(start), 1))).clip(0, 255).astype(int)
         width = max(1, round(length / 9))
-        for a, b, tone in zip(start.tolist(), end.tolist(), colour.tolist()):
+        for a, b, tone in zip(start.tolist(), end.tolist(), colour.tolist(),
+                                  strict=True):
             self.draw.line((*a, *b), fill=tuple(tone), width=width)
 
     def defocus(self, blur: float) -> None:
