@@ -23,9 +23,11 @@ HISTOGRAM_RUN = flags.DEFINE_string("histogram_run", None, "the run whose predic
                                     "[none: histogram.png stays as it is]")
 OUTPUT = flags.DEFINE_string("output", str(ROOT / "docs" / "pictures"), "the folder to write to")
 
+# A drawn cat that the first run validates on.
+CAT = ROOT / "sample" / "cat.153.jpg"
 # Of a long page the rows that are shown, in pixels from the top: the edge filters and a row of
-# kernels; an example and two rows of filters.
-ROWS = {"kernels": [(125, 355), (455, 605)], "maps": [(0, 545)], "why": [(0, 440)]}
+# kernels; an example and a row of filters.
+ROWS = {"kernels": [(125, 405), (455, 605)], "maps": [(0, 520)], "why": [(0, 440)]}
 
 
 def show_rows(page: Image.Image, rows: list[tuple[int, int]]) -> Image.Image:
@@ -48,14 +50,13 @@ def run_script(folder: str, script: str, *arguments: str) -> None:
 def main(argv: list[str]) -> None:
     run, pictures = Path(RUN.value).resolve(), Path(OUTPUT.value)
     pictures.mkdir(exist_ok=True)
-    image = f"--image={ROOT / 'kittens.jpg'}"
     with tempfile.TemporaryDirectory() as folder:
-        run_script(folder, "filters.py", image)
-        run_script(folder, "filters.py", image, f"--run={run}")
+        run_script(folder, "filters.py", f"--image={ROOT / 'kittens.jpg'}")
+        run_script(folder, "filters.py", f"--image={CAT}", f"--run={run}")
         filtered = Path(folder) / "filtered"
         shutil.copy(filtered / "kittens-V-H-sheet.png", pictures)
         for kind, rows in ROWS.items():
-            with Image.open(filtered / f"kittens-{run.name}-{kind}.png") as page:
+            with Image.open(filtered / f"{CAT.stem}-{run.name}-{kind}.png") as page:
                 show_rows(page, rows).save(pictures / f"{kind}.png")
     if HISTOGRAM_RUN.value is not None:
         histogram_run = Path(HISTOGRAM_RUN.value).resolve()
