@@ -16,7 +16,8 @@ TEXTS = {page: page.read_text() for page in PAGES}
 README, EVERYTHING = TEXTS[ROOT / "README.md"], "\n".join(TEXTS.values())
 SCRIPTS = ("train.py", "models.py", "data.py", "metrics.py", "filters.py", "bench.py",
            "predict.py", "tools/claims.py", "tools/draw_sample.py", "tools/readme_pictures.py")
-BLOCKS = re.findall(r"^```\w*\n(.*?)^```", EVERYTHING, re.DOTALL | re.MULTILINE)
+BLOCKS = [block.replace("&&\n", "&& ") for block in
+          re.findall(r"^```\w*\n(.*?)^```", EVERYTHING, re.DOTALL | re.MULTILINE)]
 COMMANDS = [line.split("#")[0].strip() for block in BLOCKS for line in block.splitlines()
             if line.startswith(("python ", "python3 ", "pytest "))]
 COMMANDS += [" ".join(command.split()) for command in
