@@ -87,7 +87,7 @@ def test_filters_writes_both_images_and_the_sheet(run_script, tmp_path):
         assert image.width == 800
         assert page.width == 1200
     assert (tmp_path / "filtered/kittens-V-H-sheet.png").read_bytes() == (
-        ROOT / "pictures/kittens-V-H-sheet.png").read_bytes()
+        ROOT / "docs/pictures/kittens-V-H-sheet.png").read_bytes()
 
 
 def test_a_kernel_of_ones_own_and_valid_padding(run_script, tmp_path, photos):

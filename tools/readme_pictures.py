@@ -1,10 +1,9 @@
-"""Makes the README's pictures of filters.py and metrics.py again, into pictures/.
+"""Makes the pictures of README.md and docs/ again, into docs/pictures/.
 
-    python tools/readme_pictures.py --run=runs/minute-glorot
+    python tools/readme_pictures.py --run=runs/sample --histogram_run=runs/minute
 
-The run is the one that the README's "filters.py" trains on the photographs. kittens.jpg is drawn,
-so the pages about it may be shown; the page of mistakes shows photographs, and stays in the run's
-folder.
+README.md trains the first run on the drawn pictures, docs/using-a-network.md the second one on
+photographs: its histogram shows none. tensorboard.png is a screenshot, which this does not make.
 """
 
 import shutil
@@ -18,30 +17,51 @@ from PIL import Image
 
 ROOT = Path(__file__).resolve().parent.parent
 
-RUN = flags.DEFINE_string("run", None, "the folder of the run to show", required=True)
-OUTPUT = flags.DEFINE_string("output", str(ROOT / "pictures"), "the folder to write to")
+RUN = flags.DEFINE_string("run", None, "the run whose kernels, feature maps and prediction are "
+                          "shown", required=True)
+HISTOGRAM_RUN = flags.DEFINE_string("histogram_run", None, "the run whose predictions are shown "
+                                    "[none: histogram.png stays as it is]")
+OUTPUT = flags.DEFINE_string("output", str(ROOT / "docs" / "pictures"), "the folder to write to")
 
-# The upper part of two long pages: two rows of kernels; an example and two rows of filters.
-HEIGHTS = {"kernels": 753, "maps": 653}
+# A drawn cat that the first run validates on.
+CAT = ROOT / "sample" / "cat.153.jpg"
+# Of a long page the rows that are shown, in pixels from the top: the edge filters and a row of
+# kernels; an example and a row of filters.
+ROWS = {"kernels": [(125, 405), (455, 605)], "maps": [(0, 520)], "why": [(0, 440)]}
+
+
+def show_rows(page: Image.Image, rows: list[tuple[int, int]]) -> Image.Image:
+    """These rows of the page, one below the other."""
+    rows = [(top, min(bottom, page.height)) for top, bottom in rows]
+    shown = Image.new(page.mode, (page.width, sum(bottom - top for top, bottom in rows)))
+    place = 0
+    for top, bottom in rows:
+        shown.paste(page.crop((0, top, page.width, bottom)), (0, place))
+        place += bottom - top
+    return shown
+
+
+def run_script(folder: str, script: str, *arguments: str) -> None:
+    done = subprocess.run([sys.executable, str(ROOT / script), *arguments], cwd=folder)
+    if done.returncode:
+        sys.exit(done.returncode)  # it has said why
 
 
 def main(argv: list[str]) -> None:
     run, pictures = Path(RUN.value).resolve(), Path(OUTPUT.value)
     pictures.mkdir(exist_ok=True)
-    image = f"--image={ROOT / 'kittens.jpg'}"
     with tempfile.TemporaryDirectory() as folder:
-        for script, *arguments in (("filters.py", image), ("filters.py", image, f"--run={run}"),
-                                   ("metrics.py", f"--run={run}", "--pictures")):
-            done = subprocess.run([sys.executable, str(ROOT / script), *arguments], cwd=folder)
-            if done.returncode:
-                sys.exit(done.returncode)  # it has said why
+        run_script(folder, "filters.py", f"--image={ROOT / 'kittens.jpg'}")
+        run_script(folder, "filters.py", f"--image={CAT}", f"--run={run}")
         filtered = Path(folder) / "filtered"
         shutil.copy(filtered / "kittens-V-H-sheet.png", pictures)
-        for kind in ("kernels", "maps", "why"):
-            with Image.open(filtered / f"kittens-{run.name}-{kind}.png") as page:
-                height = min(page.height, HEIGHTS.get(kind, page.height))
-                page.crop((0, 0, page.width, height)).save(pictures / f"{kind}.png")
-        shutil.copy(run / "histogram.png", pictures)
+        for kind, rows in ROWS.items():
+            with Image.open(filtered / f"{CAT.stem}-{run.name}-{kind}.png") as page:
+                show_rows(page, rows).save(pictures / f"{kind}.png")
+    if HISTOGRAM_RUN.value is not None:
+        histogram_run = Path(HISTOGRAM_RUN.value).resolve()
+        run_script(str(ROOT), "metrics.py", f"--run={histogram_run}", "--pictures")
+        shutil.copy(histogram_run / "histogram.png", pictures)
 
 
 if __name__ == "__main__":
