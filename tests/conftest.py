@@ -18,7 +18,7 @@ from PIL import Image
 ROOT = Path(__file__).parent.parent
 sys.path.insert(0, str(ROOT))
 from support.tensorflow_setup import tf  # noqa: E402, F401, I001  first: it makes settings
-import script_process  # noqa: E402
+import script_process  # noqa: E402  when ROOT is on the path, and TensorFlow imported
 
 
 @pytest.fixture(scope="session")

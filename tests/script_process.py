@@ -7,7 +7,7 @@ import sys
 import traceback
 from pathlib import Path
 
-import PIL.Image  # noqa: F401
+import PIL.Image  # noqa: F401  these are imported for the processes forked from this one
 import rich.progress  # noqa: F401
 import rich.table  # noqa: F401
 import tensorflow  # noqa: F401

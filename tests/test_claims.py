@@ -10,7 +10,7 @@ import pytest
 from conftest import ROOT
 
 sys.path.insert(0, str(ROOT / "tools"))
-import claims  # noqa: E402
+import claims  # noqa: E402  when its folder is on the path
 
 
 def write_run(folder, name, accuracy, epochs=((0.5, 0.75),), predictions=()):

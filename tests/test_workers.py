@@ -19,7 +19,7 @@ import train
 from support import distribution
 from support.cli import UserError
 from support.tensorflow_setup import tf
-from test_resume import eagerly, exit_code, processes, records  # noqa: F401
+from test_resume import eagerly, exit_code, processes, records  # noqa: F401  fixtures
 
 # 16 pictures in batches of 3: the last of an epoch is a single one, for one of two workers. The
 # others are shared 2 to 1 and 1 to 2.
@@ -47,7 +47,7 @@ def photos(tmp_path_factory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def start_one(processes, photos, tmp_path_factory):  # noqa: F811
+def start_one(processes, photos, tmp_path_factory):  # noqa: F811  a fixture
     """start_one(prepare, *flags): the process and the folder that it runs in, with its files."""
     def begin(prepare, *flags):
         folder = tmp_path_factory.mktemp("process")
@@ -133,7 +133,7 @@ def test_two_devices_follow_the_path_of_one(start_one, photos):
 
 
 def test_a_run_of_two_can_be_resumed_alone_and_says_what_that_means(
-        two, eagerly, tmp_path, capsys):  # noqa: F811
+        two, eagerly, tmp_path, capsys):  # noqa: F811  a fixture
     run = tmp_path / "copy"
     shutil.copytree(two[0], run)
     assert exit_code(f"--resume={run}", "--epochs=5", "--strategy=single") == 0
