@@ -152,16 +152,16 @@ def keras_training(config: dict, tuned: bool, steps: int) -> Iterator[float]:
         yield len(train_images) / (ended[-1] - begun[-1])
 
 
-def matrix_product(dtype: str) -> Iterator[float]:
-    """Multiply-adds per second of a product of two 4096 x 4096 matrices: the machine's limit."""
+def matrix_product(dtype: str, size: int = 4096) -> Iterator[float]:
+    """Multiply-adds per second of a product of two large square matrices: the machine's limit."""
     from support.tensorflow_setup import tf
-    matrix = tf.cast(tf.random.normal((4096, 4096)), dtype)
+    matrix = tf.cast(tf.random.normal((size, size)), dtype)
     while True:
         started = time.perf_counter()
         for _ in range(3):
             product = matrix @ matrix
         tf.cast(product[0, 0], tf.float32).numpy()
-        yield 3 * 4096 ** 3 / (time.perf_counter() - started)
+        yield 3 * size ** 3 / (time.perf_counter() - started)
 
 
 def our_loading(folder: str) -> Iterator[float]:

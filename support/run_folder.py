@@ -168,8 +168,10 @@ def cannot_resume(run: Path | None) -> Iterator[None]:
 
 
 def write_config(run: Path, record: dict) -> None:
-    """record: what config_record returned."""
-    write_text(run / "config.json", json.dumps({"format": FORMAT, **record}, indent=2) + "\n")
+    """record: what config_record returned. A file that holds just this is left alone."""
+    file, text = run / "config.json", json.dumps({"format": FORMAT, **record}, indent=2) + "\n"
+    if not file.exists() or file.read_text() != text:
+        write_text(file, text)
 
 
 def read_config(run: Path) -> dict:

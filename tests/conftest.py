@@ -81,6 +81,21 @@ def run_alone(tmp_path):
 
 
 @pytest.fixture
+def forked_popen(start, tmp_path, monkeypatch):
+    """subprocess.Popen([python, SCRIPT, …]) forks, as run_script does: a start takes no time."""
+    class Forked:
+        def __init__(self, command, **_):
+            self.process = start(script_process.run_script, Path(command[1]), command[2:],
+                                 Path.cwd(), dict(os.environ), tmp_path)
+
+        def wait(self) -> int:
+            self.process.join(240)
+            return self.process.exitcode
+
+    monkeypatch.setattr(subprocess, "Popen", Forked)
+
+
+@pytest.fixture
 def refuses(run_script):
     """refuses("train.py", "--lr=-1") -> the one sentence on stderr, with exit code 1."""
 

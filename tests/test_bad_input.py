@@ -5,6 +5,8 @@ code is 1, there is no traceback, and no file is made, changed or lost.
 """
 
 import json
+import multiprocessing
+import os
 import re
 import shutil
 import struct
@@ -14,6 +16,7 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
+import script_process
 from conftest import ROOT, draw_photos
 
 TINY = ("--arch=mlp", "--hidden=4", "--input_size=12x16", "--epochs=1", "--dtype=float32")
@@ -254,24 +257,41 @@ def world(run_in, tmp_path_factory) -> Path:
     return folder
 
 
-def contents_of(folder: Path) -> dict[Path, bytes | None]:
-    """Every file and every folder below."""
-    return {path: path.read_bytes() if path.is_file() else None for path in folder.rglob("*")}
+def snapshot(folder: Path) -> dict[Path, tuple]:
+    """Every file and every folder below: its kind, size, time and inode."""
+    stats = {path: path.lstat() for path in folder.rglob("*") if path.name != ".lock"}
+    return {path: (stat.st_mode, stat.st_ino) if path.is_dir() else
+            (stat.st_mode, stat.st_ino, stat.st_size, stat.st_mtime_ns)
+            for path, stat in stats.items()}
 
 
 @pytest.fixture(scope="module")
-def untouched(world) -> dict[Path, bytes | None]:
-    return contents_of(world)
+def untouched(world) -> dict[Path, tuple]:
+    return snapshot(world)
 
 
-@pytest.fixture
-def run_there(run_in, world, monkeypatch):
-    """run_there(script, *arguments): the exit code, stdout and stderr, in the world's folder."""
-    monkeypatch.delenv("TF_CONFIG", raising=False)
+@pytest.fixture(scope="module")
+def run_there(start, world, tmp_path_factory):
+    """run_there(script, *arguments): the exit code, stdout and stderr, in the world's folder.
+
+    All commands of a script go to one process, which runs its main for each of them.
+    """
+    environment = {name: value for name, value in os.environ.items() if name != "TF_CONFIG"}
+    servers = {}
 
     def run(script: str, *arguments: str) -> tuple[int, str, str]:
-        result = run_in(world, script, *arguments)
-        return result.returncode, result.stdout, result.stderr
+        if script not in servers:
+            here, there = multiprocessing.Pipe()
+            output = tmp_path_factory.mktemp("output")
+            start(script_process.serve_commands, ROOT / script, world,
+                  {**environment, "COLUMNS": "100"}, output, there)
+            there.close()
+            servers[script] = here, output
+        connection, output = servers[script]
+        connection.send(arguments)
+        assert connection.poll(240), f"{script} has not ended"
+        code = connection.recv()
+        return code, (output / "stdout").read_text(), (output / "stderr").read_text()
 
     return run
 
@@ -287,7 +307,15 @@ def test_bad_input_is_refused_in_one_sentence(row, sentence, run_there, world, u
     assert code == 1 and "Traceback" not in stderr
     # absl adds a second line, with where to find help, to what it refuses itself.
     assert len(stderr.splitlines()) == (2 if "Flags parsing error" in stderr else 1)
-    assert contents_of(world) == untouched
+    assert snapshot(world) == untouched
+
+
+@pytest.mark.parametrize("row, sentence", {
+    row.split()[0]: (row, sentence) for row, sentence in FLAGS}.values())
+def test_a_process_of_its_own_refuses_alike(row, sentence, refuses):
+    """A script that is started as a user starts it, for one row of each: exit code and stderr."""
+    script, *arguments = row.split()
+    assert sentence in refuses(script, *arguments)
 
 
 def test_predict_names_every_bad_picture_and_predicts_the_others(run_there):
@@ -310,12 +338,14 @@ def test_no_script_unpickles_or_evaluates_what_it_reads():
                              script.read_text()), script
 
 
-ODD_NAMES = ["with space, Köln and 猫", "'single' \"double\"\nnew line $(touch x)", "--lr=3"]
+def test_any_name_will_do(run_in, world):
+    """Of a folder of pictures, of a picture and of a run: one with everything odd in it."""
+    name = "--lr=3 with space, Köln and 猫, 'single' \"double\"\nnew line $(touch x)"
 
+    def run_there(script: str, *arguments: str) -> tuple[int, str, str]:
+        result = run_in(world, script, *arguments)
+        return result.returncode, result.stdout, result.stderr
 
-@pytest.mark.parametrize("name", ODD_NAMES)
-def test_any_name_will_do(name, run_there, world):
-    """Of a folder of pictures, of a picture and of a run."""
     draw_photos(world / name, 3)
     (world / name / "cat.0.png").rename(world / name / f"cat.{name}.png")
     try:

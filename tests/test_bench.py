@@ -107,7 +107,7 @@ def test_keras_training_is_timed_over_its_second_epoch(clock):
 
 
 def test_the_matrix_product_counts_its_multiply_adds(clock):
-    assert next(bench.matrix_product("float32")) == 3 * 4096 ** 3 / 2
+    assert next(bench.matrix_product("float32", size=300)) == 3 * 300 ** 3 / 2
 
 
 def test_loading_is_timed_on_the_same_files(tmp_path, clock):
@@ -195,20 +195,24 @@ def test_a_worker_is_worthwhile_as_long_as_it_is_half_as_useful_as_one_alone():
     assert bench.worthwhile_workers(10_000_000, 0.001, 1e9, 32) == 1
 
 
-def test_two_workers_are_timed_together(run_alone, tmp_path):
+def test_two_workers_are_timed_together_and_the_figures_kept(run_alone, tmp_path):
+    """A command of bench.py from its start to its table and its file, on small batches."""
     result = run_alone("bench.py", "--part=workers", "--networks=conv1", "--rounds=1",
-                        "--json=figures.json")
+                       "--batch_size=2", "--json=figures.json")
     assert result.returncode == 0 and result.stderr == ""
     assert "gradient, MB" in result.stdout and "34.5" in result.stdout  # 4 x 8,637,473 bytes
-    figures = json.loads((tmp_path / "figures.json").read_text())["workers"]["conv1"]
-    assert 0 < figures["latency"][0] < figures["sum"][0] < 240
-
-
-def test_bench_prints_and_keeps_its_figures(run_alone, tmp_path):
-    result = run_alone("bench.py", "--part=start", "--rounds=1", "--json=figures.json")
-    assert result.returncode == 0 and result.stderr == ""
-    assert "python train.py" in result.stdout and "lowest" in result.stdout
     figures = json.loads((tmp_path / "figures.json").read_text())
-    assert 0 < figures["start"]["python train.py"][0] < 240
+    workers = figures["workers"]["conv1"]
+    assert 0 < workers["latency"][0] < workers["sum"][0] < 240
     assert figures["machine"]["cores"] == os.cpu_count()
     assert figures["machine"]["dtype"] == "float32"
+
+
+def test_a_cold_start_is_timed_to_the_end_of_its_first_epoch(monkeypatch, capsys):
+    seconds = next(bench.cold_start())
+    assert 0 < seconds < 240
+    monkeypatch.setattr(bench.rounds, "interleave", lambda variants, count: {
+        name: [seconds] * count for name in variants})
+    assert bench.bench_start(Console(width=120), {}, 1) == {"python train.py": [seconds]}
+    printed = capsys.readouterr().out
+    assert "python train.py" in printed and "lowest" in printed and f"{seconds:.1f}" in printed

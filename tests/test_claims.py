@@ -185,7 +185,7 @@ def short(monkeypatch, photos):
             "--valid_size=8", "--test_size=8", "--dtype=float32"))
 
 
-def test_a_run_is_trained_resumed_and_started_again(short, photos, tmp_path, capfd):
+def test_a_run_is_trained_resumed_and_started_again(short, photos, tmp_path, forked_popen):
     run = tmp_path / "runs/one-2"
     (run / "nothing").mkdir(parents=True)  # killed before its config.json: it starts again
     claims.finish(run, photos)
@@ -209,8 +209,8 @@ def test_what_stops_train_py_stops_it(short, tmp_path, capfd):
     assert "nowhere is not a folder" in capfd.readouterr().err
 
 
-def test_it_prints_a_row_for_each_claim_that_is_asked_for(run_alone, tmp_path):
-    result = run_alone("tools/claims.py", "--claims=1,3", f"--data_dir={tmp_path}")
+def test_it_prints_a_row_for_each_claim_that_is_asked_for(run_script, tmp_path):
+    result = run_script("tools/claims.py", "--claims=1,3", f"--data_dir={tmp_path}")
     assert (result.returncode, result.stderr) == (0, "")
     rows = [line for line in result.stdout.splitlines() if line.startswith("|")]
     assert [row.split("|")[1].strip() for row in rows] == ["", "---", "1", "3"]

@@ -770,8 +770,8 @@ def test_the_census_prints_a_name_that_is_not_unicode(tmp_path, run_script, monk
     assert "unreadable: 2" in result.stdout and result.stdout.count("empty file") == 2
 
 
-def test_without_photographs_the_census_is_the_samples_and_says_so(run_alone):
-    result = run_alone("data.py", "--sample=20")
+def test_without_photographs_the_census_is_the_samples_and_says_so(run_script):
+    result = run_script("data.py", "--sample=20")
     assert (result.returncode, result.stderr) == (0, "")
     assert "no photographs in data/" in result.stdout and "bundled sample" in result.stdout
     assert "500 pictures, 250 cats and 250 dogs" in result.stdout

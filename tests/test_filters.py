@@ -77,8 +77,8 @@ def test_a_kernel_that_is_no_odd_square_of_numbers_is_refused(text):
         filters.parse_kernel(text)
 
 
-def test_filters_writes_both_images_and_the_sheet(run_alone, tmp_path):
-    result = run_alone("filters.py", "--image", str(ROOT / "kittens.jpg"))
+def test_filters_writes_both_images_and_the_sheet(run_script, tmp_path):
+    result = run_script("filters.py", "--image", str(ROOT / "kittens.jpg"))
     assert result.returncode == 0 and result.stderr == ""
     assert result.stdout.split() == ["filtered/kittens-V.png", "filtered/kittens-H.png",
                                      "filtered/kittens-V-H-sheet.png"]

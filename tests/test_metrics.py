@@ -2,8 +2,6 @@
 
 import json
 import os
-import subprocess
-import sys
 import warnings
 from pathlib import Path
 
@@ -12,7 +10,6 @@ import pytest
 from PIL import Image
 
 import metrics
-from conftest import ROOT
 from support import report, run_folder
 from support.cli import UserError
 
@@ -136,12 +133,12 @@ def make_run(folder, arch, epochs, sample=False, **options):
     return folder
 
 
-def test_the_table_shows_each_runs_best_epoch_beside_the_article(run_alone, tmp_path):
+def test_the_table_shows_each_runs_best_epoch_beside_the_article(run_script, tmp_path):
     make_run(tmp_path / "runs" / "a", "conv2_128", [(0.3, 0.2, 0.61), (0.2, 0.5, 0.731),
                                                     (0.21, 0.45, 0.729)])
     (tmp_path / "runs" / "a" / "test.json").write_text(json.dumps({"accuracy": 0.712}))
     make_run(tmp_path / "runs" / "b", "mlp", [(0.5, None, 0.5)], sample=True)
-    result = run_alone("metrics.py", "runs/a", "runs/b")
+    result = run_script("metrics.py", "runs/a", "runs/b")
     assert result.returncode == 0
     a, b = [line.split() for line in result.stdout.splitlines() if "conv2" in line or "mlp" in line]
     assert a == ["a", "conv2_128", "1e-05", "2/3", "0.200", "0.247", "0.500", "0.300", "73.1%",
@@ -231,8 +228,3 @@ def test_damaged_predictions_are_refused(text, reason, tmp_path):
     (tmp_path / "predictions.jsonl").write_text(text)
     with pytest.raises(UserError, match=f"predictions.jsonl is not what train.py.*{reason}"):
         metrics.write_pages(tmp_path)
-
-
-def test_metrics_need_no_tensorflow():
-    subprocess.run([sys.executable, "-c", "import metrics, sys; assert 'tensorflow' not in "
-                    "sys.modules"], cwd=ROOT, check=True)

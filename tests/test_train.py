@@ -386,7 +386,8 @@ def test_the_defaults_are_named_for_every_network():
 # A run, as a user starts it
 # ---------------------------------------------------------------------------------------------
 
-def test_a_run_prints_its_story_and_leaves_its_record(run_alone, photos, tmp_path):
+def test_a_run_prints_its_story_and_leaves_its_record_and_a_second_one_its_numbers(
+        run_alone, run_script, photos, tmp_path):
     result = run_alone("train.py", *SMALL, f"--data_dir={photos}")
     assert result.returncode == 0
     assert result.stderr == ""  # none of TensorFlow's start-up chatter
@@ -421,6 +422,13 @@ def test_a_run_prints_its_story_and_leaves_its_record(run_alone, photos, tmp_pat
     expected = 1 / (1 + np.exp(-models.load(run)(images).numpy()))
     np.testing.assert_allclose(
         model.signatures["pixels"](images=tf.constant(images))["probability"], expected, rtol=1e-4)
+
+    # Another process with the same flags prints identical numbers.
+    assert run_script("train.py", *SMALL, f"--data_dir={photos}").returncode == 0
+    first, second = ([{**json.loads(line), "seconds": 0, "pictures_per_second": 0}
+                      for line in (tmp_path / f"runs/conv1-{n}/metrics.jsonl").open()]
+                     for n in (1, 2))
+    assert first == second
 
 
 @pytest.fixture
@@ -474,15 +482,6 @@ def test_an_evaluation_that_makes_no_sense_is_refused_by_name(finished_run, phot
     (finished_run / "metrics.jsonl").write_text("")
     assert "has no finished epoch yet: train it first" in declines(
         train.main, run, f"--data_dir={photos}")
-
-
-def test_two_runs_on_one_machine_print_identical_numbers(run_alone, photos, tmp_path):
-    for _ in range(2):
-        assert run_alone("train.py", *SMALL, f"--data_dir={photos}").returncode == 0
-    first, second = ([{**json.loads(line), "seconds": 0, "pictures_per_second": 0}
-                      for line in (tmp_path / f"runs/conv1-{n}/metrics.jsonl").open()]
-                     for n in (1, 2))
-    assert first == second
 
 
 def test_flags_come_from_a_file_and_the_test_is_told_and_recorded(run_script, photos, tmp_path):

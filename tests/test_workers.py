@@ -227,14 +227,17 @@ def test_workers_that_see_different_pictures_are_told(as_worker):
 # One is missing
 # ---------------------------------------------------------------------------------------------
 
-def test_a_worker_that_dies_is_named_and_the_run_goes_on_with_its_numbers(two, start_two, photos,
-                                                                          tmp_path):
-    whole, _ = two
+def test_whoever_dies_or_is_interrupted_the_run_ends_with_its_numbers(two, start_two, photos,
+                                                                      tmp_path):
+    """Four pairs of workers, each of which resumes the run of the one before."""
+    whole, run = two[0], tmp_path / "mine"
     flags = (*FLAGS, f"--data_dir={photos}", f"--runs_dir={tmp_path}", "--name=mine")
-    dies = functools.partial(interrupted_runs.die_at_step, 9)
-    for victim in (1, 0):
+    command = f"python train.py --resume={run} --strategy=multi_worker"
+
+    def start_and_lose(victim, step):
+        """One dies; the other one ends soon after, and names it."""
         then = [interrupted_runs.save_at_every_step] * 2
-        then[victim] = dies
+        then[victim] = functools.partial(interrupted_runs.die_at_step, step)
         addresses, workers = start_two(*flags, then=then)
         assert end(*workers[victim])[0] == -9
         died = time.monotonic()
@@ -243,31 +246,26 @@ def test_a_worker_that_dies_is_named_and_the_run_goes_on_with_its_numbers(two, s
         assert code == 1
         assert sentence == (
             f"worker {victim} ({addresses[victim]}) died or lost touch; all that was saved before "
-            f"is whole: put that right and resume with python train.py --resume={tmp_path}/mine "
-            "--strategy=multi_worker\n")
-        flags = (f"--resume={tmp_path}/mine",)
-    assert 0 < len(records(tmp_path / "mine")) < 4
-    _, workers = start_two(*flags)
-    assert [end(*worker) for worker in workers] == [(0, "")] * 2
-    assert records(tmp_path / "mine") == records(whole)
-    assert (tmp_path / "mine/test.json").read_text() == (whole / "test.json").read_text()
+            f"is whole: put that right and resume with {command}\n")
 
+    start_and_lose(victim=1, step=9)
+    flags = (f"--resume={run}",)
 
-def test_ctrl_c_at_the_chief_saves_and_at_another_worker_says_so(two, start_two, photos, tmp_path):
-    whole, _ = two
-    pressed = functools.partial(interrupted_runs.ctrl_c_at_step, 5)
-    addresses, workers = start_two(*FLAGS, f"--data_dir={photos}", f"--runs_dir={tmp_path}",
-                                   "--name=mine", then=(pressed, interrupted_runs.as_it_is))
-    assert end(*workers[0]) == (130, "")
-    command = f"python train.py --resume={tmp_path}/mine --strategy=multi_worker"
+    pressed = functools.partial(interrupted_runs.ctrl_c_at_step, 3)
+    addresses, workers = start_two(*flags, then=(pressed, interrupted_runs.as_it_is))
+    assert end(*workers[0]) == (130, "")  # Ctrl-C at the chief saves
     assert f"saved; resume with {command}\n" in (workers[0][1] / "stdout").read_text()
     code, sentence = end(*workers[1])
     assert code == 1 and sentence.startswith(f"worker 0 ({addresses[0]}) died or lost touch")
 
-    _, workers = start_two(f"--resume={tmp_path}/mine", then=(interrupted_runs.as_it_is, pressed))
-    assert [end(*worker) for worker in workers] == [(0, "")] * 2
+    start_and_lose(victim=0, step=4)
+    assert 0 < len(records(run)) < 4
+
+    _, workers = start_two(*flags, then=(interrupted_runs.as_it_is, pressed))
+    assert [end(*worker) for worker in workers] == [(0, "")] * 2  # and at another one says so
     assert "stop worker 0, which saves the run" in (workers[1][1] / "stdout").read_text()
-    assert records(tmp_path / "mine") == records(whole)
+    assert records(run) == records(whole)
+    assert (run / "test.json").read_text() == (whole / "test.json").read_text()
 
 
 @pytest.fixture
