@@ -261,8 +261,9 @@ def load_dataset(labeled_images: list[LabeledImage], train_size: int | None,
     """Split the images by a random seed and load them, half of each class in every part.
 
     Each class is shuffled. Of the files that can be decoded, the first go into validation, the
-    next into training, and those at the end into the test. So validation holds the same images
-    whatever the training size, and training the same whatever the test size.
+    next into training, and those at the end into the test. So, with sizes that were asked for,
+    validation holds the same images whatever the training size, and training the same whatever
+    the test size.
 
     size: (height, width). keep: the rows of each part to hold in memory, slice(rank, None,
     world_size) where several workers share one training; mean, std and digest are of all rows.
@@ -287,7 +288,10 @@ def load_dataset(labeled_images: list[LabeledImage], train_size: int | None,
 
 def load_parts(shuffled: list[list[Path]], train_count: int, valid_count: int, test_count: int,
                size: tuple[int, int], keep: slice, skipped: list[images.Skipped]) -> Dataset:
-    """The parts, with so many images of each class; None for a file where there are too few."""
+    """The parts, with so many images of each class.
+
+    A file is None where too few images of its class can be decoded.
+    """
     train, valid, test = (empty_part(2 * count, size, keep)
                           for count in (train_count, valid_count, test_count))
     sha256, histogram = hashlib.sha256(), np.zeros((3, 256), np.int64)
@@ -369,8 +373,7 @@ def main(_: list[str]) -> None:
     data_dir = flags.FLAGS.data_dir
     if flags.FLAGS.download:
         print(f"the photographs are in {download_photographs(Path(data_dir))}")
-    explicitly_set = not flags.FLAGS["data_dir"].using_default_value
-    folder, labeled_images = choose_images(data_dir, explicitly_set)
+    folder, labeled_images = choose_images(data_dir, cli.explicitly_set("data_dir"))
     if folder != Path(data_dir):
         print(f"no photographs in {data_dir}/: this is the bundled sample")
     print_census(folder, labeled_images, flags.FLAGS.sample)
@@ -378,6 +381,7 @@ def main(_: list[str]) -> None:
 
 if __name__ == "__main__":
     define_flags()
+    flags.declare_key_flag("data_dir")  # --help shows it with the others
     flags.DEFINE_integer("sample", 1000, "how many pictures the census looks at", lower_bound=1)
     flags.DEFINE_bool("download", False, "first get the 25,000 photographs into --data_dir")
     app.run(main)

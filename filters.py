@@ -44,20 +44,12 @@ H = V.T
 # The convolution, twice
 # ---------------------------------------------------------------------------------------------
 
-def convolve(image: np.ndarray, kernel: np.ndarray, padding: str) -> np.ndarray:
-    """A filtered image: float32 (height, width), the kernel's response at every pixel.
-
-    image: float32 (height, width); kernel: float32 (C, C), C odd. With padding "same" all that
-    lies outside the image counts as 0 and the size stays; with "valid" the kernel never leaves
-    the image, which loses C - 1 rows and columns.
-    """
-    return tf.nn.conv2d(image[None, :, :, None],    # (1, height, width, 1): a batch of one
-                        kernel[:, :, None, None],   # (C, C, 1, 1): one channel in, one out
-                        strides=1, padding=padding.upper())[0, :, :, 0].numpy()
-
-
 def convolve_by_hand(A: np.ndarray, K: np.ndarray, padding: str) -> np.ndarray:
-    """The same, as the article words it: take the submatrix, multiply, add, slide.
+    """A filtered image, as the article words it: take the submatrix, multiply, add, slide.
+
+    A: float32 (height, width); K, the kernel: float32 (C, C), C odd. With padding "same" all that
+    lies outside A counts as 0 and B is as large as A; with "valid" the kernel never leaves A, and B
+    has C - 1 rows and columns less. This is for reading: `convolve` computes the same.
 
     (In mathematics a convolution turns K by 180 degrees first; without that it is called a
     cross-correlation. The article, and every network, means the latter.)
@@ -72,6 +64,13 @@ def convolve_by_hand(A: np.ndarray, K: np.ndarray, padding: str) -> np.ndarray:
             submatrix = A[row:row + C, column:column + C]
             B[row, column] = np.sum(submatrix * K)
     return B
+
+
+def convolve(image: np.ndarray, kernel: np.ndarray, padding: str) -> np.ndarray:
+    """The same in one call of TensorFlow: the kernel's response at every pixel of the image."""
+    return tf.nn.conv2d(image[None, :, :, None],    # (1, height, width, 1): a batch of one
+                        kernel[:, :, None, None],   # (C, C, 1, 1): one channel in, one out
+                        strides=1, padding=padding.upper())[0, :, :, 0].numpy()
 
 
 # ---------------------------------------------------------------------------------------------
@@ -191,7 +190,7 @@ def relative_change(kernels: np.ndarray, initial: np.ndarray) -> float:
 
 
 def mean_activations(network: models.Network, inputs: list[np.ndarray]) -> np.ndarray:
-    """How strongly each first kernel responds to uint8 images: the mean of |response|, (n,)."""
+    """The mean |response| of each of the first layer's kernels to uint8 images: (n,)."""
     scale, convolution = network.layers[:2]
     responses = (tf.cast(convolution(scale(image[None])), tf.float32) for image in inputs)
     return np.mean([np.abs(response).mean(axis=(0, 1, 2)) for response in responses], axis=0)

@@ -8,7 +8,8 @@ multiply-adds one image costs. It is the article's argument in numbers: "each ne
 won't depend on N*M weights, but only on C*C (much less) of them".
 
 A layer is a `tf.Module`. `build` makes its `tf.Variable`s for the shape of its input; calling it
-computes its output. A network is the list of its layers. Nothing here knows of training.
+computes its output. A network is the list of its layers. How it is trained is in train.py; here
+only dropout asks whether it is.
 """
 
 import inspect
@@ -54,9 +55,10 @@ def he(fan_in: int, fan_out: int) -> float:
     return (6 / fan_in) ** 0.5
 
 
-INITIALIZERS = {"glorot": glorot, "he": he, "adapted": he}  # see Network.adapt_to_pixels
+# The limit of each kind of initial weights; "adapted" changes He's in Network.adapt_to_pixels.
+INITIALIZERS = {"glorot": glorot, "he": he, "adapted": he}
 
-# Both expect inputs with a mean of 0 and a standard deviation of 1. That of the pixels is about:
+# Both expect inputs of mean 0 and standard deviation 1. That of the pixels, after each --scaling:
 PIXEL_STD = {"none": 50.0, "unit": 0.2, "standard": 1.0}
 
 
@@ -241,11 +243,11 @@ def layers_of(arch: str, filters: Sequence[int] | None = None, hidden: Sequence[
 
     filters and hidden, if given, replace the network's own convolutions and hidden layers.
     """
-    def conv(filters: int) -> list[Layer]:
-        convolution = Conv2D(filters, kernel_size, stride, conv2d)
+    def conv(count: int) -> list[Layer]:
+        convolution = Conv2D(count, kernel_size, stride, conv2d)
         # The textbook's order is bias, ReLU, pooling. Adding the same number to a block and
-        # cutting it off at 0 leaves its largest value the largest: pooled first, the result is
-        # the same and three quarters of the additions are saved. A mean does change.
+        # cutting it off at 0 leaves its maximum the maximum: pooled first, the result is the same
+        # for a quarter of the additions. A mean would change.
         return {"max": [convolution, MaxPool(), BiasRelu()],
                 "average": [convolution, BiasRelu(), AveragePool()],
                 "none": [convolution, BiasRelu()]}[pooling]
@@ -280,8 +282,8 @@ class Network(tf.Module):
     because the loss is more exact when computed from the logit.
 
     init: the initial weights, one of INITIALIZERS; seed: the random seed they follow from.
-    dtype: what it computes with, float32 or bfloat16; the weights, and the last layer in full, are
-    float32 always. tta: test-time augmentation, see `probability`. The other options: `layers_of`.
+    dtype: what it computes in, float32 or bfloat16; the weights and the last layer are always
+    float32. tta: test-time augmentation, see `probability`. The other options: `layers_of`.
 
     Raises UserError, with the reason, for options that cannot work together.
     """
@@ -321,11 +323,11 @@ class Network(tf.Module):
     def adapt_to_pixels(self, std: float) -> None:
         """Change He's initial weights for pixels of this standard deviation.
 
-        The first kernels are made to sum to zero, as V and H do: an even grey area gives an output
-        of zero however bright it is. The two layers after them are made smaller, until the logits
-        are a twentieth of what standardised pixels would give. Adam moves every weight by about
-        the learning rate, so small weights learn soon and large ones late: soon where features
-        are put together; late in the first kernels, where every change multiplies the pixels'
+        The first layer's kernels are made to sum to zero, as V and H do: an even grey area gives
+        an output of zero however bright it is. The two layers after it are made smaller, until the
+        logits are a twentieth of what standardised pixels would give. A step of Adam is about the
+        learning rate for every weight, so smaller weights change faster in proportion: these two
+        layers learn before the first one does, where every change multiplies the pixels'
         brightness. The twentieth was chosen by validation, among 1, 1/3 and 1/20.
         """
         first, *others = self.kernels

@@ -4,13 +4,17 @@
     python train.py --arch=mlp                      # its baseline, which learns nothing
     python train.py --arch=conv1 --data_dir=PHOTOS --epochs=3 --scaling=unit
     python train.py --resume=runs/conv1-1           # continue a run that was interrupted
-    python train.py --evaluate=runs/conv1-1 --data_dir=OTHERS    # measure a network, train nothing
+    python train.py --evaluate=runs/conv1-1 --data_dir=PHOTOS    # measure a network, train nothing
+
+In this order: the settings of a training; the losses, Adam and the learning rate; one step, with
+the GradientTape; the loop over steps and epochs, with the validation; then the command, its flags
+and what starts or resumes a run.
 
 Without photographs in data/ it trains on the drawn pictures in sample/. Each epoch prints a line:
-the loss trained on, and on the validation images the mean squared error, the Pearson correlation,
+the training loss, and on the validation images the mean squared error, the Pearson correlation,
 and the best accuracy of ten thresholds. A run leaves its folder runs/NAME: support/run_folder.py
-says what lies in it. What the article does not have (--schedule, --flip, --dropout …) is off
-unless asked for: python train.py --help shows every flag.
+says what lies in it. Augmentation, dropout, weight decay and schedules, which the article does not
+have, are off by default; DEFAULTS says where else our defaults differ from the article's.
 """
 
 import contextlib
@@ -48,7 +52,7 @@ from support.tensorflow_setup import tf
 
 @dataclasses.dataclass(frozen=True)
 class Defaults:
-    """How a network is trained unless a flag says otherwise."""
+    """The settings of a network that no flag sets."""
 
     lr: float
     batch_size: int
@@ -57,10 +61,10 @@ class Defaults:
     init: str
 
 
-# The article's settings, except for the convolutional networks' learning rate (the article: 1e-6),
-# initial weights (Glorot's), batch size (64 for the last three) and epochs (5, 15, 19 and "about
-# an hour"): with these they exceed the article's figures. Like the article's notebook, the MLP
-# minimises the mean squared error and the others binary cross-entropy.
+# The settings of the article and its notebook, except for the convolutional networks' learning rate
+# (there 1e-6), initial weights (Glorot's), batch size (64 for the last three) and epochs (5, 15, 19
+# and "about an hour"): with these they exceed the article's figures. The article names the MSE as
+# its loss; its notebook trains the convolutional networks on binary cross-entropy, as here.
 DEFAULTS = {
     "mlp":         Defaults(lr=1e-5, batch_size=32, epochs=10, loss="mse", init="glorot"),
     "conv1":       Defaults(lr=1e-5, batch_size=32, epochs=5, loss="bce", init="adapted"),
@@ -68,6 +72,300 @@ DEFAULTS = {
     "conv2_128":   Defaults(lr=1e-5, batch_size=32, epochs=3, loss="bce", init="adapted"),
     "conv2_fc512": Defaults(lr=1e-5, batch_size=32, epochs=6, loss="bce", init="adapted"),
 }
+
+
+@dataclasses.dataclass(frozen=True)
+class Config:
+    """The settings of a training; every field has a flag of its name.
+
+    With the images and the number of replicas they decide all numbers of a run.
+    """
+
+    arch: str
+    lr: float
+    epochs: int
+    batch_size: int
+    loss: str
+    init: str
+    seed: int = 0
+    input_size: tuple[int, int] = models.INPUT_SIZE
+    filters: tuple[int, ...] | None = None  # the network's
+    hidden: tuple[int, ...] | None = None
+    kernel_size: int = 3
+    stride: int = 1
+    pooling: str = "max"
+    scaling: str = "none"
+    dropout: float = 0.0
+    schedule: str = "constant"
+    weight_decay: float = 0.0
+    flip: bool = False
+    shift: int = 0
+    zoom: float = 0.0
+    tta: bool = False
+    dtype: str = "float32"
+
+    def __post_init__(self):
+        """Raises UserError for a value that is out of its range."""
+        if not (math.isfinite(self.lr) and self.lr > 0):
+            raise UserError(f"--lr={self.lr} must be a number above 0; the article's are 1e-5 and "
+                            "1e-6")
+        if not 0 <= self.dropout < 1:
+            raise UserError(f"--dropout={self.dropout} must be a share: at least 0, below 1")
+        for name, value in (("weight_decay", self.weight_decay), ("zoom", self.zoom)):
+            if not (math.isfinite(value) and value >= 0):
+                raise UserError(f"--{name}={value} must be a number, at least 0")
+        if self.shift >= min(self.input_size):
+            raise UserError(f"--shift={self.shift} moves images of --input_size="
+                            f"{self.input_size[0]}x{self.input_size[1]} out of sight: use a "
+                            "smaller one")
+
+    def __str__(self) -> str:
+        """The settings that matter, and those of the others that are not the article's."""
+        others = [f"{field.name} {getattr(self, field.name)}" for field in dataclasses.fields(self)
+                  if field.default not in (dataclasses.MISSING, getattr(self, field.name))
+                  and field.name not in ("seed", "dtype")]
+        return ", ".join([f"Adam, lr {self.lr:g}", self.loss, f"batch {self.batch_size}",
+                          f"{self.epochs} epochs", f"init {self.init}", f"seed {self.seed}",
+                          self.dtype, *others])
+
+    def make_network(self) -> models.Network:
+        return models.from_config(dataclasses.asdict(self), fast_convolution.conv2d)
+
+
+# ---------------------------------------------------------------------------------------------
+# Loss, optimizer, learning rate
+# ---------------------------------------------------------------------------------------------
+
+def squared_error_loss(labels, logits):
+    """The mean squared error, mean (sigmoid(logit) - label)^2: float32 (n,), (n,) -> scalar."""
+    return tf.reduce_mean((tf.sigmoid(logits) - labels) ** 2)
+
+
+def cross_entropy_loss(labels, logits):
+    """Binary cross-entropy, mean -[y log p + (1 - y) log(1 - p)], p = sigmoid(logit) -> scalar.
+
+    Computed from the logit x as max(x, 0) - x y + log(1 + exp(-|x|)): the same value, without the
+    logarithm of a p that has been rounded to 0 or 1 (tf.nn.sigmoid_cross_entropy_with_logits).
+    """
+    return tf.reduce_mean(tf.maximum(logits, 0.0) - logits * labels
+                          + tf.math.log1p(tf.exp(-tf.abs(logits))))
+
+
+LOSSES = {"mse": squared_error_loss, "bce": cross_entropy_loss}
+
+
+class Adam(tf.Module):
+    """Adam: a moving average of the gradient over the root of one of its square, times the rate.
+
+    Kingma and Ba, "Adam: A Method for Stochastic Optimization", 2015: algorithm 1, in the order
+    of operations that the end of section 2 gives. With weight_decay each kernel first shrinks by
+    lr * weight_decay of itself: Loshchilov and Hutter, "Decoupled Weight Decay Regularization",
+    2019, algorithm 2, with the decay in units of the rate as in Keras. Biases do not shrink: they
+    are few and hardly overfit.
+    """
+
+    def __init__(self, weights, weight_decay: float = 0.0, beta1=0.9, beta2=0.999, epsilon=1e-7):
+        super().__init__(name="adam")
+        self.weights = weights
+        self.weight_decay, self.beta1, self.beta2 = weight_decay, beta1, beta2
+        self.epsilon = epsilon
+        self.steps = tf.Variable(0, dtype=tf.int64)
+        self.m = [tf.Variable(tf.zeros_like(weight)) for weight in weights]  # first moments
+        self.v = [tf.Variable(tf.zeros_like(weight)) for weight in weights]  # second moments
+
+    def apply(self, gradients, lr) -> None:
+        """One step, for each weight:
+
+            steps      = steps + 1
+            correction = sqrt(1 - beta2 ** steps) / (1 - beta1 ** steps)
+            m          = beta1 * m + (1 - beta1) * gradient
+            v          = beta2 * v + (1 - beta2) * gradient ** 2
+            weight     = weight - lr * correction * m / (sqrt(v) + epsilon)
+
+        The moments start at zero; the correction makes up for that in the first steps. Written so
+        in TensorFlow, every operation goes through all the weights once; ResourceApplyAdam does
+        it all in one pass, in a third of the time.
+        """
+        # Changes this replica's own copy only; steps.assign_add would synchronise all replicas.
+        tf.raw_ops.AssignAddVariableOp(resource=self.steps.handle, value=tf.constant(1, tf.int64))
+        steps = tf.cast(self.steps, tf.float32)
+        beta1_power, beta2_power = self.beta1 ** steps, self.beta2 ** steps
+        # After all gradients: TensorFlow copies a weight that is changed while it is still read.
+        with tf.control_dependencies(gradients):
+            for weight, m, v, gradient in zip(self.weights, self.m, self.v, gradients, strict=True):
+                if self.weight_decay and weight.shape.rank > 1:
+                    tf.raw_ops.AssignSubVariableOp(
+                        resource=weight.handle, value=lr * self.weight_decay * weight)
+                tf.raw_ops.ResourceApplyAdam(
+                    var=weight.handle, m=m.handle, v=v.handle, lr=lr, epsilon=self.epsilon,
+                    beta1=self.beta1, beta1_power=beta1_power,
+                    beta2=self.beta2, beta2_power=beta2_power, grad=gradient)
+
+
+WARM_UP = 0.2  # the fraction of all steps in which onecycle rises
+
+
+def learning_rate(config: Config, fraction: float) -> float:
+    """The learning rate after this fraction of all steps, 0 to 1.
+
+    constant: config.lr. onecycle: a linear warm-up to it over the first fifth, while Adam's
+    moments settle, then a cosine decay to 0.
+    Source: Smith and Topin, "Super-Convergence", 2017, whose decay is linear.
+    """
+    if config.schedule == "constant":
+        return config.lr
+    if fraction < WARM_UP:
+        return config.lr * fraction / WARM_UP
+    return config.lr * (1 + math.cos(math.pi * (fraction - WARM_UP) / (1 - WARM_UP))) / 2
+
+
+# ---------------------------------------------------------------------------------------------
+# The step
+# ---------------------------------------------------------------------------------------------
+
+ONE_DEVICE = distribution.SingleDevice()
+
+
+def compile_steps(network: models.Network, optimizer: Adam, config: Config, replicas=ONE_DEVICE):
+    """The training step and the evaluation step, each compiled into one graph.
+
+    train_step(images, labels, learning_rate, seed) -> the loss before the step
+    eval_step(images) -> the probability of a cat, float32 (n,)
+
+    images uint8 (n, height, width, 3), labels float32 (n,), seed int64 (2,). The batch dimension
+    is left open (None), so that the last, smaller batch needs no other graph. Images come as
+    uint8, a quarter of what float32 would take: everything else happens inside.
+    """
+    loss_function = LOSSES[config.loss]
+
+    def train_step(images, labels, learning_rate, seed):
+        images = augmentation.augment(images, seed, config.flip, config.shift, config.zoom)
+        with tf.GradientTape() as tape:                         # records what is computed
+            logits = network(images, training=True, seed=seed)  # (n,)
+            loss = loss_function(labels, logits)                # how wrong the predictions are
+        gradients = tape.gradient(loss, network.trainable_variables)  # d loss / d weight, for each
+        gradients, loss = replicas.all_reduce_mean(gradients, loss, tf.size(labels))
+        optimizer.apply(gradients, learning_rate)               # a little step the other way
+        return loss
+
+    images_spec = tf.TensorSpec((None, *network.input_size, 3), tf.uint8)
+    train_step = tf.function(replicas.run_step(train_step), input_signature=[
+        images_spec, tf.TensorSpec((None,)), tf.TensorSpec(()), tf.TensorSpec((2,), tf.int64)])
+    eval_step = tf.function(network.probability, input_signature=[images_spec])
+    return train_step, eval_step
+
+
+# ---------------------------------------------------------------------------------------------
+# The loop
+# ---------------------------------------------------------------------------------------------
+
+def batches(count: int, batch_size: int, seed: int, epoch: int,
+            workers: int = 1) -> Iterator[np.ndarray]:
+    """Indices of an epoch's batches, shuffled by (seed, epoch); the last may be smaller.
+
+    The article: "I made sure to shuffle the training data, since I loaded it in order and that
+    could've biased the model."
+
+    Of several workers each shuffles the images that it holds, so that every batch has as many
+    from each.
+    """
+    generator, order = np.random.default_rng([seed, epoch]), np.arange(count)
+    for worker in range(workers):
+        generator.shuffle(order[worker::workers])
+    for start in range(0, count, batch_size):
+        yield order[start:start + batch_size]
+
+
+def train_epoch(train_step: Callable, train: data.Part, config: Config,
+                progress: checkpoints.TrainingState, replicas=ONE_DEVICE) -> Iterator[None]:
+    """Train for the rest of the current epoch; yields after each step, for the caller to save.
+
+    train: the training images, as a tensor of those that this worker holds. progress: the epoch,
+    and how many of its steps are done. Raises UserError for a loss that is not finite.
+    """
+    epoch, count, labels = progress.epoch, len(train.labels), train.labels[replicas.shard]
+    steps = math.ceil(count / config.batch_size)
+    order = batches(count, config.batch_size, config.seed, epoch, replicas.world_size)
+    with images.progress_bar(f"epoch {epoch}/{config.epochs}", count) as advance:
+        for step, batch in enumerate(order):
+            if step >= progress.step:  # not done before the run was interrupted
+                rows = replicas.local_rows(batch)
+                done = (epoch - 1) * steps + step  # since the first epoch
+                rate = learning_rate(config, (done + 0.5) / (config.epochs * steps))
+                loss = float(train_step(tf.gather(train.images, rows), labels[rows], rate,
+                                        (config.seed, done)))
+                if not math.isfinite(loss):
+                    raise diverged(f"the loss is {loss} at epoch {epoch}, step {step + 1}", config)
+                progress.loss_sum += loss * len(batch)
+                progress.step = step + 1
+                yield
+            advance(len(batch))
+
+
+def predict(eval_step: Callable, images: np.ndarray, batch_size: int, replicas=ONE_DEVICE
+            ) -> np.ndarray:
+    """The probability of a cat for each image: uint8 (n, height, width, 3) -> float32 (n,).
+
+    Of several workers each predicts the images that it holds; all get the predictions of all.
+    """
+    predictions = [eval_step(images[start:start + batch_size])
+                   for start in range(0, len(images), batch_size)]
+    return replicas.all_gather(np.concatenate([np.empty(0, np.float32), *predictions]))
+
+
+def train_and_evaluate(config: Config, dataset: data.Dataset, run: Path, replicas=ONE_DEVICE
+                       ) -> dict | None:
+    """Train up to config.epochs, validating after each, from the newest checkpoint if there is one.
+
+    Returns the best epoch's record, with "test" if there are test images: their metrics by the
+    best weights, at the threshold that validation chose. Raises UserError when the loss diverges
+    or checkpoints cannot be used, checkpoints.Interrupted after a Ctrl-C or SIGTERM.
+    """
+    network = config.make_network()
+    network.scale.fit(dataset.mean, dataset.std)
+    optimizer = Adam(network.trainable_variables, config.weight_decay)
+    train_step, eval_step = compile_steps(network, optimizer, config, replicas)
+    progress = checkpoints.TrainingState(config.seed)
+    state = tf.train.Checkpoint(network=network, optimizer=optimizer, progress=progress)
+
+    train, valid, test = dataset.train, dataset.valid, dataset.test
+    # Converted once to a tensor, instead of the array: then a step copies its batch only.
+    train.images = tf.constant(train.images)
+    count = len(train.labels)
+
+    with checkpoints.Recorder(run, state, replicas, valid) as recorder:
+        for epoch in recorder.epochs(config.epochs):
+            for _ in train_epoch(train_step, train, config, progress, replicas):
+                recorder.step_done()
+
+            predictions = predict(eval_step, valid.images, config.batch_size, replicas)
+            if not np.isfinite(predictions).all():
+                raise diverged(f"the predictions after epoch {epoch} are not finite", config)
+            record = {"epoch": epoch, "pictures": count, "train_loss": progress.loss_sum / count,
+                      **metrics.measure(predictions, valid.labels), **recorder.timing(count),
+                      "learning_rate": learning_rate(config, epoch / config.epochs)}
+            mistakes = metrics.mistakes(predictions, valid.labels, record["threshold"])
+            recorder.epoch_done(record, predictions, mistakes)
+            report.print_epoch(record, config.epochs)
+
+    best = recorder.best and dict(recorder.best)
+    if len(test.labels):
+        recorder.restore_best_weights()
+        predictions = predict(eval_step, test.images, config.batch_size, replicas)
+        if replicas.is_chief:
+            best["test"] = metrics.measure_at(best["threshold"], predictions, test.labels)
+            run_folder.write_test(run, best["test"])
+    return best
+
+
+def diverged(what: str, config: Config) -> UserError:
+    other = "" if config.scaling == "standard" else ", or --scaling=standard"
+    return UserError(f"{what}: training diverged; try a smaller --lr than {config.lr:g}{other}")
+
+
+# ---------------------------------------------------------------------------------------------
+# The command: its flags, group by group as --help shows them
+# ---------------------------------------------------------------------------------------------
 
 flags.DEFINE_enum("arch", "conv2_fc512", models.ARCHITECTURES, "the network",
                   module_name="network")
@@ -131,64 +429,6 @@ STRATEGY = flags.DEFINE_enum("strategy", "single", ["single", "mirrored", "multi
                              "machines that TF_CONFIG names", module_name="device")
 
 
-@dataclasses.dataclass(frozen=True)
-class Config:
-    """What a run's numbers follow from, besides the images and how many replicas compute.
-
-    The fields are named like their flags.
-    """
-
-    arch: str
-    lr: float
-    epochs: int
-    batch_size: int
-    loss: str
-    init: str
-    seed: int = 0
-    input_size: tuple[int, int] = models.INPUT_SIZE
-    filters: tuple[int, ...] | None = None  # the network's
-    hidden: tuple[int, ...] | None = None
-    kernel_size: int = 3
-    stride: int = 1
-    pooling: str = "max"
-    scaling: str = "none"
-    dropout: float = 0.0
-    schedule: str = "constant"
-    weight_decay: float = 0.0
-    flip: bool = False
-    shift: int = 0
-    zoom: float = 0.0
-    tta: bool = False
-    dtype: str = "float32"
-
-    def __post_init__(self):
-        """Raises UserError for a value that is out of its range."""
-        if not (math.isfinite(self.lr) and self.lr > 0):
-            raise UserError(f"--lr={self.lr} must be a number above 0; the article's are 1e-5 and "
-                            "1e-6")
-        if not 0 <= self.dropout < 1:
-            raise UserError(f"--dropout={self.dropout} must be a share: at least 0, below 1")
-        for name, value in (("weight_decay", self.weight_decay), ("zoom", self.zoom)):
-            if not (math.isfinite(value) and value >= 0):
-                raise UserError(f"--{name}={value} must be a number, at least 0")
-        if self.shift >= min(self.input_size):
-            raise UserError(f"--shift={self.shift} moves images of --input_size="
-                            f"{self.input_size[0]}x{self.input_size[1]} out of sight: use a "
-                            "smaller one")
-
-    def __str__(self) -> str:
-        """The settings that matter, and those of the others that are not the article's."""
-        others = [f"{field.name} {getattr(self, field.name)}" for field in dataclasses.fields(self)
-                  if field.default not in (dataclasses.MISSING, getattr(self, field.name))
-                  and field.name not in ("seed", "dtype")]
-        return ", ".join([f"Adam, lr {self.lr:g}", self.loss, f"batch {self.batch_size}",
-                          f"{self.epochs} epochs", f"init {self.init}", f"seed {self.seed}",
-                          self.dtype, *others])
-
-    def make_network(self) -> models.Network:
-        return models.from_config(dataclasses.asdict(self), fast_convolution.conv2d)
-
-
 def config_from_flags() -> Config:
     """The flags, completed by DEFAULTS. Raises UserError for one that is wrong."""
     values = {field.name: flags.FLAGS[field.name].value for field in dataclasses.fields(Config)}
@@ -196,237 +436,6 @@ def config_from_flags() -> Config:
         if values[name] is None:
             values[name] = default
     return Config(**values)
-
-
-# ---------------------------------------------------------------------------------------------
-# Loss, optimizer, learning rate
-# ---------------------------------------------------------------------------------------------
-
-def squared_error_loss(labels, logits):
-    """The mean squared error, mean (sigmoid(logit) - label)^2: float32 (n,), (n,) -> scalar."""
-    return tf.reduce_mean((tf.sigmoid(logits) - labels) ** 2)
-
-
-def cross_entropy_loss(labels, logits):
-    """Binary cross-entropy, mean -[y log p + (1 - y) log(1 - p)], p = sigmoid(logit) -> scalar.
-
-    Computed from the logit x as max(x, 0) - x y + log(1 + exp(-|x|)): the same value, without the
-    logarithm of a p that has been rounded to 0 or 1 (tf.nn.sigmoid_cross_entropy_with_logits).
-    """
-    return tf.reduce_mean(tf.maximum(logits, 0.0) - logits * labels
-                          + tf.math.log1p(tf.exp(-tf.abs(logits))))
-
-
-LOSSES = {"mse": squared_error_loss, "bce": cross_entropy_loss}
-
-
-class Adam(tf.Module):
-    """Adam: each weight's step is its mean gradient over the root of its mean squared gradient.
-
-    Kingma and Ba, "Adam: A Method for Stochastic Optimization", 2015: algorithm 1, in the order
-    of operations that the end of section 2 gives. With weight_decay each kernel first shrinks by
-    lr * weight_decay of itself: Loshchilov and Hutter, "Decoupled Weight Decay Regularization",
-    2019, algorithm 2, with the decay in units of the rate as in Keras. Biases do not shrink: they
-    are few and hardly overfit.
-    """
-
-    def __init__(self, weights, weight_decay: float = 0.0, beta1=0.9, beta2=0.999, epsilon=1e-7):
-        super().__init__(name="adam")
-        self.weights = weights
-        self.weight_decay, self.beta1, self.beta2 = weight_decay, beta1, beta2
-        self.epsilon = epsilon
-        self.steps = tf.Variable(0, dtype=tf.int64)
-        self.m = [tf.Variable(tf.zeros_like(weight)) for weight in weights]  # first moments
-        self.v = [tf.Variable(tf.zeros_like(weight)) for weight in weights]  # second moments
-
-    def apply(self, gradients, lr) -> None:
-        """One step, for each weight:
-
-            m      = beta1 * m + (1 - beta1) * gradient
-            v      = beta2 * v + (1 - beta2) * gradient ** 2
-            weight = weight - lr * correction * m / (sqrt(v) + epsilon)
-            correction = sqrt(1 - beta2 ** steps) / (1 - beta1 ** steps)
-
-        The moments start at zero; the correction makes up for that in the first steps. Written so
-        in TensorFlow, every operation goes through all the weights once; ResourceApplyAdam does
-        it all in one pass, in a third of the time.
-        """
-        # Through its handle a variable is this replica's own copy; assign_add wants all of them.
-        tf.raw_ops.AssignAddVariableOp(resource=self.steps.handle, value=tf.constant(1, tf.int64))
-        steps = tf.cast(self.steps, tf.float32)
-        beta1_power, beta2_power = self.beta1 ** steps, self.beta2 ** steps
-        # All gradients come first: TensorFlow would copy a weight that is still read to change it.
-        with tf.control_dependencies(gradients):
-            for weight, m, v, gradient in zip(self.weights, self.m, self.v, gradients, strict=True):
-                if self.weight_decay and weight.shape.rank > 1:
-                    tf.raw_ops.AssignSubVariableOp(
-                        resource=weight.handle, value=lr * self.weight_decay * weight)
-                tf.raw_ops.ResourceApplyAdam(
-                    var=weight.handle, m=m.handle, v=v.handle, lr=lr, epsilon=self.epsilon,
-                    beta1=self.beta1, beta1_power=beta1_power,
-                    beta2=self.beta2, beta2_power=beta2_power, grad=gradient)
-
-
-WARM_UP = 0.2  # the share of all steps in which onecycle rises
-
-
-def learning_rate(config: Config, progress: float) -> float:
-    """The rate after a share `progress` of all steps, 0 to 1.
-
-    constant: config.lr. onecycle: up to it in a straight line over the first fifth, while Adam's
-    moments settle, then down to 0 along half a cosine, so that the last steps only polish.
-    Source: Smith and Topin, "Super-Convergence", 2017, who come down in straight lines.
-    """
-    if config.schedule == "constant":
-        return config.lr
-    if progress < WARM_UP:
-        return config.lr * progress / WARM_UP
-    return config.lr * (1 + math.cos(math.pi * (progress - WARM_UP) / (1 - WARM_UP))) / 2
-
-
-# ---------------------------------------------------------------------------------------------
-# The step
-# ---------------------------------------------------------------------------------------------
-
-ONE_DEVICE = distribution.SingleDevice()
-
-
-def compile_steps(network: models.Network, optimizer: Adam, config: Config, replicas=ONE_DEVICE):
-    """The training step and the evaluation step, each compiled into one graph.
-
-    train_step(images, labels, learning_rate, seed) -> the loss before the step
-    eval_step(images) -> the probability of a cat, float32 (n,)
-
-    images uint8 (n, height, width, 3), labels float32 (n,), seed int64 (2,). The batch dimension
-    is left open (None), so that the last, smaller batch needs no other graph. Images come as
-    uint8, a quarter of what float32 would take: everything else happens inside.
-    """
-    loss_function = LOSSES[config.loss]
-
-    def train_step(images, labels, learning_rate, seed):
-        images = augmentation.augment(images, seed, config.flip, config.shift, config.zoom)
-        with tf.GradientTape() as tape:                         # records what is computed
-            logits = network(images, training=True, seed=seed)  # (n,)
-            loss = loss_function(labels, logits)                # how wrong the predictions are
-        gradients = tape.gradient(loss, network.trainable_variables)  # how each weight adds to it
-        gradients, loss = replicas.all_reduce_mean(gradients, loss, tf.size(labels))
-        optimizer.apply(gradients, learning_rate)               # a little step the other way
-        return loss
-
-    images_spec = tf.TensorSpec((None, *network.input_size, 3), tf.uint8)
-    train_step = tf.function(replicas.run_step(train_step), input_signature=[
-        images_spec, tf.TensorSpec((None,)), tf.TensorSpec(()), tf.TensorSpec((2,), tf.int64)])
-    eval_step = tf.function(network.probability, input_signature=[images_spec])
-    return train_step, eval_step
-
-
-# ---------------------------------------------------------------------------------------------
-# The loop
-# ---------------------------------------------------------------------------------------------
-
-def batches(count: int, batch_size: int, seed: int, epoch: int,
-            workers: int = 1) -> Iterator[np.ndarray]:
-    """Indices of an epoch's batches, shuffled by (seed, epoch); the last may be smaller.
-
-    The article: "I made sure to shuffle the training data, since I loaded it in order and that
-    could've biased the model."
-
-    Of several workers each keeps its own images and its own places in this order, so that each
-    has as much to do in a batch as the others.
-    """
-    generator, order = np.random.default_rng([seed, epoch]), np.arange(count)
-    for worker in range(workers):
-        generator.shuffle(order[worker::workers])
-    for start in range(0, count, batch_size):
-        yield order[start:start + batch_size]
-
-
-def train_epoch(train_step: Callable, train: data.Part, config: Config,
-                progress: checkpoints.TrainingState, replicas=ONE_DEVICE) -> Iterator[None]:
-    """The steps that are left of the epoch which progress is in; yields after each.
-
-    train: the training images, those that this worker holds as a tensor. Raises UserError for a
-    loss that is not finite.
-    """
-    epoch, count, labels = progress.epoch, len(train.labels), train.labels[replicas.shard]
-    steps = math.ceil(count / config.batch_size)
-    order = batches(count, config.batch_size, config.seed, epoch, replicas.world_size)
-    with images.progress_bar(f"epoch {epoch}/{config.epochs}", count) as advance:
-        for step, batch in enumerate(order):
-            if step >= progress.step:  # not done before the run was interrupted
-                rows = replicas.local_rows(batch)
-                done = (epoch - 1) * steps + step  # since the first epoch
-                rate = learning_rate(config, (done + 0.5) / (config.epochs * steps))
-                loss = float(train_step(tf.gather(train.images, rows), labels[rows], rate,
-                                        (config.seed, done)))
-                if not math.isfinite(loss):
-                    raise diverged(f"the loss is {loss} at epoch {epoch}, step {step + 1}", config)
-                progress.loss_sum += loss * len(batch)
-                progress.step = step + 1
-                yield
-            advance(len(batch))
-
-
-def predict(eval_step: Callable, images: np.ndarray, batch_size: int, replicas=ONE_DEVICE
-            ) -> np.ndarray:
-    """The probability of a cat for each image: uint8 (n, height, width, 3) -> float32 (n,).
-
-    Of several workers each predicts the images that it holds; all get the predictions of all.
-    """
-    predictions = [eval_step(images[start:start + batch_size])
-                   for start in range(0, len(images), batch_size)]
-    return replicas.all_gather(np.concatenate([np.empty(0, np.float32), *predictions]))
-
-
-def train_and_evaluate(config: Config, dataset: data.Dataset, run: Path, replicas=ONE_DEVICE
-                       ) -> dict | None:
-    """Train for config.epochs, validating after each; from the run's newest checkpoint on.
-
-    Returns the best epoch's record, with "test" if there are test images: their metrics by the
-    best weights, at the threshold that validation chose. Raises UserError when the loss diverges
-    or checkpoints cannot be used, checkpoints.Interrupted after a Ctrl-C or SIGTERM.
-    """
-    network = config.make_network()
-    network.scale.fit(dataset.mean, dataset.std)
-    optimizer = Adam(network.trainable_variables, config.weight_decay)
-    train_step, eval_step = compile_steps(network, optimizer, config, replicas)
-    progress = checkpoints.TrainingState(config.seed)
-    state = tf.train.Checkpoint(network=network, optimizer=optimizer, progress=progress)
-
-    train, valid, test = dataset.train, dataset.valid, dataset.test
-    # A tensor, so that gathering a batch is the only copying a step needs; instead of the array,
-    # not beside it.
-    train.images = tf.constant(train.images)
-    count = len(train.labels)
-
-    with checkpoints.Recorder(run, state, replicas, valid) as recorder:
-        for epoch in recorder.epochs(config.epochs):
-            for _ in train_epoch(train_step, train, config, progress, replicas):
-                recorder.step_done()
-
-            predictions = predict(eval_step, valid.images, config.batch_size, replicas)
-            if not np.isfinite(predictions).all():
-                raise diverged(f"the predictions after epoch {epoch} are not finite", config)
-            record = {"epoch": epoch, "pictures": count, "train_loss": progress.loss_sum / count,
-                      **metrics.measure(predictions, valid.labels), **recorder.timing(count),
-                      "learning_rate": learning_rate(config, epoch / config.epochs)}
-            mistakes = metrics.mistakes(predictions, valid.labels, record["threshold"])
-            recorder.epoch_done(record, predictions, mistakes)
-            report.print_epoch(record, config.epochs)
-
-    best = recorder.best and dict(recorder.best)
-    if len(test.labels):
-        recorder.restore_best_weights()
-        predictions = predict(eval_step, test.images, config.batch_size, replicas)
-        if replicas.is_chief:
-            best["test"] = metrics.measure_at(best["threshold"], predictions, test.labels)
-            run_folder.write_test(run, best["test"])
-    return best
-
-
-def diverged(what: str, config: Config) -> UserError:
-    other = "" if config.scaling == "standard" else ", or --scaling=standard"
-    return UserError(f"{what}: training diverged; try a smaller --lr than {config.lr:g}{other}")
 
 
 # ---------------------------------------------------------------------------------------------
@@ -490,7 +499,7 @@ def saved_settings(run: Path, saved: dict) -> tuple[Config, list, str]:
     with run_folder.damage_told(run, "config.json"):
         config = Config(**{name: tuple(value) if isinstance(value, list) else value
                            for name, value in saved["config"].items()})
-        known, _ = saved["data"], saved["machine"]["replicas"]
+        known, _ = saved["data"], saved["machine"]["replicas"]  # all that is read later, too
         sizes, _, _ = known["sizes_asked_for"], known["digest"], known["skipped"]
         folder = data.SAMPLE if known["bundled_sample"] else known["folder"]
     config = dataclasses.replace(config, epochs=flags.FLAGS.epochs or config.epochs)

@@ -52,7 +52,7 @@ class TrainingState(tf.train.experimental.PythonState):
 
 
 class Interrupted(Exception):
-    """Ctrl-C or SIGTERM ended the training; everything is saved."""
+    """Ctrl-C or SIGTERM ended the training, after a checkpoint was saved."""
 
     def __init__(self, signal_number: int):
         super().__init__(signal_number)
@@ -82,7 +82,7 @@ class Recorder:
             # A killed run may have written the line of an epoch that its checkpoint has not ended.
             self.history = run_folder.read_history(self.run)[:self.progress.epoch - 1]
             self.events = event_file.EventFile(self.run, self.progress.epoch)
-        self._take_state_from_chief()
+        self._broadcast_state()
         self.due = time.perf_counter() + FIRST_SAVE
         self.stack = contextlib.ExitStack()
         self.received = self.stack.enter_context(catch_signals(self.replicas.is_chief))
@@ -167,7 +167,7 @@ class Recorder:
         took = save(self.state, self.run, self.best)
         self.due = time.perf_counter() + PAUSE * took
 
-    def _take_state_from_chief(self) -> None:
+    def _broadcast_state(self) -> None:
         progress = self.progress
         numbers = tf.Variable([progress.epoch, progress.step, progress.loss_sum, progress.seconds],
                               dtype=tf.float64)

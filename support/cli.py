@@ -60,7 +60,7 @@ def explicitly_set(name: str) -> bool:
 
 
 def given_flags() -> dict[str, str]:
-    """The flags that are not at their defaults, as typed."""
+    """The flags whose values are not their defaults, by name."""
     return {f"--{name}": str(flags.FLAGS[name].value) for name in flags.FLAGS
             if flags.FLAGS[name].value != flags.FLAGS[name].default}
 

@@ -113,10 +113,10 @@ class Replicas(SingleDevice):
     def all_reduce_mean(self, gradients: list, loss, count) -> tuple[list, object]:
         replica = tf.distribute.get_replica_context()
         count = tf.cast(count, tf.float32)
-        share = count / replica.all_reduce("SUM", count)
+        weight = count / replica.all_reduce("SUM", count)
         # A replica without images has a loss of 0 / 0, which must not spread: hence "no nan".
         *gradients, loss = replica.all_reduce("SUM", [
-            tf.math.multiply_no_nan(value, share) for value in (*gradients, loss)])
+            tf.math.multiply_no_nan(value, weight) for value in (*gradients, loss)])
         return gradients, loss
 
     def all_gather(self, values: np.ndarray) -> np.ndarray:

@@ -21,7 +21,7 @@ def print_start(network, folder: Path, data_dir: str, dataset, wanted: tuple[int
     print(f"{folder}: {train} pictures to train on, {valid} to validate on"
           + f", {test} to test on" * (test > 0) + ", half of them cats")
     if (train, valid) != wanted:
-        print(f"  (fewer than {wanted[0]} and {wanted[1]}: there are no more)")
+        print(f"  ({wanted[0]} and {wanted[1]} were wanted: there are no more)")
     for file, reason in dataset.skipped[:10]:
         print(f"  skipped {file}: {reason}")
     if len(dataset.skipped) > 10:

@@ -241,7 +241,7 @@ def future_work(runs: Runs) -> tuple[str, str]:
 @dataclasses.dataclass(frozen=True)
 class Claim:
     says: str
-    measure: Callable[[Runs], tuple[str, str]]
+    method: Callable[[Runs], tuple[str, str]]
     trainings: tuple[str, ...] = ()
 
 
@@ -325,7 +325,7 @@ def main(argv: list[str]) -> None:
         finish(run, data_dir)
     print("| | the article says | measured | verdict |\n|---|---|---|---|")
     for number in chosen:
-        measured, result = CLAIMS[number].measure(runs)
+        measured, result = CLAIMS[number].method(runs)
         print(f"| {number} | {CLAIMS[number].says} | {measured} | **{result}** |")
     print("\nClaims 2, 4 and 7: pictures of 47x63. Claims 5, 6, 9 and 10: recipes/minute.flags, "
           "whose learning rate was chosen for conv2_48.")
