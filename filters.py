@@ -309,7 +309,7 @@ def look_into(path: Path, run: Path) -> list[Path]:
 
 def compare_kernels(network: models.Network, untrained: models.Network, order: np.ndarray,
                     image_count: int, run_name: str) -> Image.Image:
-    """The page of the first kernels beside V and H; prints the table of edge filters."""
+    """the page of the first layer's kernels beside V and H; prints the table of edge filters."""
     kernels, initial = network.kernels[0].numpy(), untrained.kernels[0].numpy()
     similarities, before = edge_similarities(kernels), edge_similarities(initial)
     made_by_hand = edge_filters(len(kernels))
@@ -322,7 +322,7 @@ def compare_kernels(network: models.Network, untrained: models.Network, order: n
 
 def show_feature_maps(network: models.Network, image: np.ndarray, order: np.ndarray,
                       image_name: str, run_name: str) -> Image.Image:
-    """The page of all convolutions' feature maps; order: that of the first kernels."""
+    """The page of all convolutions' feature maps; order: that of the first layer's kernels."""
     maps = feature_maps(network, image)
     orders = [order, *(activations.mean(axis=(0, 1)).argsort()[::-1]
                        for _, activations in maps[1:])]

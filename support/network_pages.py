@@ -13,13 +13,13 @@ from support import drawing
 
 def similarity_table(similarities: np.ndarray, similarities_before: np.ndarray, change: float,
                      names: list[str], edge_similarity: float) -> Table:
-    """How many of a network's first kernels are edge filters, after training and before it.
+    """How many of a first layer's kernels are edge filters, after training and before it.
 
     similarities: of n kernels to the edge filters of these names, (n, 4), 0 to 1; a kernel counts
     as the most similar one, from edge_similarity on. change: the length of what training added to
     the kernels, as a share of their own.
     """
-    table = Table(title="first kernels that are edge filters: "
+    table = Table(title="kernels of the first layer that are edge filters: "
                   f"{', '.join(names[:-1])} or {names[-1]} to {edge_similarity} or more",
                   title_justify="left")
     for column in ("network", "kernels", "edge filters", *names, "median similarity", "largest",

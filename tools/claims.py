@@ -1,4 +1,4 @@
-"""What the article says, measured on a folder of photographs: the README's table.
+"""The table of docs/the-article-measured.md: what the article says, measured on photographs.
 
     python tools/claims.py --data_dir=PHOTOS               # all ten claims
     python tools/claims.py --data_dir=PHOTOS --claims=2,5  # some of them

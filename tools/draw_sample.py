@@ -656,7 +656,7 @@ def developed(image: Image.Image, rng: np.random.Generator) -> Image.Image:
     return Image.fromarray(pixels.clip(0, 255).astype(np.uint8))
 
 
-def draw_picture(seed: int, kind: str, number: int) -> Image.Image:
+def draw_image(seed: int, kind: str, number: int) -> Image.Image:
     """Picture `number` of the class `kind`, cat or dog."""
     rng = np.random.default_rng([seed, ("dog", "cat").index(kind), number])
     canvas = Canvas(SAMPLE_SIZE, rng, light=rng.uniform(0, np.pi))
@@ -903,7 +903,7 @@ def write_sample(folder: Path, seed: int, count: int) -> int:
     for kind in ("cat", "dog"):
         for number in range(count):
             path = folder / f"{kind}.{number}.jpg"
-            draw_picture(seed, kind, number).save(path, quality=85, optimize=True)
+            draw_image(seed, kind, number).save(path, quality=85, optimize=True)
             size += path.stat().st_size
     return size
 

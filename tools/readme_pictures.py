@@ -48,20 +48,20 @@ def run_script(folder: str, script: str, *arguments: str) -> None:
 
 
 def main(argv: list[str]) -> None:
-    run, pictures = Path(RUN.value).resolve(), Path(OUTPUT.value)
-    pictures.mkdir(exist_ok=True)
+    run, output = Path(RUN.value).resolve(), Path(OUTPUT.value)
+    output.mkdir(exist_ok=True)
     with tempfile.TemporaryDirectory() as folder:
         run_script(folder, "filters.py", f"--image={ROOT / 'kittens.jpg'}")
         run_script(folder, "filters.py", f"--image={CAT}", f"--run={run}")
         filtered = Path(folder) / "filtered"
-        shutil.copy(filtered / "kittens-V-H-sheet.png", pictures)
+        shutil.copy(filtered / "kittens-V-H-sheet.png", output)
         for kind, rows in ROWS.items():
             with Image.open(filtered / f"{CAT.stem}-{run.name}-{kind}.png") as page:
-                show_rows(page, rows).save(pictures / f"{kind}.png")
+                show_rows(page, rows).save(output / f"{kind}.png")
     if HISTOGRAM_RUN.value is not None:
         histogram_run = Path(HISTOGRAM_RUN.value).resolve()
         run_script(str(ROOT), "metrics.py", f"--run={histogram_run}", "--pictures")
-        shutil.copy(histogram_run / "histogram.png", pictures)
+        shutil.copy(histogram_run / "histogram.png", output)
 
 
 if __name__ == "__main__":
