@@ -1,15 +1,12 @@
 """Numbers as colours, and names in letters that the font has."""
 
 import os
-import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import ImageFont
 
-from conftest import ROOT
 from support import drawing
 
 
@@ -33,8 +30,3 @@ def test_long_names_are_shortened_in_the_middle():
     short = drawing.shorten("cat." + "0123456789" * 20 + ".jpeg", 190)
     assert short.startswith("cat.0123") and short.endswith("…6789.jpeg")
     assert ImageFont.load_default(17).getlength(short) <= 190
-
-
-def test_pages_are_drawn_without_tensorflow():
-    subprocess.run([sys.executable, "-c", "import sys; from support import drawing, network_pages, "
-                    "run_pages; assert 'tensorflow' not in sys.modules"], cwd=ROOT, check=True)
