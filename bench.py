@@ -376,6 +376,7 @@ def cold_start() -> Iterator[float]:
                 if not line:
                     raise RuntimeError(f"{' '.join(command)}: {process.communicate()[1]}")
             seconds = time.perf_counter() - started
+            process.kill()
             process.communicate()
         yield seconds
 

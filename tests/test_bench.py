@@ -3,7 +3,9 @@
 import functools
 import itertools
 import json
+import multiprocessing
 import os
+import types
 
 import pytest
 from PIL import Image
@@ -195,12 +197,17 @@ def test_a_worker_is_worthwhile_as_long_as_it_is_half_as_useful_as_one_alone():
     assert bench.worthwhile_workers(10_000_000, 0.001, 1e9, 32) == 1
 
 
-def test_two_workers_are_timed_together_and_the_figures_kept(run_alone, tmp_path):
-    """A command of bench.py from its start to its table and its file, on small batches."""
-    result = run_alone("bench.py", "--part=workers", "--networks=conv1", "--rounds=1",
-                       "--batch_size=2", "--json=figures.json")
-    assert result.returncode == 0 and result.stderr == ""
-    assert "gradient, MB" in result.stdout and "34.5" in result.stdout  # 4 x 8,637,473 bytes
+def test_two_workers_are_timed_together_and_the_figures_kept(start, tmp_path, monkeypatch, capsys):
+    """The command from its flags to its table and its file; variants are forked, not spawned."""
+    forkserver = multiprocessing.get_context("forkserver")
+    monkeypatch.setattr(bench.rounds.multiprocessing, "get_context", lambda method: forkserver)
+    monkeypatch.setattr(bench, "flags", types.SimpleNamespace(FLAGS=types.SimpleNamespace(
+        part=["workers"], networks=["conv1"], batch_size=2, dtype="float32", rounds=1,
+        json=str(tmp_path / "figures.json"))))
+    start(len, "").join()  # the process that all are forked from
+    bench.main.__wrapped__(["bench.py"])
+    printed = capsys.readouterr().out
+    assert "gradient, MB" in printed and "34.5" in printed  # 4 x 8,637,473 bytes
     figures = json.loads((tmp_path / "figures.json").read_text())
     workers = figures["workers"]["conv1"]
     assert 0 < workers["latency"][0] < workers["sum"][0] < 240

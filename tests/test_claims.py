@@ -202,11 +202,11 @@ def test_a_run_is_trained_resumed_and_started_again(short, photos, tmp_path, for
         assert epoch["mse"] == json.loads(line)["mse"]
 
 
-def test_what_stops_train_py_stops_it(short, tmp_path, capfd):
+def test_what_stops_train_py_stops_it(short, tmp_path, forked_popen):
     with pytest.raises(SystemExit) as stopped:
         claims.finish(tmp_path / "runs/one-0", tmp_path / "nowhere")
     assert stopped.value.code == 1
-    assert "nowhere is not a folder" in capfd.readouterr().err
+    assert "nowhere is not a folder" in (tmp_path / "stderr").read_text()
 
 
 def test_it_prints_a_row_for_each_claim_that_is_asked_for(run_script, tmp_path):

@@ -57,13 +57,17 @@ def test_another_client_gets_the_predictions_of_both_signatures(network, run, ph
     np.save(tmp_path / "bytes.npy", np.array([file.read_bytes() for file in files]))
     np.save(tmp_path / "pixels.npy", np.stack([data.load_image(file, SIZE) for file in files]))
 
-    def outputs_of(signature: str, inputs: str) -> str:
-        result = subprocess.run(
-            [sys.executable, "-m", "tensorflow.python.tools.saved_model_cli", "run", "--dir",
-             run / "model", "--tag_set", "serve", "--signature_def", signature, "--inputs", inputs],
-            cwd=tmp_path, capture_output=True, text=True)
-        assert result.returncode == 0, result.stderr
-        return result.stdout
+    clients = [subprocess.Popen(
+        [sys.executable, "-m", "tensorflow.python.tools.saved_model_cli", "run", "--dir",
+         run / "model", "--tag_set", "serve", "--signature_def", signature, "--inputs", inputs],
+        cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+        for signature, inputs in (("pixels", "images=pixels.npy"),
+                                  ("serving_default", "image_bytes=bytes.npy"))]
+    outputs = []
+    for client in clients:
+        stdout, stderr = client.communicate(timeout=240)
+        assert client.returncode == 0, stderr
+        outputs.append(stdout)
 
     def numbers(output: str) -> list[float]:
         words = output.split("output key probability:")[1].split("[")[1].split("]")[0]
@@ -71,11 +75,9 @@ def test_another_client_gets_the_predictions_of_both_signatures(network, run, ph
 
     expected = np.array([expected_probability(network, file) for file in files])
     assert expected.min() < 0.4 < expected.max()
-    output = outputs_of("pixels", "images=pixels.npy")
-    np.testing.assert_allclose(numbers(output), expected, rtol=1e-4)
-    output = outputs_of("serving_default", "image_bytes=bytes.npy")
-    np.testing.assert_allclose(numbers(output), expected, rtol=1e-4)
-    labels = re.findall("b'(...)'", output.split("output key label:")[1])
+    for output in outputs:
+        np.testing.assert_allclose(numbers(output), expected, rtol=1e-4)
+    labels = re.findall("b'(...)'", outputs[1].split("output key label:")[1])
     assert labels == ["cat" if probability > 0.4 else "dog" for probability in expected]
 
 

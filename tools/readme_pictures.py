@@ -7,7 +7,6 @@ photographs: its histogram shows none. tensorboard.png is a screenshot, which th
 """
 
 import shutil
-import subprocess
 import sys
 import tempfile
 from pathlib import Path
@@ -16,6 +15,10 @@ from absl import app, flags
 from PIL import Image
 
 ROOT = Path(__file__).resolve().parent.parent
+sys.path.insert(0, str(ROOT))
+import filters  # noqa: E402  when its folder is on the path
+import metrics  # noqa: E402
+from support import cli  # noqa: E402
 
 RUN = flags.DEFINE_string("run", None, "the run whose kernels, feature maps and prediction are "
                           "shown", required=True)
@@ -41,27 +44,21 @@ def show_rows(page: Image.Image, rows: list[tuple[int, int]]) -> Image.Image:
     return shown
 
 
-def run_script(folder: str, script: str, *arguments: str) -> None:
-    done = subprocess.run([sys.executable, str(ROOT / script), *arguments], cwd=folder)
-    if done.returncode:
-        sys.exit(done.returncode)  # it has said why
-
-
+@cli.script()
 def main(argv: list[str]) -> None:
     run, output = Path(RUN.value).resolve(), Path(OUTPUT.value)
     output.mkdir(exist_ok=True)
     with tempfile.TemporaryDirectory() as folder:
-        run_script(folder, "filters.py", f"--image={ROOT / 'kittens.jpg'}")
-        run_script(folder, "filters.py", f"--image={CAT}", f"--run={run}")
-        filtered = Path(folder) / "filtered"
-        shutil.copy(filtered / "kittens-V-H-sheet.png", output)
+        filters.OUTPUT = Path(folder)
+        filters.filter_image(ROOT / "kittens.jpg", {"V": filters.V, "H": filters.H}, "same")
+        filters.look_into(CAT, run)
+        shutil.copy(filters.OUTPUT / "kittens-V-H-sheet.png", output)
         for kind, rows in ROWS.items():
-            with Image.open(filtered / f"{CAT.stem}-{run.name}-{kind}.png") as page:
+            with Image.open(filters.OUTPUT / f"{CAT.stem}-{run.name}-{kind}.png") as page:
                 show_rows(page, rows).save(output / f"{kind}.png")
     if HISTOGRAM_RUN.value is not None:
-        histogram_run = Path(HISTOGRAM_RUN.value).resolve()
-        run_script(str(ROOT), "metrics.py", f"--run={histogram_run}", "--pictures")
-        shutil.copy(histogram_run / "histogram.png", output)
+        metrics.write_pages(Path(HISTOGRAM_RUN.value))
+        shutil.copy(Path(HISTOGRAM_RUN.value) / "histogram.png", output)
 
 
 if __name__ == "__main__":
