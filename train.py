@@ -249,9 +249,11 @@ def compile_steps(network: models.Network, optimizer: Adam, config: Config, repl
         return loss
 
     images_spec = tf.TensorSpec((None, *network.input_size, 3), tf.uint8)
-    train_step = tf.function(replicas.run_step(train_step), input_signature=[
+    # No `if` here depends on a tensor, so there is nothing for autograph to translate: without it
+    # the first step comes a second sooner.
+    train_step = tf.function(replicas.run_step(train_step), autograph=False, input_signature=[
         images_spec, tf.TensorSpec((None,)), tf.TensorSpec(()), tf.TensorSpec((2,), tf.int64)])
-    eval_step = tf.function(network.probability, input_signature=[images_spec])
+    eval_step = tf.function(network.probability, autograph=False, input_signature=[images_spec])
     return train_step, eval_step
 
 
@@ -542,7 +544,7 @@ def evaluate(run: Path) -> None:
     if best is None:
         raise UserError(f"{run} has no finished epoch yet: train it first")
     folder, found = data.choose_images(flags.FLAGS.data_dir, cli.explicitly_set("data_dir"))
-    eval_step = tf.function(network.probability)
+    eval_step = tf.function(network.probability, autograph=False)
     label_of, labels, predictions = dict(found), [], []
     with images.progress_bar("evaluating", len(found)) as advance:
         for files, batch, skipped in images.load_batches(list(label_of), data.load_image,

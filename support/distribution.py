@@ -87,7 +87,7 @@ class Replicas(SingleDevice):
         self.count = strategy.num_replicas_in_sync
         self.replicas_here = self.count // self.world_size
         self.is_chief = rank == 0
-        self.gather = tf.function(self._one_after_the_other,
+        self.gather = tf.function(self._one_after_the_other, autograph=False,
                                   input_signature=[tf.TensorSpec([None], tf.float32)])
         self.scope = strategy.scope
 
@@ -142,7 +142,7 @@ class Replicas(SingleDevice):
         return self.strategy.experimental_local_results(self.strategy.run(in_replica))[0]
 
     def broadcast_variables(self, variables: Sequence[tf.Variable]) -> None:
-        @tf.function
+        @tf.function(autograph=False)
         def broadcast():
             replica = tf.distribute.get_replica_context()
             for variable in variables:  # the chief's value plus nothing but zeros

@@ -169,7 +169,7 @@ def weights_of(run: Path) -> str:
 
 def test_each_step_augments_by_a_seed_of_its_own_and_a_run_repeats_them():
     """Nothing is learned (lr 1e-30) and all pictures are one batch: only chance moves the loss."""
-    config = tiny_config(lr=1e-30, batch_size=20, epochs=4)
+    config = tiny_config(arch="mlp", hidden=(4,), lr=1e-30, batch_size=20, epochs=4)
     dataset = tiny_dataset(20)
 
     def losses(**changes):
