@@ -205,7 +205,7 @@ def export_network(arch: str, run: str) -> Iterator[None]:
     """Write what predict.py needs of a run."""
     import models
     from support import saved_model
-    saved_model.export(models.Network(arch), 0.5, Path(run, "model"))
+    saved_model.export(models.Network(arch), 0.5, data.CLASS_NAMES, Path(run, "model"))
     yield
 
 
@@ -468,19 +468,21 @@ def readable_images() -> Iterator[tuple[str, str]]:
     with tempfile.TemporaryDirectory() as folder:
         if cli.explicitly_set("data_dir"):
             source = Path(flags.FLAGS.data_dir)
-            yield folder, f"{link_images(source, Path(folder))} of {source}"
+            count = link_images(source, Path(folder), classes=flags.FLAGS.classes)
+            yield folder, f"{count} of {source}"
         else:
             write_jpegs(Path(folder), 400)
             yield folder, "400 made JPEGs of 500x375"
 
 
-def link_images(source: Path, folder: Path, most: int = 1000) -> int:
-    """Make links to images of `source` that every variant can read, as many cats as dogs.
+def link_images(source: Path, folder: Path, most: int = 1000,
+                classes: list[str] | None = None) -> int:
+    """Make links to images of `source` that every variant can read, as many of either class.
 
     Returns how many: no more than `most`.
     """
     readable = {data.CAT: [], data.DOG: []}
-    _, found = data.choose_images(str(source), explicitly_set=True)
+    found = data.choose_images(str(source), True, classes).images
     found = [image for image in found if image.path.suffix.lower() != ".webp"]  # Keras cannot
     shapes = images.in_threads(data.upright_shape, [image.path for image in found])
     for (path, label), shape in zip(found, shapes, strict=False):
@@ -650,7 +652,8 @@ def ratio(ours: list[float], theirs: list[float]) -> float:
 def define_flags() -> None:
     # Not at the top: variants import this file beside train.py, which has flags of these names.
     data.define_flags()
-    flags.declare_key_flag("data_dir")  # so that --help shows it, too
+    for name in ("data_dir", "classes"):  # so that --help shows them, too
+        flags.declare_key_flag(name)
     flags.DEFINE_multi_enum("part", list(PARTS), list(PARTS), "what to measure")
     flags.DEFINE_list("networks", list(STEPS), "the networks to measure it of")
     flags.DEFINE_integer("batch_size", None, "pictures per step [the network's, see DEFAULTS in "
@@ -668,7 +671,7 @@ def main(argv: list[str]) -> None:
         if arch not in STEPS:
             raise UserError(f"--networks={arch} is none of the networks: {', '.join(STEPS)}")
     if cli.explicitly_set("data_dir"):
-        data.choose_images(chosen.data_dir, explicitly_set=True)
+        data.choose_images(chosen.data_dir, True, chosen.classes)
     if chosen.json:
         Path(chosen.json).touch()
 

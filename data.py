@@ -5,15 +5,17 @@
     python data.py --data_dir=PHOTOS    # the census of another folder
 
 Finds the images in every usual layout, loads one as a NumPy array, counts the shapes of many,
-splits them by a random seed, and loads them all into uint8 arrays (n, height, width, 3). Label 1
-is cat, 0 is dog. How a file is decoded, whatever its format, is in support/images.py.
+splits them by a random seed, and loads them all into uint8 arrays (n, height, width, 3). Label 1,
+the positive class, is cat, and 0 is dog. support/class_folders.py finds two other classes, and
+support/images.py decodes a file, whatever its format.
 """
 
+import contextlib
 import hashlib
 import math
 import re
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 from itertools import islice
@@ -24,11 +26,14 @@ import numpy as np
 from absl import app, flags
 from PIL import Image
 
-from support import cli, download, images
+from support import class_folders, cli, download, images
 from support.cli import UserError
 
 CAT, DOG = 1, 0
+CLASS_NAMES = ("cat", "dog")  # of label 1, the positive class, and of label 0
 CLASS_FOLDERS = {"cat": CAT, "cats": CAT, "dog": DOG, "dogs": DOG}
+NO_IMAGES = ("--data_dir={} holds no pictures of cats and dogs: put cat.0.jpg … and dog.0.jpg … "
+             "into it, or folders named cats and dogs, or two folders of other classes")
 FLAT_NAME = re.compile(r"(cat|dog)s?(?![a-z])", re.IGNORECASE)  # cat.0.jpg, not catalogue.jpg
 
 SAMPLE = Path(__file__).parent / "sample"
@@ -36,11 +41,16 @@ TRAIN_SIZE, VALID_SIZE = 4096, 1024  # the article's
 
 
 def define_flags() -> None:
-    """Define --data_dir: for the scripts that take it, of which one may import another."""
+    """Define where the images are: for the scripts that ask, of which one may import another."""
     if "data_dir" not in flags.FLAGS:
         flags.DEFINE_string(
             "data_dir", "data", "folder of the pictures: cat.0.jpg … dog.0.jpg …, or folders "
-            "cat(s)/ and dog(s)/, in it or in its train/ or PetImages/", module_name="images")
+            "cat(s)/ and dog(s)/, in it or in its train/ or PetImages/; or two folders of any "
+            "names, one for each class", module_name="images")
+        flags.DEFINE_list(
+            "classes", None, "two of the classes in --data_dir, the one with label 1 first, like "
+            "bees,ants [cat,dog, or the two that there are in the order of their names]",
+            module_name="images")
 
 
 # ---------------------------------------------------------------------------------------------
@@ -53,23 +63,29 @@ class LabeledImage(NamedTuple):
 
 
 def find_images(folder: Path) -> list[LabeledImage]:
-    """Every image in `folder`, else in its train/, else in its PetImages/, in a fixed order.
+    """Every cat and dog in `folder`, else in its train/, else in its PetImages/, in a fixed order.
 
     The first of the three that holds any is taken alone: two copies of one photograph must not
     end up in two parts of the split. The order is by number, then by name: cat.0, dog.0, cat.1 …
     Raises UserError if the folder is not there or cannot be read.
     """
-    try:
+    with must_be_readable(folder):
         subfolders = {entry.name.lower(): entry for entry in sorted(folder.iterdir())
                       if entry.is_dir()}
         for place in (folder, subfolders.get("train"), subfolders.get("petimages")):
             labeled_images = images_in(place) if place else []
             if labeled_images:
                 return sorted(labeled_images, key=by_number_then_name)
+    return []
+
+
+@contextlib.contextmanager
+def must_be_readable(folder: Path) -> Iterator[None]:
+    try:
+        yield
     except OSError as error:
         raise UserError(f"{error.filename or folder} cannot be read as a folder of pictures: "
                         f"{error.strerror}") from error
-    return []
 
 
 def images_in(folder: Path) -> list[LabeledImage]:
@@ -90,28 +106,80 @@ def by_number_then_name(image: LabeledImage) -> tuple:
     return (int(number[0]) if number else float("inf"), image.path.name, str(image.path))
 
 
-def choose_images(data_dir: str, explicitly_set: bool) -> tuple[Path, list[LabeledImage]]:
-    """The folder to train on and its images: `data_dir`, or else the bundled sample.
+class Source(NamedTuple):
+    """What to train on: the folder, its images, and the names of labels 1 and 0."""
+
+    folder: Path
+    images: list[LabeledImage]
+    class_names: tuple[str, str]
+
+    def counts(self) -> tuple[int, int]:
+        """How many images there are of label 1, and of label 0."""
+        positive = sum(image.label for image in self.images)
+        return positive, len(self.images) - positive
+
+    def __str__(self) -> str:
+        """1 = cat (250 images), 0 = dog (250)"""
+        positive, negative = self.counts()
+        return (f"1 = {self.class_names[0]} ({positive} images), "
+                f"0 = {self.class_names[1]} ({negative})")
+
+
+def choose_images(data_dir: str, explicitly_set: bool,
+                  classes: Sequence[str] | None = None) -> Source:
+    """The images to train on: those in `data_dir`, or else the bundled sample.
+
+    Cats and dogs; or, in a folder that was explicitly set and holds none, the two classes that
+    class_folders.find finds there. classes: the two that were asked for, label 1 first.
 
     Only the default folder may fall back to the sample: a folder that the user asked for and that
     is not there, or holds no images, raises UserError. So does one that lacks a class.
     """
     folder = Path(data_dir)
+    wanted = class_folders.parse_classes(classes) if classes is not None else None
     if explicitly_set and not folder.is_dir():
         raise UserError(f"--data_dir={data_dir} is not a folder")
+    if wanted is not None and {*map(class_folders.normalized, wanted)} != {*CLASS_NAMES}:
+        return other_classes(folder, explicitly_set, wanted)
     found = find_images(folder) if folder.is_dir() else []
-    if not found and explicitly_set:
-        raise UserError(
-            f"--data_dir={data_dir} holds no pictures of cats and dogs: put cat.0.jpg … and "
-            "dog.0.jpg … into it, or folders named cats and dogs")
+    if not found and not explicitly_set:
+        folder, found = SAMPLE, find_images(SAMPLE)
+    if not found and wanted is None:
+        return other_classes(folder, explicitly_set, wanted)
+    return cats_and_dogs(folder, found, dogs_first=wanted is not None
+                         and class_folders.normalized(wanted[0]) == "dog")
+
+
+def other_classes(folder: Path, explicitly_set: bool, wanted: tuple[str, str] | None) -> Source:
+    """The images of these two classes, or of the two that there are. Raises UserError."""
+    if not explicitly_set:
+        raise UserError(f"{wanted[0]} and {wanted[1]} are not looked for in {folder}/: name their "
+                        "folder with --data_dir")
+    with must_be_readable(folder):
+        found = class_folders.find(folder, wanted)
     if not found:
-        return SAMPLE, find_images(SAMPLE)
+        raise UserError(NO_IMAGES.format(folder))
+    positive, negative = found
+    labeled_images = ([LabeledImage(path, 1) for path in positive.paths]
+                      + [LabeledImage(path, 0) for path in negative.paths])
+    return Source(folder, sorted(labeled_images, key=by_number_then_name),
+                  (positive.name, negative.name))
+
+
+def cats_and_dogs(folder: Path, found: list[LabeledImage], dogs_first: bool) -> Source:
+    """What find_images found. Raises UserError unless both are there."""
+    if not found:
+        raise UserError(NO_IMAGES.format(folder))
     cats = sum(image.label == CAT for image in found)
     if cats in (0, len(found)):
         there, missing = ("cats", "dogs") if cats else ("dogs", "cats")
-        raise UserError(f"--data_dir={data_dir} holds {len(found)} pictures of {there} and none "
-                        f"of {missing}: both are needed")
-    return folder, found
+        raise UserError(f"--data_dir={folder} holds {len(found)} pictures of {there} and none "
+                        f"of {missing}: both are needed; or choose other classes, like "
+                        f"--classes=ants,bees")
+    if dogs_first:
+        found = [LabeledImage(path, 1 - label) for path, label in found]
+        return Source(folder, found, CLASS_NAMES[::-1])
+    return Source(folder, found, CLASS_NAMES)
 
 
 # ---------------------------------------------------------------------------------------------
@@ -159,12 +227,10 @@ def upright_shape(path: Path) -> tuple[int, int]:
     return height, width
 
 
-def print_census(folder: Path, labeled_images: list[LabeledImage], sample: int) -> None:
+def print_census(source: Source, sample: int) -> None:
     """Print the most common shapes of the first `sample` images, and the article's input size."""
-    cats = sum(image.label == CAT for image in labeled_images)
-    dogs = len(labeled_images) - cats
-    print(f"{folder}: {len(labeled_images)} pictures, {cats} cats and {dogs} dogs")
-    shapes, skipped = census(labeled_images[:sample])
+    print(f"{source.folder}: {len(source.images)} pictures, {source}")
+    shapes, skipped = census(source.images[:sample])
     read = shapes.total()
     print(f"the most common shapes of the first {read + len(skipped)} (height x width):")
     for (height, width), count in shapes.most_common(8):
@@ -185,20 +251,21 @@ def print_census(folder: Path, labeled_images: list[LabeledImage], sample: int) 
 # ---------------------------------------------------------------------------------------------
 
 def choose_sizes(available: int, train_size: int | None, valid_size: int | None,
-                 test_size: int = 0) -> tuple[int, int, int]:
+                 test_size: int = 0, smaller_class: str = "") -> tuple[int, int, int]:
     """How many images of each class to train on, to validate on and to test on.
 
-    available: how many there are of the rarer class. train_size, valid_size: both classes
-    together, as the user set them, or None for the article's 4096 and 1024, which shrink in
-    their proportion to what the test leaves. Raises UserError for sizes that cannot be met.
+    available: how many there are of the smaller class, whose name the error gives. train_size,
+    valid_size: both classes together, as the user set them, or None for the article's 4096 and
+    1024, which shrink in their proportion to what the test leaves. Raises UserError for sizes that
+    cannot be met.
     """
     for flag, size in (("train_size", train_size), ("valid_size", valid_size)):
         if size is not None and (size < 2 or size % 2):
-            raise UserError(f"--{flag}={size} must be an even number of at least 2: half cats, "
-                            "half dogs")
+            raise UserError(f"--{flag}={size} must be an even number of at least 2: half of each "
+                            "class")
     if test_size < 0 or test_size % 2:
-        raise UserError(f"--test_size={test_size} must be an even number, or 0: half cats, "
-                        "half dogs")
+        raise UserError(f"--test_size={test_size} must be an even number, or 0: half of each "
+                        "class")
     left = available - test_size // 2
     if valid_size:
         valid = valid_size // 2
@@ -214,21 +281,23 @@ def choose_sizes(available: int, train_size: int | None, valid_size: int | None,
         parts = "training, validation and test" if test_size else "training and validation"
         raise UserError(
             f"{asked_for or 'training'} needs more pictures than there are: {available} of each "
-            f"class can be used, {2 * available} for {parts} together")
+            "class can be used" + f" (there are no more of {smaller_class})" * bool(smaller_class)
+            + f", {2 * available} for {parts} together")
     return train, valid, test_size // 2
 
 
-def check_sizes(labeled_images: list[LabeledImage], train_size: int | None,
-                valid_size: int | None, test_size: int = 0) -> int:
+def check_sizes(source: Source, train_size: int | None, valid_size: int | None,
+                test_size: int = 0) -> int:
     """How many images there will be in all, before any is read. Raises as choose_sizes does."""
-    cats = sum(image.label == CAT for image in labeled_images)
-    available = min(cats, len(labeled_images) - cats)
-    return 2 * sum(choose_sizes(available, train_size, valid_size, test_size))
+    available, smaller_class = min(zip(source.counts(), source.class_names, strict=True))
+    if source.counts() == (available, available):
+        smaller_class = ""
+    return 2 * sum(choose_sizes(available, train_size, valid_size, test_size, smaller_class))
 
 
 @dataclass
 class Part:
-    """images: uint8 (n, height, width, 3); labels: float32 (n,), 1 for cat; files: n paths.
+    """images: uint8 (n, height, width, 3); labels: float32 (n,), 1 or 0; files: n paths.
 
     Where several workers share one training, each holds the images of some rows only; labels and
     files are always those of all rows.
@@ -244,6 +313,7 @@ class Dataset:
     """mean, std: float64 (3,), of each colour of the training images' pixels, 0 to 255.
 
     digest: a SHA-256 that only the same images with the same labels in the same parts have.
+    class_names: those of label 1 and of label 0.
     """
 
     train: Part
@@ -253,11 +323,13 @@ class Dataset:
     mean: np.ndarray
     std: np.ndarray
     digest: str
+    class_names: tuple[str, str]
 
 
 def load_dataset(labeled_images: list[LabeledImage], train_size: int | None,
                  valid_size: int | None, test_size: int, seed: int, size: tuple[int, int],
-                 keep: slice = slice(None)) -> Dataset:
+                 keep: slice = slice(None),
+                 class_names: tuple[str, str] = CLASS_NAMES) -> Dataset:
     """Split the images by a random seed and load them, half of each class in every part.
 
     Each class is shuffled. Of the files that can be decoded, the first go into validation, the
@@ -272,13 +344,13 @@ def load_dataset(labeled_images: list[LabeledImage], train_size: int | None,
     """
     generator = np.random.default_rng(seed)
     shuffled = []  # the paths of each class
-    for label in (CAT, DOG):
+    for label in (1, 0):
         paths = [image.path for image in labeled_images if image.label == label]
         shuffled.append([paths[i] for i in generator.permutation(len(paths))])
     skipped: list[images.Skipped] = []
     while True:
         sizes = choose_sizes(min(map(len, shuffled)), train_size, valid_size, test_size)
-        dataset = load_parts(shuffled, *sizes, size, keep, skipped)
+        dataset = load_parts(shuffled, *sizes, size, keep, skipped, class_names)
         if not any(None in part.files for part in (dataset.train, dataset.valid, dataset.test)):
             return dataset
         # A class has too few files that can be decoded: choose the sizes again, without the others.
@@ -287,7 +359,8 @@ def load_dataset(labeled_images: list[LabeledImage], train_size: int | None,
 
 
 def load_parts(shuffled: list[list[Path]], train_count: int, valid_count: int, test_count: int,
-               size: tuple[int, int], keep: slice, skipped: list[images.Skipped]) -> Dataset:
+               size: tuple[int, int], keep: slice, skipped: list[images.Skipped],
+               class_names: tuple[str, str]) -> Dataset:
     """The parts, with so many images of each class.
 
     A file is None where too few images of its class can be decoded.
@@ -314,17 +387,18 @@ def load_parts(shuffled: list[list[Path]], train_count: int, valid_count: int, t
 
     total = 2 * (train_count + valid_count + test_count)
     with images.progress_bar("loading pictures", total) as advance:
-        for first_row, paths in enumerate(shuffled):  # cats in even rows, dogs in odd ones
+        for first_row, paths in enumerate(shuffled):  # label 1 in even rows, label 0 in odd ones
             remaining = iter(paths)
             fill([valid, train], first_row, remaining)
             fill([test], first_row, reversed(list(remaining)))
-    return Dataset(train, valid, test, skipped, *mean_and_std(histogram), sha256.hexdigest())
+    return Dataset(train, valid, test, skipped, *mean_and_std(histogram), sha256.hexdigest(),
+                   class_names)
 
 
 def empty_part(count: int, size: tuple[int, int], keep: slice) -> Part:
     """Room for `count` images, of which only those in the rows `keep` are held."""
     return Part(np.empty((len(range(count)[keep]), *size, 3), np.uint8),
-                np.resize(np.float32([CAT, DOG]), count), [None] * count)
+                np.resize(np.float32([1, 0]), count), [None] * count)
 
 
 def decodable(paths: Iterator[Path], count: int, size: tuple[int, int],
@@ -373,15 +447,16 @@ def main(_: list[str]) -> None:
     data_dir = flags.FLAGS.data_dir
     if flags.FLAGS.download:
         print(f"the photographs are in {download_photographs(Path(data_dir))}")
-    folder, labeled_images = choose_images(data_dir, cli.explicitly_set("data_dir"))
-    if folder != Path(data_dir):
+    source = choose_images(data_dir, cli.explicitly_set("data_dir"), flags.FLAGS.classes)
+    if source.folder != Path(data_dir):
         print(f"no photographs in {data_dir}/: this is the bundled sample")
-    print_census(folder, labeled_images, flags.FLAGS.sample)
+    print_census(source, flags.FLAGS.sample)
 
 
 if __name__ == "__main__":
     define_flags()
-    flags.declare_key_flag("data_dir")  # --help shows it with the others
+    for name in ("data_dir", "classes"):  # --help shows them with the others
+        flags.declare_key_flag(name)
     flags.DEFINE_integer("sample", 1000, "how many pictures the census looks at", lower_bound=1)
     flags.DEFINE_bool("download", False, "first get the 25,000 photographs into --data_dir")
     app.run(main)

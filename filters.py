@@ -220,7 +220,7 @@ def feature_maps(network: models.Network, image: np.ndarray
 # ---------------------------------------------------------------------------------------------
 
 class Occlusion(NamedTuple):
-    """A grey square on an image: where, and the probability of a cat that remains."""
+    """A grey square on an image: where, and the positive class's probability that remains."""
 
     row: int
     column: int
@@ -247,10 +247,11 @@ def occlude(network: models.Network, image: np.ndarray, size: int) -> list[Occlu
 
 def occlusion_map(shape: tuple[int, int], size: int, probability: float,
                   occlusions: list[Occlusion]) -> np.ndarray:
-    """How much of the probability of a cat each pixel carries, float32 `shape` (height, width).
+    """How much of the probability each pixel carries, float32 `shape` (height, width).
 
     The probability lost when it is covered, in the mean over all squares that cover it: positive
-    where the image is evidence for a cat, negative where it is evidence for a dog.
+    where the image is evidence for the positive class (cat), negative where it is evidence
+    against it.
     """
     lost, times = np.zeros(shape, np.float32), np.zeros(shape, np.float32)
     for row, column, remaining in occlusions:
@@ -280,9 +281,9 @@ def saliency_map(network: models.Network, image: np.ndarray) -> np.ndarray:
 def look_into(path: Path, run: Path) -> list[Path]:
     """Draw the pages of a run's network and the image; returns the files written.
 
-    Prints the probability of a cat, and the table of edge filters. A network without convolutions
-    has no kernels to show: only which parts of the image carry its prediction. Raises UserError
-    for a file that is no image, and for a folder that is not a whole run's.
+    Prints the probability of the positive class, and the table of edge filters. A network without
+    convolutions has no kernels to show: only which parts of the image carry its prediction. Raises
+    UserError for a file that is no image, and for a folder that is not a whole run's.
     """
     network = models.load(run)
     photo = read_image(path)
@@ -290,7 +291,8 @@ def look_into(path: Path, run: Path) -> list[Path]:
     image = load(path)
     names = [drawing.printable(each.name) for each in (path, run.resolve())]
     probability = network.probability(image[None]).numpy()[0]
-    print(f"{names[0]}: a cat with probability {probability:.1%}")
+    class_names = run_folder.read_class_names(run)
+    print(f"{names[0]}: {class_names[0]} with probability {probability:.1%}")
 
     pages = {}
     if isinstance(network.layers[1], models.Conv2D):  # the layer after Scale
@@ -303,7 +305,7 @@ def look_into(path: Path, run: Path) -> list[Path]:
         pages["maps"] = show_feature_maps(network, image, order, *names)
     else:
         print(f"{network.name} has no convolution: there are no kernels and no maps to show")
-    pages["why"] = explain_prediction(network, image, photo, *names)
+    pages["why"] = explain_prediction(network, image, photo, *names, class_names)
     return save({f"{path.stem}-{run.resolve().name}-{kind}": page for kind, page in pages.items()})
 
 
@@ -332,7 +334,8 @@ def show_feature_maps(network: models.Network, image: np.ndarray, order: np.ndar
 
 
 def explain_prediction(network: models.Network, image: np.ndarray, photo: Image.Image,
-                       image_name: str, run_name: str) -> Image.Image:
+                       image_name: str, run_name: str,
+                       class_names: tuple[str, str]) -> Image.Image:
     """The page of which parts of the image carry the prediction. photo: the image at full size."""
     height, width, _ = image.shape
     probability = network.probability(image[None]).numpy()[0]
@@ -342,7 +345,7 @@ def explain_prediction(network: models.Network, image: np.ndarray, photo: Image.
     return network_pages.why_page(
         photo, probability, strongest, size,
         occlusion_map((height, width), size, probability, occlusions),
-        saliency_map(network, image), image_name, run_name)
+        saliency_map(network, image), image_name, run_name, class_names)
 
 
 # ---------------------------------------------------------------------------------------------

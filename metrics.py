@@ -4,8 +4,8 @@
     python metrics.py --run=runs/NAME --pictures    # and where it goes wrong, as two pictures
 
 Mean squared error, the Pearson correlation of predictions and labels, and the accuracy at ten
-thresholds, on NumPy arrays: predictions (n,), the probability of a cat; labels (n,), 1 for a cat
-and 0 for a dog.
+thresholds, on NumPy arrays: predictions (n,), the probability of the positive class (cat); labels
+(n,), 1 for that class and 0 for the other (dog).
 """
 
 import sys
@@ -52,7 +52,8 @@ def checked(predictions: np.ndarray, labels: np.ndarray) -> tuple[np.ndarray, np
                          "finite numbers")
     if not np.isin(labels, (0, 1)).all():
         wrong = labels[~np.isin(labels, (0, 1))][0]
-        raise ValueError(f"a label is {wrong:g}: labels are 1 for a cat and 0 for a dog")
+        raise ValueError(f"a label is {wrong:g}: labels are 1 for the positive class, 0 for the "
+                         "other")
     return predictions, labels
 
 
@@ -76,8 +77,8 @@ def pearson(predictions: np.ndarray, labels: np.ndarray) -> float:
 
 
 def predicted_labels(predictions: np.ndarray, thresholds: np.ndarray | float) -> np.ndarray:
-    """The article's rule, as bools, True for a cat: "If the model predicts a value higher than
-    some threshold t, then predict cat. Else predict dog."
+    """The article's rule: "If the model predicts a value higher than some threshold t, then
+    predict cat. Else predict dog." As bools, True for cat, the positive class.
 
     Compared in float32, the precision of a network's output: its 0.1 is a little more than the
     0.1 of float64.
@@ -142,7 +143,9 @@ def row(run: Path) -> list[str]:
         raise UserError(f"{run} has no finished epoch yet")
     with run_folder.damage_told(run, "config.json, metrics.jsonl or test.json"):
         config = record["config"]
-        mse, correlation, accuracy = ARTICLE[config["arch"]]
+        class_names = run_folder.read_class_names(run)
+        as_in_article = {*class_names} == {"cat", "dog"}
+        mse, correlation, accuracy = ARTICLE[config["arch"]] if as_in_article else 3 * (None,)
         changed = [as_flag(name, config[name]) for name, usual in LAYERS.items()
                    if config[name] != usual]
         return [
@@ -152,7 +155,8 @@ def row(run: Path) -> list[str]:
             or_dash(correlation, ".3f"), f"{best['best_accuracy']:.1%}", or_dash(accuracy, ".0%"),
             or_dash(test and test["accuracy"], ".1%"),
             f"{sum(epoch['seconds'] for epoch in history):.0f} s",
-            "drawn" if record["data"]["bundled_sample"] else "photographs"]
+            "drawn" if record["data"]["bundled_sample"]
+            else "photographs" if as_in_article else ", ".join(class_names)]
 
 
 def as_flag(name: str, value: int | str | list[int]) -> str:
@@ -169,6 +173,7 @@ def or_dash(value: float | None, form: str) -> str:
 def write_pages(run: Path) -> list[Path]:
     """mistakes.png and histogram.png in the run's folder. Raises UserError, OSError."""
     files, predictions, labels = run_folder.read_predictions(run)
+    class_names = run_folder.read_class_names(run)
     record = measure(predictions, labels)
     threshold = record["threshold"]
     summary = (f"Accuracy {record['best_accuracy']:.1%}, Pearson "
@@ -178,9 +183,9 @@ def write_pages(run: Path) -> list[Path]:
     pages = {
         "mistakes.png": run_pages.mistakes_page(
             files, predictions, labels, predicted, mistakes(predictions, labels, threshold),
-            threshold, run_name),
+            threshold, run_name, class_names),
         "histogram.png": run_pages.histogram_page(
-            predictions, labels, predicted, threshold, summary, run_name)}
+            predictions, labels, predicted, threshold, summary, run_name, class_names)}
     for name, page in pages.items():
         page.save(run / name)
     return [run / name for name in pages]

@@ -278,8 +278,8 @@ def layers_of(arch: str, filters: Sequence[int] | None = None, hidden: Sequence[
 class Network(tf.Module):
     """One of the article's networks: uint8 images in, one number an image out.
 
-    The output is the logit: its sigmoid is the probability of a cat. It stops short of the sigmoid
-    because the loss is more exact when computed from the logit.
+    The output is the logit: its sigmoid is the probability of the positive class (cat). It stops
+    short of the sigmoid because the loss is more exact when computed from the logit.
 
     init: the initial weights, one of INITIALIZERS; seed: the random seed they follow from.
     dtype: what it computes in, float32 or bfloat16; the weights and the last layer are always
@@ -351,7 +351,7 @@ class Network(tf.Module):
         return tf.squeeze(logits, axis=1)
 
     def probability(self, images):
-        """The probability of a cat: uint8 (n, height, width, 3) -> float32 (n,).
+        """That of the positive class (cat): uint8 (n, height, width, 3) -> float32 (n,).
 
         With test-time augmentation it is the mean of that of an image and of its mirror image.
         """

@@ -4,8 +4,9 @@
     python predict.py --run=runs/NAME --json holiday/ > holiday.jsonl
 
 prints lines like "photo.jpg: cat (93.1%)", for every picture of a folder and of its subfolders. A
-picture is a cat's if the network's probability for that is above the threshold that the run's
-validation chose. What cannot be read is named on stderr with the reason; then the exit code is 1.
+picture is of the positive class (cat) if the network's probability for that is above the threshold
+that the run's validation chose. What cannot be read is named on stderr with the reason; then the
+exit code is 1.
 
 Of the run only model/ is used, a SavedModel: there is no network in this file. It could decode
 the files as well (its signature serving_default). They are loaded as in training instead, in
@@ -19,6 +20,7 @@ import signal
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 from absl import app, flags
@@ -52,19 +54,29 @@ def image_files(names: list[str]) -> tuple[list[Path], list[images.Skipped]]:
 
 def predictions(model: saved_model.Exported, paths: list[Path]
                 ) -> Iterator[tuple[list[Path], np.ndarray, list[images.Skipped]]]:
-    """Yield batches: n files, their probabilities of a cat, float32 (n,), and what was skipped."""
+    """Yield batches: n files, their probabilities, float32 (n,), and what was skipped."""
     for loaded, batch, skipped in images.load_batches(paths, data.load_image, model.input_size):
         yield loaded, model.probability(batch), skipped
 
 
-def as_line(file: Path, label: str, probability: float) -> str:
+class Prediction(NamedTuple):
+    """probability: that of the positive class; positive: whether it is above the threshold."""
+
+    file: Path
+    label: str
+    probability: float
+    positive: bool
+
+
+def as_line(prediction: Prediction) -> str:
     """photo.jpg: cat (93.1%), with the probability of the label."""
-    of_label = probability if label == "cat" else 1 - probability
-    return f"{on_one_line(file)}: {label} ({of_label:.1%})"
+    file, label, probability, positive = prediction
+    return f"{on_one_line(file)}: {label} ({probability if positive else 1 - probability:.1%})"
 
 
-def as_json(file: Path, label: str, probability: float) -> str:
-    """{"file": "photo.jpg", "label": "cat", "probability": 0.930912}, always that of a cat."""
+def as_json(prediction: Prediction) -> str:
+    """{"file": "photo.jpg", "label": "cat", "probability": 0.930912}"""
+    file, label, probability, _ = prediction
     return json.dumps({"file": str(file), "label": label, "probability": round(probability, 6)})
 
 
@@ -72,9 +84,8 @@ def on_one_line(path: Path) -> str:
     return str(path).replace("\n", "\\n").replace("\r", "\\r")
 
 
-def print_predictions(run: Path, names: list[str],
-                      form: Callable[[Path, str, float], str]) -> bool:
-    """Print form(file, label, probability) of every image; True if all could be read.
+def print_predictions(run: Path, names: list[str], form: Callable[[Prediction], str]) -> bool:
+    """Print form(prediction) of every image; True if all could be read.
 
     Raises UserError for a run without a whole model/.
     """
@@ -85,8 +96,9 @@ def print_predictions(run: Path, names: list[str],
     with images.progress_bar("predicting", len(paths)) as advance:
         for files, probabilities, skipped in predictions(model, paths):
             for file, probability in zip(files, probabilities, strict=True):
-                label = "cat" if probability > model.threshold else "dog"
-                print(form(file, label, float(probability)))
+                positive = bool(probability > model.threshold)
+                label = model.class_names[0 if positive else 1]
+                print(form(Prediction(file, label, float(probability), positive)))
             for path, reason in skipped:
                 print(f"{on_one_line(path)}: {reason}", file=sys.stderr)
             problems += skipped
@@ -108,6 +120,6 @@ def main(argv: list[str]) -> None:
 
 if __name__ == "__main__":
     flags.DEFINE_string("run", None, "the folder of a run that has ended", required=True)
-    flags.DEFINE_bool("json", False, "print lines of JSON: file, label, and the probability of a "
-                      "cat")
+    flags.DEFINE_bool("json", False, "print lines of JSON: file, label, and the probability of "
+                      "the class with label 1")
     app.run(main)

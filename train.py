@@ -230,7 +230,7 @@ def compile_steps(network: models.Network, optimizer: Adam, config: Config, repl
     """The training step and the evaluation step, each compiled into one graph.
 
     train_step(images, labels, learning_rate, seed) -> the loss before the step
-    eval_step(images) -> the probability of a cat, float32 (n,)
+    eval_step(images) -> the probability of the positive class (cat), float32 (n,)
 
     images uint8 (n, height, width, 3), labels float32 (n,), seed int64 (2,). The batch dimension
     is left open (None), so that the last, smaller batch needs no other graph. Images come as
@@ -306,7 +306,7 @@ def train_epoch(train_step: Callable, train: data.Part, config: Config,
 
 def predict(eval_step: Callable, images: np.ndarray, batch_size: int, replicas=ONE_DEVICE
             ) -> np.ndarray:
-    """The probability of a cat for each image: uint8 (n, height, width, 3) -> float32 (n,).
+    """Each image's probability of the positive class: uint8 (n, height, width, 3) -> float32 (n,).
 
     Of several workers each predicts the images that it holds; all get the predictions of all.
     """
@@ -335,7 +335,7 @@ def train_and_evaluate(config: Config, dataset: data.Dataset, run: Path, replica
     train.images = tf.constant(train.images)
     count = len(train.labels)
 
-    with checkpoints.Recorder(run, state, replicas, valid) as recorder:
+    with checkpoints.Recorder(run, state, replicas, valid, dataset.class_names) as recorder:
         for epoch in recorder.epochs(config.epochs):
             for _ in train_epoch(train_step, train, config, progress, replicas):
                 recorder.step_done()
@@ -454,16 +454,17 @@ def start_or_resume(resumed: Path | None) -> None:
         config, saved = config_from_flags(), None
         sizes = [flags.FLAGS[f"{part}_size"].value for part in ("train", "valid", "test")]
         data_dir, explicitly_set = flags.FLAGS.data_dir, cli.explicitly_set("data_dir")
+        class_names = flags.FLAGS.classes
     else:
         cli.refuse_other_flags("resume", "epochs", "strategy", "data_dir")
         saved = run_folder.read_config(resumed)
         config, sizes, data_dir = saved_settings(resumed, saved)
-        explicitly_set = True
+        explicitly_set, class_names = True, run_folder.read_class_names(resumed)
     with tf.Graph().as_default():  # shapes only: nothing is computed, no memory is taken
         shapes = config.make_network()
     with run_folder.cannot_resume(resumed):
-        folder, found = data.choose_images(data_dir, explicitly_set)
-        count = data.check_sizes(found, *sizes)
+        source = data.choose_images(data_dir, explicitly_set, class_names)
+        count = data.check_sizes(source, *sizes)
     memory.check(shapes, config.batch_size, count, distribution.world_size(STRATEGY.value))
 
     with contextlib.ExitStack() as stack:
@@ -475,18 +476,18 @@ def start_or_resume(resumed: Path | None) -> None:
             if resumed is not None:
                 checkpoints.check_present(resumed)
         replicas = stack.enter_context(
-            distribution.setup(STRATEGY.value, run, cli.given_flags(), found))
+            distribution.setup(STRATEGY.value, run, cli.given_flags(), source.images))
         run = resumed or replicas.run
         with run_folder.cannot_resume(resumed):
-            dataset = data.load_dataset(found, *sizes, config.seed, config.input_size,
-                                        keep=replicas.shard)
+            dataset = data.load_dataset(source.images, *sizes, config.seed, config.input_size,
+                                        replicas.shard, source.class_names)
             record = run_folder.config_record(
-                saved, dataclasses.asdict(config), folder, folder.samefile(data.SAMPLE), dataset,
-                sizes, replicas.count)
+                saved, dataclasses.asdict(config), source.folder,
+                source.folder.samefile(data.SAMPLE), dataset, sizes, replicas.count)
         if replicas.is_chief:
             run_folder.write_config(run, record)
         if resumed is None:
-            report.print_start(shapes, folder, flags.FLAGS.data_dir, dataset,
+            report.print_start(shapes, source, flags.FLAGS.data_dir, dataset,
                                (sizes[0] or data.TRAIN_SIZE, sizes[1] or data.VALID_SIZE))
             print(f"{config}" + f", {replicas.count} replicas" * (replicas.count > 1)
                   + f"; the run is {run}/", flush=True)
@@ -521,8 +522,9 @@ def train_to_the_end(config: Config, dataset: data.Dataset, run: Path, replicas)
         with replicas.scope():
             best = train_and_evaluate(config, dataset, run, replicas)
         if replicas.is_chief:
-            saved_model.export(models.load(run), best["threshold"], run / "model")
-            report.print_end(best, run)
+            saved_model.export(models.load(run), best["threshold"], dataset.class_names,
+                               run / "model")
+            report.print_end(best, run, dataset.class_names)
     except checkpoints.Interrupted as interrupted:
         print(f"saved; resume with {command}")
         sys.exit(128 + interrupted.signal_number)
@@ -543,10 +545,11 @@ def evaluate(run: Path) -> None:
     best = run_folder.best_epoch(run_folder.read_history(run))
     if best is None:
         raise UserError(f"{run} has no finished epoch yet: train it first")
-    folder, found = data.choose_images(flags.FLAGS.data_dir, cli.explicitly_set("data_dir"))
+    source = data.choose_images(flags.FLAGS.data_dir, cli.explicitly_set("data_dir"),
+                                run_folder.read_class_names(run))
     eval_step = tf.function(network.probability, autograph=False)
-    label_of, labels, predictions = dict(found), [], []
-    with images.progress_bar("evaluating", len(found)) as advance:
+    label_of, labels, predictions = dict(source.images), [], []
+    with images.progress_bar("evaluating", len(label_of)) as advance:
         for files, batch, skipped in images.load_batches(list(label_of), data.load_image,
                                                          network.input_size):
             if files:  # a convolution of no image at all is an error
@@ -556,11 +559,13 @@ def evaluate(run: Path) -> None:
                 print(f"skipped {file}: {reason}")
             advance(len(files) + len(skipped))
     if not labels:
-        raise UserError(f"none of the {len(found)} pictures of {folder} can be read")
+        raise UserError(f"none of the {len(label_of)} pictures of {source.folder} can be read")
+    positive, negative = source.class_names
     report.print_evaluation(
         metrics.measure(predictions, labels),
         metrics.measure_at(best["threshold"], predictions, labels),
-        f"{run} ({network.name}) on {len(labels)} pictures of {folder}, {sum(labels)} of cats")
+        f"{run} ({network.name}) on {len(labels)} pictures of {source.folder}, {sum(labels)} "
+        f"{positive} and {len(labels) - sum(labels)} {negative}", source.class_names)
 
 
 @cli.script(tf.errors.OpError)

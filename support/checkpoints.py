@@ -64,14 +64,17 @@ class Recorder:
 
     state: tf.train.Checkpoint(network=…, optimizer=…, progress=TrainingState(…)). replicas: see
     distribution.py; of several workers only the chief reads and writes files. valid: the
-    validation images, with the fields images, labels and files of data.Part.
+    validation images, with the fields images, labels and files of data.Part. class_names: those of
+    labels 1 and 0.
 
     Raises UserError for checkpoints that cannot be used, and Interrupted, from `epochs` or
     `step_done`, after a Ctrl-C or SIGTERM.
     """
 
-    def __init__(self, run: Path, state: tf.train.Checkpoint, replicas, valid):
+    def __init__(self, run: Path, state: tf.train.Checkpoint, replicas, valid,
+                 class_names: tuple[str, str]):
         self.run, self.state, self.replicas, self.valid = run, state, replicas, valid
+        self.class_names = class_names
         self.progress: TrainingState = state.progress
         self.history: list[dict] = []  # a record for each finished epoch
 
@@ -147,7 +150,7 @@ class Recorder:
         run_folder.write_history(self.run, record)
         self.events.write(record["epoch"], summary=event_file.epoch_summary(
             record, predictions, self.valid.labels, self._mistaken_images(mistakes),
-            self.state.network.kernels[0].numpy()))
+            self.state.network.kernels[0].numpy(), self.class_names))
         if (self.received or record["epoch"] in (1, self.total)
                 or time.perf_counter() >= self.due):
             self._save()

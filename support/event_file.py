@@ -9,6 +9,8 @@ import numpy as np
 
 from support.tensorflow_setup import tf
 
+PLURALS = {"cat": "cats", "dog": "dogs"}  # in tags; other classes have the names of their folders
+
 
 class EventFile:
     """A file in the run's folder that TensorBoard reads.
@@ -33,15 +35,17 @@ class EventFile:
 
 
 def epoch_summary(record: dict, predictions: np.ndarray, labels: np.ndarray,
-                  mistakes: Sequence[np.ndarray], first_kernel: np.ndarray
-                  ) -> tf.compat.v1.Summary:
+                  mistakes: Sequence[np.ndarray], first_kernel: np.ndarray,
+                  class_names: tuple[str, str]) -> tf.compat.v1.Summary:
     """What TensorBoard shows of an epoch, under tags that it groups by their first word.
 
     record: the epoch's line of metrics.jsonl; predictions and labels: those of the validation
-    images, (n,); mistakes: the cats taken for dogs and the dogs taken for cats, two arrays uint8
-    (n, height, width, 3); first_kernel: that of the network's first layer with weights. The
-    formats are those of TensorBoard's plugins/{scalar,histogram,image}/summary_v2.py.
+    images, (n,); mistakes: the wrong predictions for images of label 1 and for those of label 0,
+    two arrays uint8 (n, height, width, 3); first_kernel: that of the network's first layer with
+    weights; class_names: those of labels 1 and 0. The formats are those of TensorBoard's
+    plugins/{scalar,histogram,image}/summary_v2.py.
     """
+    positive, negative = (PLURALS.get(name, name) for name in class_names)
     summary = tf.compat.v1.Summary()
 
     def add(plugin: str, tag: str, content) -> None:
@@ -57,12 +61,12 @@ def epoch_summary(record: dict, predictions: np.ndarray, labels: np.ndarray,
         if value is not None:  # an undefined Pearson
             add("scalars", tag, value)
 
-    for name, label in (("cats", 1), ("dogs", 0)):
+    for name, label in ((positive, 1), (negative, 0)):
         counts, edges = np.histogram(predictions[labels == label], 20, (0, 1))
         add("histograms", f"predictions/{name}", np.stack([edges[:-1], edges[1:], counts], axis=1))
 
-    grids = dict(zip(("mistakes/cats_called_dogs", "mistakes/dogs_called_cats"), mistakes,
-                     strict=True))
+    grids = dict(zip((f"mistakes/{positive}_called_{negative}",
+                      f"mistakes/{negative}_called_{positive}"), mistakes, strict=True))
     if first_kernel.ndim == 4:  # of a convolution: (size, size, 3, filters)
         # A weight of 0 is half bright; one scale for all, up to the largest weight either way.
         brightness = 127.5 + 127.5 * first_kernel / np.abs(first_kernel).max()

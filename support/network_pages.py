@@ -132,13 +132,14 @@ def maps_page(image: np.ndarray, kernels: np.ndarray,
 def why_page(photo: Image.Image, probability: float, strongest: tuple[int, int, float],
              square_size: int, occlusion_map: np.ndarray, saliency_map: np.ndarray,
              image_name: str, run_name: str,
-             class_names: tuple[str, str] = ("cat", "dog")) -> Image.Image:
+             class_names: tuple[str, str]) -> Image.Image:
     """Which parts of the image carry the prediction: what covering them changes, and the gradient.
 
     probability: of the first of class_names. strongest: row, column and remaining probability of
     the grey square, square_size wide, that changes it most. Both maps (height, width).
     """
-    (height, width), name = occlusion_map.shape, class_names[0]
+    height, width = occlusion_map.shape
+    name, other = (drawing.shorten(drawing.printable(each), 150) for each in class_names)
     row, column, remaining = strongest
     photo = photo.resize((394, round(394 * height / width)), Image.Resampling.LANCZOS)
     covered, zoom = photo.copy(), photo.width / width
@@ -155,7 +156,7 @@ def why_page(photo: Image.Image, probability: float, strongest: tuple[int, int, 
             ("The place that matters most: covered with\n"
              f"grey, {probability:.1%} becomes {remaining:.1%}", covered),
             ("Cover every place in turn: orange is\n"
-             "evidence for {}, blue for {}".format(*class_names),
+             f"evidence for {name}, blue for {other}",
              drawing.overlay_heatmap(photo, occlusion_map / (limit or 1.0))),
             ("Or change a pixel (the gradient): the\nbrighter here, the more it matters",
              drawing.enlarge(gradient, photo.size))]),

@@ -3,13 +3,14 @@
 from pathlib import Path
 
 
-def print_start(network, folder: Path, data_dir: str, dataset, wanted: tuple[int, int]) -> None:
+def print_start(network, source, data_dir: str, dataset, wanted: tuple[int, int]) -> None:
     """What is about to be trained, on what.
 
-    network, for its numbers; folder: where the images are; data_dir: where they were looked for;
-    dataset: a data.Dataset; wanted: how many images for training and validation.
+    network, for its numbers; source: a data.Source, of all the images there are; data_dir: where
+    they were looked for; dataset: a data.Dataset; wanted: how many images for training and
+    validation.
     """
-    if folder != Path(data_dir):
+    if source.folder != Path(data_dir):
         print("=" * 88)
         print(f"NO PHOTOGRAPHS in {data_dir}/: training on the drawn pictures of sample/\n"
               "Get the 25,000 photographs:  python data.py --download")
@@ -18,8 +19,13 @@ def print_start(network, folder: Path, data_dir: str, dataset, wanted: tuple[int
     print(f"{network.name}: {weights:,} weights ({weights * 4 / 1e6:.0f} MB), "
           f"{network.multiply_adds:,} multiply-adds a picture")
     train, valid, test = (len(part.labels) for part in (dataset.train, dataset.valid, dataset.test))
-    print(f"{folder}: {train} pictures to train on, {valid} to validate on"
-          + f", {test} to test on" * (test > 0) + ", half of them cats")
+    print(f"{source.folder}: {train} pictures to train on, {valid} to validate on"
+          + f", {test} to test on" * (test > 0) + ", half of each class")
+    print(source)
+    larger, name = max(zip(source.counts(), source.class_names, strict=True))
+    if larger > min(source.counts()):
+        print(f"  {larger - (train + valid + test) // 2} of {name} are left out: there are fewer "
+              "of the other class")
     if (train, valid) != wanted:
         print(f"  ({wanted[0]} and {wanted[1]} were wanted: there are no more)")
     for file, reason in dataset.skipped[:10]:
@@ -38,11 +44,11 @@ def print_epoch(record: dict, epochs: int) -> None:
           flush=True)
 
 
-def print_end(best: dict, run: Path) -> None:
+def print_end(best: dict, run: Path, class_names: tuple[str, str]) -> None:
     """best: the best epoch's record, with "test" if there are test images."""
     print(f"\nbest epoch: {best['epoch']}, validation MSE {best['mse']:.4f}, "
           f"Pearson {pearson_text(best['pearson'])}")
-    print_accuracies(best)
+    print_accuracies(best, class_names)
     print(f"best accuracy {best['best_accuracy']:.1%} at t = {best['threshold']:.1f}")
     if "test" in best:
         test = best["test"]
@@ -54,18 +60,21 @@ def print_end(best: dict, run: Path) -> None:
           "checkpoints/")
 
 
-def print_evaluation(record: dict, at_threshold: dict, what: str) -> None:
+def print_evaluation(record: dict, at_threshold: dict, what: str,
+                     class_names: tuple[str, str]) -> None:
     """record: all metrics; at_threshold: those at the threshold that the validation chose."""
     print(f"{what}: MSE {record['mse']:.4f}, Pearson {pearson_text(record['pearson'])}")
-    print_accuracies(record)
+    print_accuracies(record, class_names)
     print(f"accuracy {at_threshold['accuracy']:.1%} at t = {at_threshold['threshold']:.1f}, the "
           "threshold that the run's validation chose")
 
 
-def print_accuracies(record: dict) -> None:
+def print_accuracies(record: dict, class_names: tuple[str, str]) -> None:
     """The accuracies at the ten thresholds 0.0, 0.1 … 0.9."""
-    print("cat if above  " + "".join(f"{step / 10:7.1f}" for step in range(10)))
-    print("accuracy      " + "".join(f"{accuracy:7.1%}" for accuracy in record["accuracies"]))
+    rule = f"{class_names[0]} if above"
+    print(f"{rule}  " + "".join(f"{step / 10:7.1f}" for step in range(10)))
+    print(f"{'accuracy':<{len(rule)}}  "
+          + "".join(f"{accuracy:7.1%}" for accuracy in record["accuracies"]))
 
 
 def pearson_text(pearson: float | None) -> str:

@@ -126,6 +126,7 @@ def config_record(saved: dict | None, config: dict, folder: Path, bundled_sample
         return {
             "config": config,
             "data": {"folder": str(folder.resolve()), "bundled_sample": bundled_sample,
+                     "class_names": dataset.class_names,
                      "train_size": len(dataset.train.labels),
                      "valid_size": len(dataset.valid.labels),
                      "test_size": len(dataset.test.labels),
@@ -182,6 +183,15 @@ def read_config(run: Path) -> dict:
             raise UserError(f"{run} was written by another version of train.py, which this one "
                             "cannot read: train it again, or use the version that wrote it")
         return record
+
+
+def read_class_names(run: Path) -> tuple[str, str]:
+    """The names of label 1 and of label 0. Raises UserError as read_config does."""
+    record = read_config(run)
+    with damage_told(run, "config.json"):
+        # Earlier runs name none: there were only these.
+        positive, negative = record["data"].get("class_names", ("cat", "dog"))
+        return str(positive), str(negative)
 
 
 # ---------------------------------------------------------------------------------------------

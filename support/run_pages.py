@@ -13,12 +13,13 @@ from support import drawing, images
 
 def mistakes_page(files: list[Path], predictions: np.ndarray, labels: np.ndarray,
                   predicted: np.ndarray, wrong: np.ndarray, threshold: float, run_name: str,
-                  class_names: tuple[str, str] = ("cat", "dog")) -> Image.Image:
+                  class_names: tuple[str, str]) -> Image.Image:
     """The most confident mistakes and the most undecided predictions, twelve of each.
 
     predictions, the probabilities of class 1; labels, and those predicted at the threshold, 0 or
     1; all (n,). wrong: the indices of the mistakes, the most confident first.
     """
+    class_names = [drawing.printable(name) for name in class_names]
     page = Image.new("RGB", (drawing.WIDTH, 1000), "white")
     drawing.write(page, 4, 14, f"Where {run_name} goes wrong", 30)
     drawing.write(page, 4, 64, f"Most confident, and wrong (of {len(wrong)} mistakes in "
@@ -56,7 +57,7 @@ def thumbnail(file: Path) -> Image.Image:
 
 def histogram_page(predictions: np.ndarray, labels: np.ndarray, predicted: np.ndarray,
                    threshold: float, summary: str, run_name: str,
-                   class_names: tuple[str, str] = ("cat", "dog")) -> Image.Image:
+                   class_names: tuple[str, str]) -> Image.Image:
     """How often each probability of class 1 is predicted: a histogram for either class.
 
     predictions, labels, predicted: as for mistakes_page. summary: a sentence on how good they are.
@@ -66,6 +67,7 @@ def histogram_page(predictions: np.ndarray, labels: np.ndarray, predicted: np.nd
               for label in (1, 0)]
     counts = np.array([[np.histogram(predictions[these], 20, (0, 1))[0] for these in sides]
                        for sides in chosen])  # (2, 2, 20): class, right or wrong, bar
+    class_names = [drawing.printable(name) for name in class_names]
     page = Image.new("RGB", (drawing.WIDTH, 750), "white")
     draw = ImageDraw.Draw(page)
     drawing.write(page, 4, 14, f"Predictions of {run_name}, by class", 30)

@@ -1,16 +1,18 @@
 """The export: a trained network as a SavedModel, which TensorFlow runs without this code.
 
-    saved_model.export(models.load(run), threshold, run / "model")  # as train.py does at its end
-    model = saved_model.load(run)                                   # as predict.py does
-    model.probability(images)                                       # float32 (n,), that of a cat
+    saved_model.export(models.load(run), threshold, class_names, run / "model")  # train.py
+    model = saved_model.load(run)                                                # predict.py
+    model.probability(images)         # float32 (n,), that of the first of model.class_names
 
 Whoever has TensorFlow alone uses `tf.saved_model.load(folder)`, saved_model_cli or TensorFlow
-Serving. The model has two signatures, and a variable `threshold`:
+Serving. The model has two variables, `threshold`, float32 (), and `class_names`, string (2,), and
+two signatures:
 
-    pixels           images: uint8 (n, height, width, 3) -> probability: float32 (n,)
+    pixels           images: uint8 (n, height, width, 3) -> probability: float32 (n,), that of the
+                     first class
     serving_default  image_bytes: string (n,), the contents of n files -> probability, and
-                     label: string (n,), "cat" where the probability is above the threshold, else
-                     "dog"
+                     label: string (n,), the first class's name where the probability is above the
+                     threshold, else the second's
 """
 
 import functools
@@ -25,7 +27,8 @@ from support.cli import UserError
 from support.tensorflow_setup import tf
 
 
-def export(network: tf.Module, threshold: float, folder: Path) -> None:
+def export(network: tf.Module, threshold: float, class_names: tuple[str, str],
+           folder: Path) -> None:
     """Write `folder`, a SavedModel of the network, whole or not at all.
 
     An older one stays until the new one is complete. network: a models.Network whose convolutions
@@ -37,6 +40,7 @@ def export(network: tf.Module, threshold: float, folder: Path) -> None:
     module = tf.Module()
     module.network = network
     module.threshold = tf.Variable(threshold, dtype=tf.float32, trainable=False)
+    module.class_names = tf.Variable(class_names, dtype=tf.string, trainable=False)
 
     # Nothing here needs autograph, which would take a second to read it.
     @tf.function(input_signature=[tf.TensorSpec((None, *image.shape), tf.uint8)], autograph=False)
@@ -48,7 +52,7 @@ def export(network: tf.Module, threshold: float, folder: Path) -> None:
         images = tf.map_fn(lambda contents: decode_image(contents, size), image_bytes,
                            fn_output_signature=image)
         probability = network.probability(images)
-        label = tf.where(probability > module.threshold, "cat", "dog")
+        label = tf.where(probability > module.threshold, *class_names)
         return {"probability": probability, "label": label}
 
     new, old = folder.with_name(f"new-{folder.name}"), folder.with_name(f"old-{folder.name}")
@@ -63,14 +67,15 @@ def export(network: tf.Module, threshold: float, folder: Path) -> None:
 
 @dataclass
 class Exported:
-    """A network that was exported. A probability above the threshold means a cat."""
+    """A network that was exported. A probability above the threshold means the first class."""
 
     model: Any                   # what tf.saved_model.load returned
     threshold: float
+    class_names: tuple[str, str]
     input_size: tuple[int, int]  # height, width
 
     def probability(self, images: np.ndarray) -> np.ndarray:
-        """The probability of a cat: uint8 (n, height, width, 3) -> float32 (n,); n may be 0."""
+        """That of the first class: uint8 (n, height, width, 3) -> float32 (n,); n may be 0."""
         if len(images) == 0:  # convolutions refuse an empty batch
             return np.empty(0, np.float32)
         return self.model.signatures["pixels"](images=tf.constant(images))["probability"].numpy()
@@ -84,9 +89,12 @@ def load(run: Path) -> Exported:
     try:
         model = tf.saved_model.load(str(run / "model"))
         threshold = float(model.threshold)
+        class_names = ("cat", "dog")
+        if hasattr(model, "class_names"):  # earlier exports name none
+            class_names = tuple(name.decode() for name in model.class_names.numpy())
         _, inputs = model.signatures["pixels"].structured_input_signature
         _, height, width, _ = inputs["images"].shape
-        return Exported(model, threshold, (height, width))
+        return Exported(model, threshold, class_names, (height, width))
     except Exception as error:  # a damaged file can make TensorFlow raise nearly anything
         raise UserError(f"{run / 'model'} is damaged, or not what train.py writes "
                         f"({type(error).__name__})") from error

@@ -81,6 +81,7 @@ FLAGS = [  # out of range, of the wrong type, contradicting one another
     ("train.py --resume=runs/good --evaluate=runs/good",
      "--evaluate cannot be given with --resume"),
     ("train.py --evaluate=runs/good --epochs=2", "--epochs cannot be given with --evaluate"),
+    ("train.py --evaluate=runs/good --classes=dog,cat", "--classes cannot be given with"),
     ("predict.py", "--run"),
     ("predict.py --run=runs/good", "name pictures or folders: python predict.py --run="),
     ("predict.py --run=runs/good --data_dir=photos a.jpg", "Unknown command line flag 'data_dir'"),
@@ -120,6 +121,13 @@ FOLDERS = [  # of pictures
           ("empty", "--data_dir=empty holds no pictures of cats and dogs"),
           ("only_cats", "--data_dir=only_cats holds 1 pictures of cats and none of dogs"))),
     ("data.py --data_dir=data", "--data_dir=data is not a folder"),  # typed: not the sample
+    *((f"{script} --data_dir=three", "--data_dir=three holds 3 classes, ants, bees, wasps: choose")
+      for script in ("train.py", "data.py", "bench.py")),
+    ("train.py --classes=ants,bees", "--data_dir=photos holds no pictures of ants, neither"),
+    ("train.py --data_dir=three --classes=ants,owls", "--data_dir=three holds no pictures of owls"),
+    ("train.py --classes=ants", "--classes=ants must name two classes"),
+    ("train.py --data_dir=three --classes=ants,bees", "1 of each class can be used"),
+    ("train.py --evaluate=runs/good --data_dir=three", "three holds no pictures of cats and dogs"),
     ("train.py --data_dir=broken", "0 of each class can be used"),
     ("train.py --evaluate=runs/good --data_dir=broken", "none of the 8 pictures of broken can be"),
     ("train.py --resume=runs/good --data_dir=nowhere", "runs/good cannot be resumed: "),
@@ -201,6 +209,9 @@ def world(run_in, tmp_path_factory) -> Path:
     for name in ("empty", "only_cats", "broken"):
         (folder / name).mkdir()
     shutil.copy(folder / "photos/cat.0.png", folder / "only_cats")
+    for name in ("ants", "bees", "wasps"):
+        (folder / "three" / name).mkdir(parents=True)
+        shutil.copy(folder / "photos/cat.0.png", folder / "three" / name)
     for number in range(4):
         for animal in ("cat", "dog"):
             (folder / f"broken/{animal}.{number}.jpg").write_text("not a picture")

@@ -162,8 +162,8 @@ def test_a_subfolder_that_may_not_be_read_is_an_error_that_names_it(tmp_path, mo
 @pytest.mark.parametrize("explicitly_set", [True, False])
 def test_images_in_the_folder_are_used(tmp_path, explicitly_set):
     touch(tmp_path, "train/cat.0.jpg", "train/dog.0.jpg")
-    folder, labeled_images = data.choose_images(str(tmp_path), explicitly_set)
-    assert folder == tmp_path
+    folder, labeled_images, names = data.choose_images(str(tmp_path), explicitly_set)
+    assert folder == tmp_path and names == ("cat", "dog")
     assert labeled_images == [(tmp_path / "train/cat.0.jpg", 1),
                               (tmp_path / "train/dog.0.jpg", 0)]
 
@@ -175,7 +175,7 @@ def test_the_default_folder_without_images_gives_the_bundled_sample(tmp_path, co
     if content is not None:
         folder.mkdir()
         touch(folder, *content)
-    used, labeled_images = data.choose_images(str(folder), explicitly_set=False)
+    used, labeled_images, _ = data.choose_images(str(folder), explicitly_set=False)
     assert used == ROOT / "sample"
     assert Counter(label for _, label in labeled_images) == {1: 250, 0: 250}
     assert {path.name for path, _ in labeled_images} == {
@@ -338,9 +338,11 @@ def test_odd_zero_and_negative_sizes_are_refused(size):
 def test_sizes_are_checked_against_the_rarer_class():
     labeled_images = [data.LabeledImage(Path(f"{i}.jpg"), int(i >= 10))
                       for i in range(110)]  # 10 dogs
-    data.check_sizes(labeled_images, 16, 4)
-    with pytest.raises(UserError, match="10 of each class can be used"):
-        data.check_sizes(labeled_images, 18, 4)
+    source = data.Source(Path(), labeled_images, ("cat", "dog"))
+    data.check_sizes(source, 16, 4)
+    with pytest.raises(UserError, match=r"10 of each class can be used \(there are no more "
+                                        r"of dog\)"):
+        data.check_sizes(source, 18, 4)
 
 
 # ---------------------------------------------------------------------------------------------
@@ -731,7 +733,7 @@ def test_the_census_prints_the_most_common_shape_first(tmp_path, run_script, arg
     result = run_script("data.py", *arguments)
     assert (result.returncode, result.stderr) == (0, "")
     lines = result.stdout.splitlines()
-    assert "8 pictures, 4 cats and 4 dogs" in lines[0]
+    assert "8 pictures, 1 = cat (4 images), 0 = dog (4)" in lines[0]
     assert "first 8" in lines[1]
     assert lines[2].split() == ["375", "x", "500", "5", "71.4%"]
     assert {line.split()[0] for line in lines[3:5]} == {"500", "499"}
@@ -774,7 +776,7 @@ def test_without_photographs_the_census_is_the_samples_and_says_so(run_script):
     result = run_script("data.py", "--sample=20")
     assert (result.returncode, result.stderr) == (0, "")
     assert "no photographs in data/" in result.stdout and "bundled sample" in result.stdout
-    assert "500 pictures, 250 cats and 250 dogs" in result.stdout
+    assert "500 pictures, 1 = cat (250 images), 0 = dog (250)" in result.stdout
 
 
 def test_on_a_terminal_the_census_shows_how_far_it_is(tmp_path):

@@ -466,7 +466,7 @@ def test_interrupted_unpacking_leaves_no_data_and_is_redone(server, tmp_path, mo
             download.download(server.archive(), tmp_path)
     assert len(tree(tmp_path / ".download/unpacked")) == unpacked
     assert_nothing_to_train_on(tmp_path)
-    folder, labeled_images = data.choose_images(str(tmp_path), explicitly_set=False)
+    folder, labeled_images, _ = data.choose_images(str(tmp_path), explicitly_set=False)
     assert folder == data.SAMPLE and len(labeled_images) == 500
 
     download.download(server.archive(), tmp_path)

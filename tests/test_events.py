@@ -53,7 +53,8 @@ def summary_of(predictions, labels, images=None, threshold=0.5, kernel=NO_KERNEL
     mistakes = metrics.mistakes(predictions, labels, threshold)
     return shown(event_file.epoch_summary(
         record, predictions, labels,
-        [images[mistakes[labels[mistakes] == label][:9]] for label in (1, 0)], kernel))
+        [images[mistakes[labels[mistakes] == label][:9]] for label in (1, 0)], kernel,
+        ("cat", "dog")))
 
 
 def test_a_runs_figures_are_those_of_metrics_jsonl_an_epoch_a_step(tmp_path, monkeypatch):

@@ -118,7 +118,7 @@ def make_run(folder, network, files=(), **options):
     folder.mkdir(parents=True)
     options = {name: option.default for name, option in inspect.signature(
         models.Network).parameters.items() if name != "conv2d"} | options
-    run_folder.write_config(folder, {"config": options | {
+    run_folder.write_config(folder, {"data": {}, "config": options | {
         "arch": network.name, "input_size": network.input_size, "lr": 1e-3}})
     files = list(files)
     run_folder.write_predictions(folder, files, np.ones(len(files)), np.full(len(files), 0.5))
@@ -260,7 +260,8 @@ def test_a_network_made_to_look_at_one_corner_shows_that_corner(arch, corner):
     # On the page: orange in this corner, none in the others; what is evidence for a dog is blue.
     for sign, colour in ((1, 0), (-1, 2)):
         page = filters.explain_prediction(looks_at(arch, rows, columns, sign), image,
-                                          Image.fromarray(image), "x.jpg", "planted")
+                                          Image.fromarray(image), "x.jpg", "planted",
+                                          ("cat", "dog"))
         pixels = np.asarray(page).astype(int)
         height = round(394 * 24 / 32)
         top = page.height - 36 - height
@@ -303,7 +304,7 @@ def test_a_network_gets_three_pages(arch, options, photos, tmp_path, monkeypatch
     image = np.asarray(Image.open(photos / "cat.0.png"))
     probability = 1 / (1 + np.exp(-network(image[None]).numpy()[0]))
     said = capsys.readouterr().out
-    assert f"cat.0.png: a cat with probability {probability:.1%}" in said
+    assert f"cat.0.png: cat with probability {probability:.1%}" in said
     count = network.layers[1].filters
     assert len(re.findall(rf"│ (trained|untrained) +│ +{count} │", said)) == 2
 
@@ -352,7 +353,7 @@ def test_filters_looks_into_a_network_from_the_command_line(run_script, tmp_path
     make_run(tmp_path / "runs" / "a", models.Network("conv1", (24, 32)), [ROOT / "kittens.jpg"])
     result = run_script("filters.py", f"--image={ROOT}/kittens.jpg", "--run=runs/a")
     assert result.returncode == 0 and result.stderr == ""
-    assert result.stdout.startswith("kittens.jpg: a cat with probability")
+    assert result.stdout.startswith("kittens.jpg: cat with probability")
     assert "trained" in result.stdout and "untrained" in result.stdout
     assert result.stdout.splitlines()[-3:] == [
         f"filtered/kittens-a-{kind}.png" for kind in ("kernels", "maps", "why")]

@@ -30,7 +30,7 @@ def run(network, tmp_path_factory) -> Path:
     """The folder of a run as far as predict.py looks into it."""
     folder = tmp_path_factory.mktemp("runs") / "mine"
     folder.mkdir()
-    saved_model.export(network, 0.4, folder / "model")
+    saved_model.export(network, 0.4, ("cat", "dog"), folder / "model")
     return folder
 
 
@@ -90,7 +90,7 @@ def test_a_cat_is_what_is_above_the_threshold_not_at_it(tmp_path, capsys):
     network = models.Network("mlp", (2, 2))
     network.kernels[-1].assign(tf.zeros_like(network.kernels[-1]))  # all probabilities are 0.5
     Image.new("RGB", (2, 2), "red").save(tmp_path / "red.png")
-    saved_model.export(network, 0.5, tmp_path / "model")
+    saved_model.export(network, 0.5, ("cat", "dog"), tmp_path / "model")
     predict.print_predictions(tmp_path, [str(tmp_path / "red.png")], predict.as_line)
     assert capsys.readouterr().out == f"{tmp_path}/red.png: dog (50.0%)\n"
     serve = tf.saved_model.load(str(tmp_path / "model")).signatures["serving_default"]

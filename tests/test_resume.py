@@ -573,8 +573,8 @@ TINY = ("--arch=mlp", "--hidden=4", "--lr=1e-3", "--epochs=2", "--batch_size=4",
 @pytest.fixture
 def tiny_export(monkeypatch):
     """The export of a finished run, done in no time: what it writes is tested elsewhere."""
-    monkeypatch.setattr(saved_model, "export", lambda network, threshold, folder: folder.mkdir(
-        exist_ok=True))
+    monkeypatch.setattr(saved_model, "export",
+                        lambda *arguments: arguments[-1].mkdir(exist_ok=True))
 
 
 def test_killed_before_any_change_of_the_disk_a_run_resumes(folder, processes, tiny_export):

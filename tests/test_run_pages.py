@@ -19,18 +19,18 @@ def colour_at(page, x, y):
     return tuple(np.asarray(page)[y, x])
 
 
-def mistakes_page(files, predictions, labels, **names):
+def mistakes_page(files, predictions, labels, class_names=("cat", "dog")):
     _, threshold = metrics.best_accuracy(predictions, labels)
     return run_pages.mistakes_page(
         files, predictions, labels, metrics.predicted_labels(predictions, threshold),
-        metrics.mistakes(predictions, labels, threshold), threshold, "mine", **names)
+        metrics.mistakes(predictions, labels, threshold), threshold, "mine", class_names)
 
 
-def histogram_page(predictions, labels, **names):
+def histogram_page(predictions, labels, class_names=("cat", "dog")):
     _, threshold = metrics.best_accuracy(predictions, labels)
     return run_pages.histogram_page(
         predictions, labels, metrics.predicted_labels(predictions, threshold), threshold,
-        "Accuracy 80%.", "mine", **names)
+        "Accuracy 80%.", "mine", class_names)
 
 
 def test_most_undecided_is_nearest_to_a_half():

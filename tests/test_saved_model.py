@@ -33,7 +33,7 @@ def run(network, tmp_path_factory) -> Path:
     """The folder of a run as far as predict.py looks into it."""
     folder = tmp_path_factory.mktemp("runs") / "mine"
     folder.mkdir()
-    saved_model.export(network, 0.4, folder / "model")
+    saved_model.export(network, 0.4, ("cat", "dog"), folder / "model")
     return folder
 
 
@@ -95,7 +95,7 @@ def test_a_network_that_computes_in_bfloat16_is_exported_too(tmp_path):
     network = models.Network("conv2_48", (20, 26), dtype="bfloat16", init="he")
     images = GENERATOR.integers(0, 256, (5, 20, 26, 3), dtype=np.uint8)
     expected = 1 / (1 + np.exp(-network(images).numpy()))
-    saved_model.export(network, 0.3, tmp_path / "model")
+    saved_model.export(network, 0.3, ("cat", "dog"), tmp_path / "model")
     model = tf.saved_model.load(str(tmp_path / "model"))
     probability = model.signatures["pixels"](images=tf.constant(images))["probability"]
     np.testing.assert_allclose(probability, expected, rtol=1e-4)
@@ -104,7 +104,7 @@ def test_a_network_that_computes_in_bfloat16_is_exported_too(tmp_path):
 
 def test_an_export_replaces_the_one_before_only_when_it_is_whole(tmp_path, monkeypatch):
     network, folder = models.Network("mlp", (2, 2)), tmp_path / "model"
-    saved_model.export(network, 0.1, folder)
+    saved_model.export(network, 0.1, ("cat", "dog"), folder)
 
     def half_saved(module, path, signatures):
         Path(path).mkdir()
@@ -113,9 +113,9 @@ def test_an_export_replaces_the_one_before_only_when_it_is_whole(tmp_path, monke
 
     with monkeypatch.context() as patched, pytest.raises(tf.errors.ResourceExhaustedError):
         patched.setattr(tf.saved_model, "save", half_saved)
-        saved_model.export(network, 0.2, folder)
+        saved_model.export(network, 0.2, ("cat", "dog"), folder)
     assert tf.saved_model.load(str(folder)).threshold.numpy() == np.float32(0.1)
-    saved_model.export(network, 0.2, folder)
+    saved_model.export(network, 0.2, ("cat", "dog"), folder)
     assert tf.saved_model.load(str(folder)).threshold.numpy() == np.float32(0.2)
     assert [path.name for path in tmp_path.iterdir()] == ["model"]
 

@@ -132,7 +132,7 @@ def dataset_of(train, valid, test) -> data.Dataset:
     parts = [data.Part(images, labels, [Path(f"{number}.jpg") for number in range(len(labels))])
              for images, labels in (train, valid, test)]
     return data.Dataset(*parts, skipped=[], mean=train[0].mean((0, 1, 2)),
-                        std=train[0].std((0, 1, 2)), digest="")
+                        std=train[0].std((0, 1, 2)), digest="", class_names=("cat", "dog"))
 
 
 def tiny_dataset(count=10) -> data.Dataset:
@@ -406,7 +406,7 @@ def test_a_run_prints_its_story_and_leaves_its_record_and_a_second_one_its_numbe
     assert record["format"] == 2
     assert record["data"] == {"folder": str(photos), "bundled_sample": False, "train_size": 18,
                               "valid_size": 6, "test_size": 0, "skipped": [],
-                              "sizes_asked_for": [None, None, 0],
+                              "sizes_asked_for": [None, None, 0], "class_names": ["cat", "dog"],
                               "digest": record["data"]["digest"]}
     assert record["versions"]["tensorflow"] == tf.__version__
     assert len((run / "metrics.jsonl").read_text().splitlines()) == 3
@@ -457,7 +457,7 @@ def test_a_finished_network_is_measured_on_other_pictures_at_its_own_threshold(
     images = np.stack([data.load_image(file, (12, 14)) for file in files])
     predictions = 1 / (1 + np.exp(-network(images).numpy()))
     output = capsys.readouterr().out
-    assert f"{finished_run} (conv1) on 23 pictures of {photos}, 12 of cats: " in output
+    assert f"{finished_run} (conv1) on 23 pictures of {photos}, 12 cat and 11 dog: " in output
     assert f"MSE {np.mean((predictions - labels) ** 2):.4f}, " in output
     assert f"Pearson {np.corrcoef(predictions, labels)[0, 1]:.3f}\n" in output
     assert (f"accuracy {np.mean((predictions > 0.5) == labels):.1%} at t = 0.5, the threshold "
@@ -553,7 +553,7 @@ def test_help_shows_every_flag_in_its_group(run_script):
     assert groups[1::2] == ["network", "training", "images", "augmentation", "run", "device"]
     names = {group: set(re.findall(r"^  --(?:\[no\])?(\w+):", text, re.MULTILINE))
              for group, text in zip(groups[1::2], groups[2::2], strict=True)}
-    assert names["images"] == {"data_dir", "train_size", "valid_size", "test_size"}
+    assert names["images"] == {"data_dir", "classes", "train_size", "valid_size", "test_size"}
     assert names["run"] == {"name", "runs_dir", "resume", "evaluate"}
     assert names["device"] == {"dtype", "strategy"}
     fields = {field.name for field in dataclasses.fields(train.Config)}

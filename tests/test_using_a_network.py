@@ -26,7 +26,7 @@ def network(tmp_path, monkeypatch) -> models.Network:
     network = models.Network("conv2_48", SIZE, scaling="standard", init="adapted", tta=True)
     network.scale.fit([120, 110, 100], [60, 50, 40])
     (tmp_path / "runs/NAME").mkdir(parents=True)
-    saved_model.export(network, 0.4, tmp_path / "runs/NAME/model")
+    saved_model.export(network, 0.4, ("cat", "dog"), tmp_path / "runs/NAME/model")
     return network
 
 

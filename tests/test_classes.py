@@ -1,0 +1,336 @@
+"""Two classes of any names: which are found, what is refused, and where their names show."""
+
+import json
+import os
+import re
+import shutil
+import unicodedata
+
+import numpy as np
+import pytest
+from PIL import Image
+
+import data
+from support import class_folders, run_folder
+from support.cli import UserError
+from support.tensorflow_setup import tf
+from test_data import touch
+from test_events import read_events
+
+
+def chosen(folder, classes=None):
+    """(the two names, [(path inside the folder, label)]) of a folder that was typed."""
+    source = data.choose_images(str(folder), True, classes)
+    return source.class_names, [(path.relative_to(folder).as_posix(), label)
+                                for path, label in source.images]
+
+
+# ---------------------------------------------------------------------------------------------
+# Finding them
+# ---------------------------------------------------------------------------------------------
+
+@pytest.mark.parametrize("place", ["", "train/", "Train/"])
+def test_two_folders_of_any_names_are_two_classes_the_first_by_name_is_1(tmp_path, place):
+    touch(tmp_path, *(place + name for name in (
+        "bees/IMG_0.jpg", "Ants/DSC_0.png", "bees/1.webp", "Ants/1.jpg", "bees/notes.txt")))
+    assert chosen(tmp_path) == (("Ants", "bees"), [
+        (place + name, label) for name, label in (("Ants/DSC_0.png", 1), ("bees/IMG_0.jpg", 0),
+                                                  ("Ants/1.jpg", 1), ("bees/1.webp", 0))])
+
+
+@pytest.mark.parametrize("names", [
+    ("with spaces", "with more spaces"), ("Käfer", "Wespe"), ("猫", "犬"), ("glass", "glasses"),
+    ("a'b", 'c"d'), ("0", "1"), ("👍", "👎")])
+def test_spaces_and_any_letters_are_names(tmp_path, names):
+    touch(tmp_path, *(f"{name}/0.jpg" for name in names))
+    class_names, found = chosen(tmp_path)
+    assert set(class_names) == set(names) and len(found) == 2
+
+
+@pytest.mark.parametrize("form", ["NFC", "NFD"])
+def test_names_that_look_equal_are_equal(tmp_path, form):
+    """However the file system, or the keyboard, composes their letters."""
+    folder, typed = (unicodedata.normalize(form, name) for name in ("Käfer", "KÄFER"))
+    touch(tmp_path, f"{folder}/0.jpg", "Wespe/0.jpg", "Biene/0.jpg")
+    names, found = chosen(tmp_path, ["wespe", typed])
+    assert names == ("Wespe", unicodedata.normalize("NFC", "Käfer"))
+    assert [label for _, label in found] == [1, 0] or [label for _, label in found] == [0, 1]
+    assert dict(found)[f"{folder}/0.jpg"] == 0
+
+
+def test_names_without_case_are_one_class(tmp_path):
+    touch(tmp_path, "ants/0.jpg", "ANTS/1.jpg", "bees/0.jpg")
+    names, found = chosen(tmp_path)
+    assert names == ("ANTS", "bees") and [label for _, label in found] == [1, 0, 1]
+
+
+@pytest.mark.parametrize("other", [".hidden", "test", "Test1", "testing_set", "val", "validation",
+                                   "PetImages", "empty"])
+def test_these_folders_are_never_classes(tmp_path, other):
+    touch(tmp_path, "ants/0.jpg", "bees/0.jpg",
+          f"{other}/{'0.jpg' if other != 'empty' else 'notes.txt'}")
+    assert chosen(tmp_path)[0] == ("ants", "bees")
+
+
+@pytest.mark.parametrize("classes, names, labels", [
+    (["bees", "ants"], ("bees", "ants"), {"ants/0.jpg": 0, "bees/0.jpg": 1}),
+    (["WASPS", "ants"], ("wasps", "ants"), {"ants/0.jpg": 0, "wasps/0.jpg": 1})])
+def test_classes_chooses_the_order_and_two_of_several(tmp_path, classes, names, labels):
+    touch(tmp_path, "bees/0.jpg", "ants/0.jpg", *["wasps/0.jpg"] * ("WASPS" in classes))
+    found = chosen(tmp_path, classes)
+    assert found[0] == names and dict(found[1]) == labels
+
+
+@pytest.mark.parametrize("place", ["", "train/"])
+@pytest.mark.parametrize("ant, bee", [
+    ("ant.0.jpg", "bee_12.png"), ("Ant 3.jpg", "BEE-4.jpg"), ("ant7.jpg", "bee.jpg"),
+    ("ant.0.jpg", "bee.012.gif")])
+def test_files_are_classes_if_classes_names_both(tmp_path, ant, bee, place):
+    touch(tmp_path, place + ant, place + bee, place + "IMG_1.jpg", place + "ants.0.jpg")
+    assert dict(chosen(tmp_path, ["bee", "ant"])[1]) == {place + ant: 0, place + bee: 1}
+
+
+def test_folders_come_before_files_wherever_they_are(tmp_path):
+    touch(tmp_path, "ant.0.jpg", "bee.0.jpg", "train/ant/0.jpg", "train/bee/0.jpg")
+    assert dict(chosen(tmp_path, ["ant", "bee"])[1]) == {"train/ant/0.jpg": 1,
+                                                         "train/bee/0.jpg": 0}
+
+
+@pytest.mark.parametrize("names", [["IMG_1.jpg", "DSC_2.jpg"], ["ant.0.jpg", "bee.0.jpg"]])
+def test_files_alone_never_become_classes(tmp_path, names):
+    touch(tmp_path, *names)
+    with pytest.raises(UserError, match="holds no pictures of cats and dogs: put cat.0.jpg"):
+        chosen(tmp_path)
+
+
+def test_cats_and_dogs_come_first_and_keep_their_names(tmp_path):
+    touch(tmp_path, "Cats/0.jpg", "dogs/0.jpg", "birds/0.jpg", "ants/0.jpg")
+    assert chosen(tmp_path) == (("cat", "dog"), [("Cats/0.jpg", 1), ("dogs/0.jpg", 0)])
+    assert chosen(tmp_path, ["dogs", "cat"]) == (("dog", "cat"),
+                                                 [("Cats/0.jpg", 0), ("dogs/0.jpg", 1)])
+    assert chosen(tmp_path, ["birds", "cat"]) == (("birds", "Cats"),
+                                                  [("Cats/0.jpg", 0), ("birds/0.jpg", 1)])
+
+
+def test_other_classes_are_found_only_in_a_folder_that_was_typed(tmp_path):
+    touch(tmp_path, "ants/0.jpg", "bees/0.jpg")
+    assert data.choose_images(str(tmp_path), False).folder == data.SAMPLE
+    with pytest.raises(UserError, match=f"ants and bees are not looked for in {tmp_path}/: name "
+                                        "their folder with --data_dir"):
+        data.choose_images(str(tmp_path), False, ["ants", "bees"])
+
+
+def test_the_sample_can_have_dogs_as_the_positive_class(tmp_path):
+    source = data.choose_images(str(tmp_path / "data"), False, ["dog", "cat"])
+    assert source.class_names == ("dog", "cat") and source.counts() == (250, 250)
+    assert {label for path, label in source.images if path.name.startswith("dog")} == {1}
+
+
+# ---------------------------------------------------------------------------------------------
+# What is refused
+# ---------------------------------------------------------------------------------------------
+
+@pytest.mark.parametrize("names, classes, sentence", [
+    (["ants/0.jpg"], None, "--data_dir={} holds one class only, ants: put the pictures of another "
+                           "into a folder beside it"),
+    (["a/0.jpg", "b/0.jpg", "c/0.jpg"], None,
+     "--data_dir={} holds 3 classes, a, b, c: choose two, like --classes=a,b"),
+    (["ants/0.jpg", "bees/0.jpg"], ["ants", "wasps"],
+     "--data_dir={} holds no pictures of wasps, neither a folder of that name nor files like "
+     "wasps.0.jpg; its folders are ants, bees"),
+    ([], ["ant", "bee"], "--data_dir={} holds no pictures of ant, neither a folder of that name "
+                         "nor files like ant.0.jpg"),
+    (["ants/0.jpg", "bees.0.jpg"], ["ants", "bees"],
+     "--data_dir={} holds ants and bees in different places: put them side by side, as two folders "
+     "or as files"),
+    (["ants/0.jpg", "bees/0.jpg", "bees.7.jpg"], None,
+     "bees is a folder, and there are files like {}/bees.7.jpg: put all pictures of a class into "
+     "one place"),
+    (["a\nb/0.jpg", "c/0.jpg"], None, "--data_dir={} holds a folder named 'a\\nb', which cannot be "
+                                      "printed: give it another name"),
+    (["cats/0.jpg", "birds/0.jpg"], None, "--data_dir={} holds 1 pictures of cats and none of "
+     "dogs: both are needed; or choose other classes, like --classes=ants,bees")])
+def test_what_is_not_two_classes_is_refused_in_one_sentence(tmp_path, names, classes, sentence):
+    touch(tmp_path, *names)
+    with pytest.raises(UserError) as error:
+        chosen(tmp_path, classes)
+    assert str(error.value) == sentence.format(tmp_path)
+
+
+@pytest.mark.parametrize("classes", [[], ["ants"], ["ants", "ANTS"], ["a", "b", "c"], ["a", ""],
+                                     ["cat", "cats"]])
+def test_classes_that_are_not_two_are_refused(tmp_path, classes):
+    with pytest.raises(UserError) as error:
+        chosen(tmp_path, classes)
+    assert str(error.value) == (
+        f"--classes={','.join(classes)} must name two classes, the one with label 1 first, like "
+        "--classes=ants,bees")
+
+
+def test_a_class_with_too_few_images_is_named(tmp_path):
+    touch(tmp_path, *(f"ants/{number}.jpg" for number in range(9)), "bees/0.jpg", "bees/1.jpg")
+    source = data.choose_images(str(tmp_path), True)
+    with pytest.raises(UserError, match=re.escape(
+            "--train_size=8 needs more pictures than there are: 2 of each class can be used (there "
+            "are no more of bees), 4 for training and validation together")):
+        data.check_sizes(source, 8, None)
+
+
+def test_a_folder_that_may_not_be_read_is_named(tmp_path, monkeypatch):
+    touch(tmp_path, "ants/0.jpg", "bees/0.jpg")
+
+    def refused(folder, *_):
+        raise PermissionError(13, "Permission denied", str(folder / "bees"))
+
+    monkeypatch.setattr(class_folders, "find", refused)
+    with pytest.raises(UserError, match="bees cannot be read as a folder of pictures: Permission"):
+        chosen(tmp_path)
+
+
+# ---------------------------------------------------------------------------------------------
+# From the folder to the prediction
+# ---------------------------------------------------------------------------------------------
+
+NAMES = ("Große Käfer", "wasps & bees")  # the folder of the first spells its letters otherwise
+FLAGS = ("--arch=conv1", "--filters=4", "--hidden=8", "--input_size=12x16", "--epochs=2",
+         "--batch_size=8", "--lr=1e-3", "--scaling=standard")
+
+
+@pytest.fixture(scope="module")
+def insects(tmp_path_factory):
+    """Sixteen pictures of the one, dark, and twelve of the other, light."""
+    folder = tmp_path_factory.mktemp("classes") / "insects"
+    generator = np.random.default_rng(0)
+    for name, light, count in ((unicodedata.normalize("NFD", NAMES[0]), 60, 16),
+                               (NAMES[1], 190, 12)):
+        (folder / name).mkdir(parents=True)
+        for number in range(count):
+            pixels = generator.normal(light, 20, (24, 32, 3)).clip(0, 255).astype(np.uint8)
+            Image.fromarray(pixels).save(folder / name / f"IMG_{number}.png")
+    return folder
+
+
+@pytest.fixture(scope="module")
+def trained(run_in, insects):
+    """What train.py printed; the run is runs/insects beside the folder."""
+    result = run_in(insects.parent, "train.py", *FLAGS, "--data_dir=insects", "--name=insects")
+    assert (result.returncode, result.stderr) == (0, "")
+    return result.stdout
+
+
+@pytest.fixture
+def there(insects, trained, monkeypatch):
+    """The folder of insects/ and runs/insects, and what was printed."""
+    monkeypatch.chdir(insects.parent)
+    return insects.parent, trained
+
+
+def test_training_says_which_class_is_which_and_what_is_left_out(there):
+    _, output = there
+    assert "insects: 18 pictures to train on, 6 to validate on, half of each class\n" in output
+    assert f"1 = {NAMES[0]} (16 images), 0 = {NAMES[1]} (12)\n" in output
+    assert f"  4 of {NAMES[0]} are left out: there are fewer of the other class\n" in output
+    assert re.search(rf"^{NAMES[0]} if above  +0\.0 .*\n^accuracy {{14}}  ", output, re.MULTILINE)
+
+
+def test_the_run_keeps_the_names(there):
+    folder, _ = there
+    record = json.loads((folder / "runs/insects/config.json").read_text())
+    assert tuple(record["data"]["class_names"]) == NAMES
+    assert run_folder.read_class_names(folder / "runs/insects") == NAMES
+    lines = (folder / "runs/insects/predictions.jsonl").read_text().splitlines()
+    for record in map(json.loads, lines):
+        assert record["label"] == (NAMES[0][:2] in record["file"])  # Gr…, dark
+    tags = {value.tag for event in read_events(folder / "runs/insects")
+            for value in event.summary.value}
+    assert {f"predictions/{name}" for name in NAMES} <= tags
+    assert not any("cat" in tag or "dog" in tag for tag in tags)
+
+
+def test_the_savedmodel_tells_its_classes_to_whoever_loads_it(there):
+    folder, _ = there
+    model = tf.saved_model.load(str(folder / "runs/insects/model"))
+    assert [name.decode() for name in model.class_names.numpy()] == list(NAMES)
+    files = [next((folder / "insects").glob(f"{start}*/IMG_0.png")) for start in ("Gr", "wasps")]
+    said = model.signatures["serving_default"](
+        image_bytes=tf.constant([file.read_bytes() for file in files]))
+    expected = [NAMES[0] if probability > float(model.threshold) else NAMES[1]
+                for probability in said["probability"].numpy()]
+    assert [label.decode() for label in said["label"].numpy()] == expected
+
+
+def test_predictions_have_the_names(run_in, there):
+    folder, _ = there
+    text = run_in(folder, "predict.py", "--run=runs/insects", "insects")
+    rows = run_in(folder, "predict.py", "--run=runs/insects", "--json", "insects")
+    assert text.returncode == rows.returncode == 0
+    records = [json.loads(line) for line in rows.stdout.splitlines()]
+    assert len(records) == 28
+    model = tf.saved_model.load(str(folder / "runs/insects/model"))
+    for line, record in zip(text.stdout.splitlines(), records, strict=True):
+        positive = record["probability"] > float(model.threshold)
+        assert record["label"] == NAMES[0 if positive else 1]
+        of_label = record["probability"] if positive else 1 - record["probability"]
+        assert line.startswith(f"{record['file']}: {record['label']} (")
+        percentage = float(line.rpartition("(")[2].rstrip("%)"))
+        assert percentage == pytest.approx(100 * of_label, abs=0.06)
+
+
+def test_metrics_and_filters_show_the_names(run_in, there):
+    folder, _ = there
+    table = run_in(folder, "metrics.py", "--run=runs/insects", "--pictures")
+    assert (table.returncode, table.stderr) == (0, "")
+    row = next(line for line in table.stdout.splitlines() if "conv1" in line)
+    assert row.rstrip().endswith(", ".join(NAMES))
+    assert "0.36" not in row  # the article measured cats and dogs
+    picture = next((folder / "insects").glob("wasps*/IMG_1.png"))
+    page = run_in(folder, "filters.py", f"--image={picture}", "--run=runs/insects")
+    assert (page.returncode, page.stderr) == (0, "")
+    assert page.stdout.startswith(f"IMG_1.png: {NAMES[0]} with probability ")
+
+
+def test_evaluating_and_resuming_take_the_classes_from_the_run(run_in, there, tmp_path):
+    folder, _ = there
+    shutil.copytree(folder, tmp_path, dirs_exist_ok=True)
+    evaluated = run_in(tmp_path, "train.py", "--evaluate=runs/insects", "--data_dir=insects")
+    assert evaluated.returncode == 0, evaluated.stderr
+    assert f"on 28 pictures of insects, 16 {NAMES[0]} and 12 {NAMES[1]}: MSE" in evaluated.stdout
+    resumed = run_in(tmp_path, "train.py", "--resume=runs/insects", "--epochs=3",
+                     "--data_dir=insects")
+    assert resumed.returncode == 0, resumed.stderr
+    assert f"{NAMES[0]} if above" in resumed.stdout
+    assert run_folder.read_class_names(tmp_path / "runs/insects") == NAMES
+
+    # Two of several, in the run's order: others beside them change nothing.
+    (tmp_path / "insects/also").mkdir()
+    shutil.copy(next((tmp_path / "insects").glob("wasps*/IMG_0.png")), tmp_path / "insects/also")
+    again = run_in(tmp_path, "train.py", "--evaluate=runs/insects", "--data_dir=insects")
+    assert f"on 28 pictures of insects, 16 {NAMES[0]} and" in again.stdout
+
+    os.rename(next((tmp_path / "insects").glob("wasps*")), tmp_path / "insects/hornets")
+    for flags, sentence in (
+            (["--evaluate=runs/insects", "--data_dir=insects"], f"no pictures of {NAMES[1]}"),
+            (["--resume=runs/insects", "--data_dir=insects"],
+             "runs/insects cannot be resumed: --data_dir=insects holds no pictures of"),
+            (["--evaluate=runs/insects"], "name their folder with --data_dir"),
+            (["--evaluate=runs/insects", "--classes=a,b"], "--classes cannot be given with"),
+            (["--resume=runs/insects", "--classes=a,b"], "--classes cannot be given with")):
+        refused = run_in(tmp_path, "train.py", *flags)
+        assert refused.returncode == 1 and len(refused.stderr.splitlines()) == 1
+        assert sentence in refused.stderr
+
+
+def test_the_census_counts_the_classes(run_in, there):
+    folder, _ = there
+    census = run_in(folder, "data.py", "--data_dir=insects", f"--classes={NAMES[1]},{NAMES[0]}")
+    assert census.stdout.startswith(
+        f"insects: 28 pictures, 1 = {NAMES[1]} (12 images), 0 = {NAMES[0]} (16)\n")
+
+
+def test_a_run_from_before_there_were_names_is_one_of_cats_and_dogs(there, tmp_path):
+    folder, _ = there
+    run = shutil.copytree(folder / "runs/insects", tmp_path / "old")
+    record = json.loads((run / "config.json").read_text())
+    del record["data"]["class_names"]
+    (run / "config.json").write_text(json.dumps(record))
+    assert run_folder.read_class_names(run) == ("cat", "dog")
