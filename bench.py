@@ -105,6 +105,70 @@ def our_training(config: dict, steps: int) -> Iterator[dict]:
         yield {name: count / spent for name, spent in seconds.items()}
 
 
+PURPOSES = ("forward", "gradients of the weights", "gradients of the inputs",
+            "pooling, bias, ReLU", "Adam", "other")
+
+
+def our_step_parts(config: dict) -> Iterator[dict]:
+    """Milliseconds that a training step spends on each of PURPOSES, and "all" that it takes.
+
+    TensorFlow itself takes the time of every operation. Here they run one after the other, each in
+    all threads: what is left between "all" and the sum is between the operations.
+    """
+    import train
+    from support.tensorflow_setup import tf
+    config, v1 = train.Config(**config), tf.compat.v1
+    pixels, labels = noise_images(config.batch_size)
+    with tf.Graph().as_default() as graph:
+        network = config.make_network()
+        optimizer = train.Adam(network.trainable_variables)
+        images, truth = map(v1.placeholder, (tf.uint8, tf.float32), (pixels.shape, labels.shape))
+        with tf.GradientTape() as tape, tf.name_scope("forward"):
+            loss = train.LOSSES[config.loss](truth, network(images, training=True, seed=(0, 0)))
+        with tf.name_scope("backward"):
+            gradients = tape.gradient(loss, network.trainable_variables)
+        before = len(graph.get_operations())
+        with tf.name_scope("update"):
+            optimizer.apply(gradients, tf.constant(config.lr))
+        step = [operation for operation in graph.get_operations()[before:]
+                if operation.type in ("ResourceApplyAdam", "AssignAddVariableOp")]
+        session = v1.Session(config=v1.ConfigProto(inter_op_parallelism_threads=1))
+        session.run([each.initializer for each in (*network.variables, *optimizer.variables)])
+    feed, trace = {images: pixels, truth: labels}, v1.RunOptions.FULL_TRACE
+    while True:
+        started = time.perf_counter()
+        session.run(step, feed)
+        milliseconds = dict.fromkeys(PURPOSES, 0.0)
+        milliseconds["all"] = 1000 * (time.perf_counter() - started)
+        times = v1.RunMetadata()
+        session.run(step, feed, v1.RunOptions(trace_level=trace), times)
+        for device in times.step_stats.dev_stats:
+            for node in device.node_stats:
+                milliseconds[purpose_of(graph, node.node_name)] += (
+                    node.op_end_rel_micros - node.op_start_rel_micros) / 1000
+        yield milliseconds
+
+
+def purpose_of(graph, name: str) -> str:
+    """What an operation of our_step_parts' graph is for, one of PURPOSES."""
+    try:
+        operation = graph.get_operation_by_name(name)
+    except KeyError:  # TensorFlow made it, when it optimized the graph
+        return "other"
+    kind, scope = operation.type, name.partition("/")[0]
+    if scope == "update":
+        return "Adam"
+    if scope == "forward" and kind == "Relu" and operation.inputs[0].op.type == "AddV2":
+        return "forward"  # of a Dense layer: one operation with its product and its bias
+    if kind.startswith(("MaxPool", "AvgPool", "Bias", "Relu")):
+        return "pooling, bias, ReLU"
+    if kind == "Conv2DBackpropInput" or kind == "MatMul" and operation.get_attr("transpose_b"):
+        return "gradients of the inputs"
+    if scope == "backward" or scope == "gradient_tape" and kind == "MatMul":
+        return "gradients of the weights"
+    return "forward" if scope == "forward" and kind in ("Conv2D", "MatMul", "AddV2") else "other"
+
+
 def keras_network(arch: str, lr: float = 1e-5, loss: str = "bce"):
     """The article's network as its author would write it today."""
     import tensorflow as tf
@@ -386,6 +450,7 @@ class NetworkFacts(NamedTuple):
 
     config: dict         # fields of train.Config
     multiply_adds: int   # of one image in training
+    forward: int         # of these, those of the forward pass
     gradient_bytes: int
 
 
@@ -400,7 +465,7 @@ def network_facts(networks: list[str], batch_size: int | None, dtype: str
         config["batch_size"] = batch_size or config["batch_size"]
         with tf.Graph().as_default():  # shapes only: nothing is computed, no memory is taken
             network = train.Config(**config).make_network()
-        facts[arch] = NetworkFacts(config, network.training_multiply_adds,
+        facts[arch] = NetworkFacts(config, network.training_multiply_adds, network.multiply_adds,
                                    4 * network.weight_count)
     yield facts
 
@@ -412,7 +477,7 @@ def network_facts(networks: list[str], batch_size: int | None, dtype: str
 def bench_training(console: Console, facts: dict[str, NetworkFacts], round_count: int) -> dict:
     """Images per second of a training epoch, and its share of the machine's limit."""
     results = {}
-    for arch, (config, multiply_adds, _) in facts.items():
+    for arch, (config, multiply_adds, *_) in facts.items():
         variants = {
             "ours": functools.partial(our_training, config, STEPS[arch]),
             **keras_variants(keras_training, config, STEPS[arch]),
@@ -430,6 +495,26 @@ def keras_variants(function, config: dict, steps: int) -> dict[str, rounds.Varia
     return {"Keras fit": functools.partial(function, config, True, steps),
             "Keras fit, float32, untouched": functools.partial(
                 function, {**config, "dtype": "float32"}, False, steps)}
+
+
+def bench_step(console: Console, facts: dict[str, NetworkFacts], round_count: int) -> dict:
+    """What a training step spends its time on, and how long a matrix product would take for it."""
+    results, rows = {}, []
+    for arch, (config, multiply_adds, forward, _) in facts.items():
+        figures = results[arch] = rounds.interleave({
+            "ours": functools.partial(our_step_parts, config),
+            "matrix product": functools.partial(matrix_product, config["dtype"])}, round_count)
+        speed = np.median(figures["matrix product"])
+        of_inputs = multiply_adds - 2 * forward  # those of the first layer are not needed
+        for purpose in (*PURPOSES, "all"):
+            products = {"forward": forward, "gradients of the weights": forward,
+                        "gradients of the inputs": of_inputs, "all": multiply_adds}.get(purpose)
+            rows.append([f"{arch}, {purpose}", *spread(figures[purpose]),
+                         "" if products is None else
+                         f"{1000 * config['batch_size'] * products / speed:.1f}"])
+    print_table(console, "a training step, milliseconds", [
+        "network, purpose", "median", "lowest", "highest", "as a matrix product"], rows)
+    return results
 
 
 def bench_loading(console: Console, facts: dict[str, NetworkFacts], round_count: int) -> dict:
@@ -514,7 +599,7 @@ def bench_memory(console: Console, facts: dict[str, NetworkFacts], round_count: 
     It hardly varies: every variant runs once.
     """
     results = {}
-    for arch, (config, _, _) in facts.items():
+    for arch, (config, *_) in facts.items():
         variants = {"ours": functools.partial(our_memory, config, MEMORY_STEPS),
                     **keras_variants(keras_memory, config, MEMORY_STEPS)}
         figures = results[arch] = {name: rounds.run_once(variant)
@@ -533,7 +618,7 @@ def bench_memory(console: Console, facts: dict[str, NetworkFacts], round_count: 
 def bench_checkpoint(console: Console, facts: dict[str, NetworkFacts], round_count: int) -> dict:
     """What share of an epoch of 4096 images goes into saving."""
     results, rows = {}, []
-    for arch, (config, _, _) in facts.items():
+    for arch, (config, *_) in facts.items():
         variant = functools.partial(our_saving, config, STEPS[arch])
         figures = results[arch] = rounds.interleave({"ours": variant}, round_count)
         shares = 100 * np.divide(figures["saving"], figures["epoch"])
@@ -551,7 +636,7 @@ def bench_workers(console: Console, facts: dict[str, NetworkFacts], round_count:
     worthwhile where the machines are connected by a cable, on paper.
     """
     results, rows = {}, []
-    for arch, (config, _, size) in facts.items():
+    for arch, (config, *_, size) in facts.items():
         addresses = free_addresses(2)
         alone = rounds.interleave(
             {arch: functools.partial(our_worker, config, addresses[:1], 0, WORKERS_STEPS)},
@@ -609,9 +694,9 @@ def bench_start(console: Console, facts: dict[str, NetworkFacts], round_count: i
     return figures
 
 
-PARTS = {"training": bench_training, "loading": bench_loading, "predicting": bench_predicting,
-         "memory": bench_memory, "checkpoint": bench_checkpoint, "workers": bench_workers,
-         "start": bench_start}
+PARTS = {"training": bench_training, "step": bench_step, "loading": bench_loading,
+         "predicting": bench_predicting, "memory": bench_memory, "checkpoint": bench_checkpoint,
+         "workers": bench_workers, "start": bench_start}
 WITHOUT_NETWORKS = {"loading", "start"}
 
 

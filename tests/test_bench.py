@@ -16,6 +16,7 @@ import bench_variants
 import data
 import models
 from support import checkpoints, rounds
+from support.tensorflow_setup import tf
 
 
 def facts_of(arch, batch_size=None, dtype="float32"):
@@ -170,7 +171,7 @@ def test_saving_is_timed_beside_an_epoch_of_4096_images(clock, tmp_path, monkeyp
 def test_the_cost_of_saving_is_told_as_a_share(monkeypatch, capsys):
     monkeypatch.setattr(rounds, "interleave", lambda variants, count: {
         "epoch": [50.0, 50.0, 50.0], "saving": [1.0, 2.0, 1.5]})
-    facts = bench.NetworkFacts({}, multiply_adds=0, gradient_bytes=0)
+    facts = bench.NetworkFacts({}, multiply_adds=0, forward=0, gradient_bytes=0)
     bench.bench_checkpoint(Console(width=120), {"mlp": facts}, 3)
     rows = [line.strip("│ ").split() for line in capsys.readouterr().out.splitlines()]
     assert "mlp │ 50.00 │ 1.50 │ 3.0 │ 2.0 │ 4.0".split() in rows
@@ -181,12 +182,44 @@ def test_tables_name_every_variant_with_its_spread_and_ratio(monkeypatch, capsys
         name: [10.0 * number, 30.0 * number, 20.0 * number]
         for number, name in enumerate(variants, start=1)})
     facts = bench.NetworkFacts({"dtype": "float32", "batch_size": 32}, multiply_adds=5,
-                               gradient_bytes=0)
+                               forward=2, gradient_bytes=0)
     bench.bench_training(Console(width=120), {"mlp": facts}, 3)
     rows = [line.strip("│ ").split() for line in capsys.readouterr().out.splitlines()]
     assert "ours │ 20.0 │ 10.0 │ 30.0".split() in rows
     assert "Keras fit │ 40.0 │ 20.0 │ 60.0 │ 0.50 x".split() in rows
     assert "as a matrix product │ 16.0 │ 8.0 │ 24.0 │ 1.25 x".split() in rows  # 80 / 5
+
+
+def test_the_parts_of_a_step_are_those_of_its_operations():
+    """Of a Dense layer by hand; and of conv1, whose step has some of each."""
+    with tf.Graph().as_default() as graph:
+        x = tf.Variable(tf.ones((2, 8)), name="x")
+        with tf.GradientTape() as tape, tf.name_scope("forward"):
+            y = tf.nn.relu(x @ tf.ones((8, 3)) + 1.0)
+        gradient = tape.gradient(y, x)
+    operations = {operation.type: operation.name for operation in graph.get_operations()}
+    assert bench.purpose_of(graph, operations["Relu"]) == "forward"
+    assert bench.purpose_of(graph, gradient.op.name) == "gradients of the inputs"
+    assert bench.purpose_of(graph, operations["ReluGrad"]) == "pooling, bias, ReLU"
+    assert bench.purpose_of(graph, "x/none") == "other"
+
+    milliseconds = next(bench.our_step_parts({**config_of("conv1"), "batch_size": 2}))
+    assert milliseconds.keys() == {*bench.PURPOSES, "all"}
+    assert all(milliseconds[purpose] > 0 for purpose in bench.PURPOSES)
+
+
+def test_the_table_of_a_step_has_its_products_beside_it(monkeypatch, capsys):
+    monkeypatch.setattr(rounds, "interleave", lambda variants, count: {
+        "matrix product": [2000.0] * 3, "all": [9.0, 8.0, 7.0],
+        **{purpose: [3.0, 1.0, 2.0] for purpose in bench.PURPOSES}})
+    facts = bench.NetworkFacts({"dtype": "float32", "batch_size": 4}, multiply_adds=5, forward=2,
+                               gradient_bytes=0)
+    bench.bench_step(Console(width=120), {"mlp": facts}, 3)
+    rows = [line.strip("│ ").split(" │ ") for line in capsys.readouterr().out.splitlines()]
+    rows = [[cell.strip() for cell in row] for row in rows]
+    assert ["mlp, forward", "2.0", "1.0", "3.0", "4.0"] in rows  # 4 images of 2 in 2 a ms
+    assert ["mlp, gradients of the inputs", "2.0", "1.0", "3.0", "2.0"] in rows
+    assert ["mlp, all", "8.0", "7.0", "9.0", "10.0"] in rows
 
 
 def test_a_worker_is_worthwhile_as_long_as_it_is_half_as_useful_as_one_alone():
