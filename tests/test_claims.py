@@ -2,6 +2,7 @@
 
 import json
 import shutil
+import subprocess
 import sys
 
 import numpy as np
@@ -167,6 +168,25 @@ def test_the_experiments_are_sorted_by_their_significance(runs_with):
     assert verdict == "better: mean pooling; worse: no pooling; the others: not significant"
 
 
+def test_photographs_and_networks_are_compared_by_what_they_add(runs_with):
+    accuracies = {f"size-{arch}-{size}": [0.7] * 3 for arch in ("conv1", "conv2_48", "conv2_128")
+                  for size in claims.SIZES}
+    accuracies |= {"size-conv2_48-15000": (0.8, 0.81, 0.8), "size-conv2_128-4096": [0.72] * 3}
+    measured, verdict = claims.photographs_or_network(runs_with(**accuracies))
+    assert "trained on 1,024, 2,048, 4,096, 8,192, 15,000: `conv1` 70.0%, 70.0%" in measured
+    assert measured.endswith("From `conv2_48` on 4,096: 15,000 photographs +10.3 points (+10.0 to "
+                             "+11.0), `conv2_128` +2.0 points (+2.0 to +2.0)")
+    assert verdict == "more photographs help more"
+
+
+def test_all_sizes_are_trained_for_as_many_steps():
+    steps = [epochs * -(-size // 64) for size, epochs in claims.SIZES.items()]
+    assert max(steps) < 1.01 * min(steps)
+    for size, epochs in claims.SIZES.items():
+        assert {f"--train_size={size}", f"--epochs={epochs}"} <= set(
+            claims.TRAININGS[f"size-conv2_48-{size}"])
+
+
 def test_every_training_is_of_some_claim_and_every_claim_knows_its_trainings():
     assert {training for claim in claims.CLAIMS.values()
             for training in claim.trainings} == set(claims.TRAININGS)
@@ -200,6 +220,20 @@ def test_a_run_is_trained_resumed_and_started_again(short, photos, tmp_path, for
     again = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
     for epoch, line in zip(again, whole.splitlines(), strict=True):
         assert epoch["mse"] == json.loads(line)["mse"]
+
+
+def test_a_run_is_evaluated_on_a_folder_of_its_own(short, photos, tmp_path, forked_popen,
+                                                   run_in, monkeypatch):
+    run = tmp_path / "runs/one-0"
+    claims.finish(run, photos)
+    (run / "test.json").unlink()
+    monkeypatch.setattr(subprocess, "run", lambda command, **_: run_in(tmp_path, *command[1:]))
+    claims.evaluate(run, photos)
+    right = [json.loads(line) for line in run_in(
+        tmp_path, "predict.py", f"--run={run}", "--json", str(photos)).stdout.splitlines()]
+    right = np.mean([row["label"] == row["file"].rpartition("/")[2][:3] for row in right])
+    assert json.loads((run / "test.json").read_text()) == {
+        "accuracy": pytest.approx(right, abs=0.0006)}
 
 
 def test_what_stops_train_py_stops_it(short, tmp_path, forked_popen):
