@@ -16,7 +16,6 @@ its batch.
 
 import json
 import os
-import signal
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -112,7 +111,6 @@ def main(argv: list[str]) -> None:
     if not names:
         raise UserError("name pictures or folders: python predict.py --run=runs/NAME photo.jpg "
                         "holiday/")
-    signal.signal(signal.SIGPIPE, signal.SIG_DFL)  # … | head ends it, without a word
     form = as_json if flags.FLAGS.json else as_line
     if not print_predictions(Path(flags.FLAGS.run), names, form):
         sys.exit(1)

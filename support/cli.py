@@ -2,6 +2,7 @@
 
 import contextlib
 import functools
+import os
 import re
 import signal
 import sys
@@ -32,6 +33,10 @@ def script(*also: type[Exception], arguments: bool = False) -> Callable:
             signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
             try:
                 main(argv)
+                sys.stdout.flush()
+            except BrokenPipeError:  # "… | head" has seen enough
+                os.dup2(os.open(os.devnull, os.O_WRONLY), 1)  # what is still to be flushed
+                sys.exit(128 + signal.SIGPIPE)
             except (UserError, OSError, *also) as error:
                 sys.exit(one_sentence(error))
             except MemoryError as error:

@@ -2,12 +2,14 @@
 
 import os
 import signal
+import subprocess
 import sys
 import time
 
 import pytest
 from absl import flags
 
+from conftest import ROOT
 from support import cli
 from support.cli import UserError
 from support.tensorflow_setup import tf
@@ -159,3 +161,15 @@ def test_a_file_name_that_is_not_unicode_can_be_printed(capfd):
     cli.script()(lambda argv: print("a\udcff.jpg"))(["script.py"])
     sys.stdout.flush()
     assert capfd.readouterr().out == "a\\udcff.jpg\n"
+
+
+@pytest.mark.parametrize("times", [1, 100_000])  # met at the end, and in the middle
+def test_a_reader_that_has_seen_enough_ends_a_script_without_a_word(times):
+    """python predict.py … | head"""
+    code = f"from support import cli; cli.script()(lambda argv: print({times} * 'x '))(['x.py'])"
+    reading, writing = os.pipe()
+    os.close(reading)
+    result = subprocess.run([sys.executable, "-c", code], cwd=ROOT, stdout=writing,
+                            stderr=subprocess.PIPE)
+    os.close(writing)
+    assert (result.returncode, result.stderr) == (128 + signal.SIGPIPE, b"")
