@@ -1,0 +1,312 @@
+"use strict";
+// Picture files to the numbers that Pillow makes of them, and numbers to colours.
+//
+// A picture is {width, height, pixels}: red, green, blue of every pixel, 0 to 255, row after row.
+
+const MOST_PIXELS = 50e6;  // of a picture: more takes a browser's memory, and seconds
+const LONGEST_SIDE = 800;  // of the picture shown: a larger one is scaled down
+const ORANGE = [255, 176, 64], BLUE = [80, 160, 255];  // of positive and of negative numbers
+
+// -------------------------------------------------------------------------------------------
+// Files
+// -------------------------------------------------------------------------------------------
+
+// An error whose message is for the reader of the page.
+class PictureError extends Error {}
+
+// The bytes of a file as an upright picture, on white where it is transparent.
+async function decodePicture(bytes, name) {
+  const size = sizeInHeader(bytes);
+  if (size && size.width * size.height > MOST_PIXELS) {
+    throw new PictureError(`${name} is ${size.width} x ${size.height}: more than 50 million ` +
+                           "pixels. Choose a smaller picture.");
+  }
+  if (isCutOff(bytes)) {
+    throw new PictureError(`${name} is damaged: its end is missing. Choose another picture.`);
+  }
+  let bitmap;
+  try {  // the browser turns it upright; colours stay as they are in the file
+    bitmap = await createImageBitmap(new Blob([bytes]), {
+      imageOrientation: "from-image", colorSpaceConversion: "none"});
+  } catch {
+    throw new PictureError(`${name} is no picture that this browser can read, or it is damaged. ` +
+                           "Choose a JPEG or PNG file.");
+  }
+  const {width, height} = bitmap;
+  if (width * height > MOST_PIXELS) {
+    throw new PictureError(`${name} is ${width} x ${height}: more than 50 million pixels. ` +
+                           "Choose a smaller picture.");
+  }
+  const canvas = document.createElement("canvas");
+  canvas.width = width;
+  canvas.height = height;
+  const context = canvas.getContext("2d", {willReadFrequently: true});
+  context.fillStyle = "white";
+  context.fillRect(0, 0, width, height);
+  context.drawImage(bitmap, 0, 0);
+  bitmap.close();
+  const rgba = context.getImageData(0, 0, width, height).data;
+  const pixels = new Uint8ClampedArray(3 * width * height);
+  for (let from = 0, to = 0; from < rgba.length; from += 4) {
+    pixels[to++] = rgba[from];
+    pixels[to++] = rgba[from + 1];
+    pixels[to++] = rgba[from + 2];
+  }
+  return {width, height, pixels};
+}
+
+const isJpeg = (bytes) => bytes[0] === 0xFF && bytes[1] === 0xD8;
+const isPng = (bytes) => bytes[0] === 0x89 && bytes[1] === 0x50;
+
+// What a JPEG, PNG, GIF or BMP says of its own size, or null: to refuse it before it is decoded.
+function sizeInHeader(bytes) {
+  const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
+  if (bytes.length < 26) {
+    return null;
+  } else if (isPng(bytes)) {
+    return {width: view.getUint32(16), height: view.getUint32(20)};
+  } else if (isJpeg(bytes)) {
+    const frame = jpegSegment(bytes, (kind) => kind >= 0xC0 && kind <= 0xCF &&
+                                               ![0xC4, 0xC8, 0xCC].includes(kind));
+    return frame && frame + 9 <= bytes.length &&
+      {width: view.getUint16(frame + 7), height: view.getUint16(frame + 5)};
+  } else if (bytes[0] === 0x47 && bytes[1] === 0x49) {  // "GI"
+    return {width: view.getUint16(6, true), height: view.getUint16(8, true)};
+  } else if (bytes[0] === 0x42 && bytes[1] === 0x4D) {  // "BM"
+    return {width: Math.abs(view.getInt32(18, true)), height: Math.abs(view.getInt32(22, true))};
+  }
+  return null;
+}
+
+// Where the first segment of such a kind starts in a JPEG, or null.
+function jpegSegment(bytes, wanted) {
+  for (let place = 2; place + 4 <= bytes.length && bytes[place] === 0xFF;) {
+    if (wanted(bytes[place + 1])) {
+      return place;
+    }
+    const isFill = bytes[place + 1] === 0xFF;
+    place += isFill ? 1 : 2 + 256 * bytes[place + 2] + bytes[place + 3];
+  }
+  return null;
+}
+
+// Whether the end of a JPEG or PNG is missing: browsers show what there is, Pillow refuses it.
+function isCutOff(bytes) {
+  const holds = (wanted, start) => {
+    for (let place = bytes.length - wanted.length; place >= start; place--) {
+      if (wanted.every((byte, index) => bytes[place + index] === byte)) {
+        return true;
+      }
+    }
+    return false;
+  };
+  if (isJpeg(bytes)) {  // the end marker, after the start of the scan: a thumbnail has its own
+    const scan = jpegSegment(bytes, (kind) => kind === 0xDA);
+    return scan === null || !holds([0xFF, 0xD9], scan);
+  }
+  return isPng(bytes) && !holds([0x49, 0x45, 0x4E, 0x44], 0);  // "IEND"
+}
+
+// base64 to bytes.
+function fromBase64(text) {
+  const characters = atob(text), bytes = new Uint8Array(characters.length);
+  for (let place = 0; place < bytes.length; place++) {
+    bytes[place] = characters.charCodeAt(place);
+  }
+  return bytes;
+}
+
+// -------------------------------------------------------------------------------------------
+// Pillow's arithmetic
+// -------------------------------------------------------------------------------------------
+
+// A matrix of grey values, as Image.convert("L") computes them, or of one of the three colours.
+function channelOf(picture, channel) {
+  const {width, height, pixels} = picture, A = matrix(height, width);
+  const colour = ["red", "green", "blue"].indexOf(channel);
+  for (let place = 0, from = 0; place < A.values.length; place++, from += 3) {
+    A.values[place] = colour >= 0 ? pixels[from + colour] :
+      (19595 * pixels[from] + 38470 * pixels[from + 1] + 7471 * pixels[from + 2] + 0x8000) >> 16;
+  }
+  return A;
+}
+
+// Image.resize((width, height), Image.Resampling.BILINEAR): columns first, then rows, both rounded
+// to whole numbers. (A canvas scales as it likes, and differently in every browser.)
+function resize(picture, width, height) {
+  const {pixels} = picture, across = triangles(picture.width, width);
+  const down = triangles(picture.height, height);
+  const narrow = new Uint8ClampedArray(3 * width * picture.height);
+  for (let row = 0, to = 0; row < picture.height; row++) {
+    for (const {first, weights} of across) {
+      let from = 3 * (row * picture.width + first), red = HALF, green = HALF, blue = HALF;
+      for (let index = 0; index < weights.length; index++) {
+        red += weights[index] * pixels[from++];
+        green += weights[index] * pixels[from++];
+        blue += weights[index] * pixels[from++];
+      }
+      narrow[to++] = red >> BITS;
+      narrow[to++] = green >> BITS;
+      narrow[to++] = blue >> BITS;
+    }
+  }
+  const small = new Uint8ClampedArray(3 * width * height);
+  down.forEach(({first, weights}, row) => {
+    for (let place = 0; place < 3 * width; place++) {
+      let from = 3 * width * first + place, sum = HALF;
+      for (let index = 0; index < weights.length; index++, from += 3 * width) {
+        sum += weights[index] * narrow[from];
+      }
+      small[3 * width * row + place] = sum >> BITS;
+    }
+  });
+  return {width, height, pixels: small};
+}
+
+// Pillow computes in whole numbers: weights are multiples of 2 ** -22, and a half rounds up.
+const BITS = 22, HALF = 1 << (BITS - 1);
+
+// For each output, the first input that it is made of, and the weights of that one and the next
+// ones: a triangle, as wide as two outputs (two inputs, where a picture is enlarged).
+function triangles(inputs, outputs) {
+  const scale = inputs / outputs, reach = Math.max(scale, 1);
+  return Array.from({length: outputs}, (_, output) => {
+    const middle = (output + 0.5) * scale;
+    const first = Math.max(0, Math.trunc(middle - reach + 0.5));
+    const end = Math.min(inputs, Math.trunc(middle + reach + 0.5));
+    const heights = Array.from({length: end - first}, (_, index) => Math.max(
+      0, 1 - Math.abs((first + index - middle + 0.5) * (1 / reach))));
+    const total = heights.reduce((sum, height) => sum + height, 0);
+    return {first, weights: Int32Array.from(
+      heights, (height) => Math.trunc(0.5 + height / total * (1 << BITS)))};
+  });
+}
+
+// data.load_image: a picture at the size of a network's input. wasJpeg: Pillow decodes a JPEG at a
+// half, a quarter or an eighth of its size where that is still 1.5 times the size asked for.
+function loadImage(picture, height, width, wasJpeg) {
+  if (wasJpeg) {
+    const times = Math.min(Math.floor(picture.width / Math.floor(width * 3 / 2)),
+                           Math.floor(picture.height / Math.floor(height * 3 / 2)));
+    const factor = [8, 4, 2].find((factor) => times >= factor);
+    picture = factor ? shrinkAsJpeg(picture, factor) : picture;
+  }
+  return resize(picture, width, height);
+}
+
+// A JPEG stores blocks of 8 x 8 pixels as waves. Decoded at a half of the size it is made of the
+// slow half of them, 4 x 4: a cosine transform of each block, and back with fewer waves. Beyond
+// the edge the last pixel is repeated.
+function shrinkAsJpeg(picture, factor) {
+  const kept = 8 / factor, weights = [];
+  for (let output = 0; output < kept; output++) {
+    weights.push(Float32Array.from({length: 8}, (_, input) => {
+      let sum = 1 / 8;
+      for (let wave = 1; wave < kept; wave++) {
+        sum += Math.cos(Math.PI * wave * (2 * input + 1) / 16) *
+               Math.cos(Math.PI * wave * (2 * output + 1) / (2 * kept)) / 4;
+      }
+      return sum;
+    }));
+  }
+  const {pixels} = picture;
+  const width = Math.ceil(picture.width / factor), height = Math.ceil(picture.height / factor);
+  const narrow = new Float32Array(3 * width * picture.height);
+  for (let row = 0, to = 0; row < picture.height; row++) {
+    for (let column = 0; column < width; column++) {
+      const block = 8 * Math.floor(column / kept), ofOutput = weights[column % kept];
+      for (let colour = 0; colour < 3; colour++, to++) {
+        for (let index = 0; index < 8; index++) {
+          const from = Math.min(block + index, picture.width - 1);
+          narrow[to] += ofOutput[index] * pixels[3 * (row * picture.width + from) + colour];
+        }
+      }
+    }
+  }
+  const small = new Uint8ClampedArray(3 * width * height);
+  for (let row = 0; row < height; row++) {
+    const block = 8 * Math.floor(row / kept), ofOutput = weights[row % kept];
+    for (let place = 0; place < 3 * width; place++) {
+      let sum = 0;
+      for (let index = 0; index < 8; index++) {
+        const from = Math.min(block + index, picture.height - 1);
+        sum += ofOutput[index] * narrow[3 * width * from + place];
+      }
+      small[3 * width * row + place] = sum;
+    }
+  }
+  return {width, height, pixels: small};
+}
+
+// The picture, or a smaller one where a side is longer than LONGEST_SIDE.
+function atMostLongestSide(picture) {
+  const factor = LONGEST_SIDE / Math.max(picture.width, picture.height);
+  return factor >= 1 ? picture : resize(picture, Math.max(1, Math.round(factor * picture.width)),
+                                        Math.max(1, Math.round(factor * picture.height)));
+}
+
+// -------------------------------------------------------------------------------------------
+// Numbers as colours
+// -------------------------------------------------------------------------------------------
+
+// 0 black, positive orange, negative blue; what is `limit` or more, either way, in full colour.
+function colourOf(value, limit) {
+  const strength = Math.min(1, Math.abs(value) / limit) || 0;
+  return (value > 0 ? ORANGE : BLUE).map((level) => Math.round(strength * level));
+}
+
+// What 98 percent of the numbers are no larger than, either way; 1 if that is 0.
+function strongest(values) {
+  let largest = 0;
+  for (const value of values) {
+    largest = Math.max(largest, Math.abs(value));
+  }
+  const counts = new Uint32Array(1001), scale = 1000 / (largest || 1);
+  for (const value of values) {
+    counts[Math.floor(Math.abs(value) * scale)] += 1;
+  }
+  let bin = 1000;
+  for (let above = counts[1000]; bin > 0 && above < 0.02 * values.length;) {
+    above += counts[--bin];
+  }
+  return bin === 0 ? largest || 1 : bin / scale;
+}
+
+// Draw numbers, `channels` to a pixel of which the one at `channel` is meant, on a canvas of their
+// own size: in orange and blue or, without a limit, as grey values from 0 to 255.
+function drawNumbers(canvas, rows, columns, values, limit, channel = 0, channels = 1) {
+  canvas.width = Math.max(1, columns);
+  canvas.height = Math.max(1, rows);
+  if (rows * columns === 0) {
+    return;
+  }
+  const context = canvas.getContext("2d"), image = context.createImageData(columns, rows);
+  const {data} = image;
+  for (let place = 0, from = channel, to = 0; place < rows * columns; place++, from += channels) {
+    const value = values[from];
+    if (limit === null) {
+      data[to] = data[to + 1] = data[to + 2] = value;
+    } else {
+      const strength = Math.min(1, Math.abs(value) / limit), colour = value > 0 ? ORANGE : BLUE;
+      data[to] = strength * colour[0];
+      data[to + 1] = strength * colour[1];
+      data[to + 2] = strength * colour[2];
+    }
+    data[to + 3] = 255;
+    to += 4;
+  }
+  context.putImageData(image, 0, 0);
+}
+
+// Draw a picture on a canvas of its own size.
+function drawPicture(canvas, picture) {
+  canvas.width = picture.width;
+  canvas.height = picture.height;
+  const context = canvas.getContext("2d");
+  const image = context.createImageData(picture.width, picture.height);
+  for (let from = 0, to = 0; from < picture.pixels.length; to++) {
+    image.data[to] = to % 4 === 3 ? 255 : picture.pixels[from++];
+  }
+  image.data[image.data.length - 1] = 255;
+  context.putImageData(image, 0, 0);
+}
