@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import PIL
 from PIL import Image
 
 from support.cli import UserError
@@ -40,6 +41,7 @@ def compose(image: Image.Image, name: str, presets: dict[int, dict[str, np.ndarr
                     "size": shown.size},
         "presets": {size: {name: weights.ravel().tolist() for name, weights in kernels.items()}
                     for size, kernels in presets.items()},
+        "pillow": int(PIL.__version__.partition(".")[0]),  # they resize differently
         "settings": {"size": len(kernel), "kernel": kernel.ravel().tolist(), "padding": padding},
         "network": network})
 

@@ -16,14 +16,14 @@ function convolve(A, K, padding, stride = 1) {
     A = pad(A, (C - 1) / 2);  // "assume all elements outside A have a certain default value"
   }
   const rows = placesAlong(A.rows, C, stride), columns = placesAlong(A.columns, C, stride);
-  const B = matrix(rows, columns);
+  const B = matrix(rows, columns), a = A.values, k = K.values, width = A.columns;
   for (let row = 0; row < rows; row++) {
     for (let column = 0; column < columns; column++) {  // "We then slide K to the right"
       let sum = 0;
       for (let i = 0; i < C; i++) {
-        const first = (row * stride + i) * A.columns + column * stride;
+        const first = (row * stride + i) * width + column * stride;  // of the submatrix's row i
         for (let j = 0; j < C; j++) {
-          sum += A.values[first + j] * K.values[i * C + j];
+          sum += a[first + j] * k[i * C + j];
         }
       }
       B.values[row * columns + column] = sum;

@@ -16,6 +16,7 @@ function startKernelPart(presets, start) {
 
   function show(newPicture, name, note) {
     picture = newPicture;
+    A = null;
     drawPicture(byId("picture").querySelector("canvas"), picture);
     byId("picture-name").textContent = name;
     byId("picture-size").textContent = `${picture.width} x ${picture.height} pixels${note}`;
@@ -26,14 +27,16 @@ function startKernelPart(presets, start) {
   function compute() {
     const started = performance.now();
     stop();
-    A = channelOf(picture, settings.channel);
+    if (A?.channel !== settings.channel) {
+      A = {...channelOf(picture, settings.channel), channel: settings.channel};
+    }
     B = convolve(A, matrix(settings.size, settings.size, Float32Array.from(settings.kernel)),
                  settings.padding, settings.stride);
     afterRelu = settings.relu ? relu(B) : B;
     filtered = settings.pooling ? maxPool(afterRelu) : afterRelu;
     draw();
     moveTo(place.row, place.column);
-    untilShown(started).then((milliseconds) => { timings.edit = milliseconds; });
+    return untilShown(started).then((milliseconds) => { timings.edit = milliseconds; });
   }
 
   function draw() {
@@ -189,7 +192,8 @@ function startKernelPart(presets, start) {
 
   // ---- settings --------------------------------------------------------------------------
 
-  // Take over some settings, those that are valid, and show what follows from them.
+  // Take over some settings, those that are valid, and show what follows from them. The promise
+  // resolves when it is on the screen.
   function update(changes) {
     const kernel = changes.kernel?.map(Number);
     if (kernel && [9, 25].includes(kernel.length) && kernel.every(Number.isFinite)) {
@@ -203,7 +207,7 @@ function startKernelPart(presets, start) {
     }
     showSettings();
     history.replaceState(null, "", address());
-    compute();
+    return compute();
   }
 
   function showSettings() {

@@ -98,18 +98,22 @@ function startNetworkPart(network, sendKernel) {
         const button = element("button", {type: "button"}, canvas, `${filter + 1}`);
         button.setAttribute("aria-pressed", "false");
         button.setAttribute("aria-label", `convolution ${number + 1}, feature map ${filter + 1}`);
-        button.addEventListener("click", () => choose(number, filter));
+        button.addEventListener("click", () => {
+          choose(number, filter);
+          byId("chosen").scrollIntoView({block: "nearest"});
+        });
         block.canvases.push(canvas);
         gallery.append(button);
       }
       const {kernel_size: size, stride} = layer;
-      byId("maps").append(element("div", {className: "block"},
+      block.element = element("div", {className: "block"},
         element("h3", {textContent: `Convolution ${number + 1}: ${filters} feature maps of ` +
                                     `${rows} x ${columns}`}),
         element("div", {className: "row"}, element("label", {}, "shown: ", stage),
                 element("span", {className: "note", textContent:
                   `${size} x ${size} kernels, stride ${stride}. Choose a map to see its kernel.`})),
-        gallery));
+        gallery);
+      byId("maps").append(block.element);
     });
     if (!blocks.length) {
       byId("maps").append(element("p", {textContent: "This network has no convolution: there " +
@@ -119,9 +123,9 @@ function startNetworkPart(network, sendKernel) {
 
   function drawMaps(block) {
     const {shape: [rows, columns, filters], values} = mapsOf(block, block.stage);
-    block.limit = strongest(outputs[block.index].values);  // one for the layer: maps compare
+    const limit = strongest(values);  // one for all maps of the layer: they can be compared
     block.canvases.forEach((canvas, filter) =>
-      drawNumbers(canvas, rows, columns, values, block.limit, filter, filters));
+      drawNumbers(canvas, rows, columns, values, limit, filter, filters));
   }
 
   function choose(number, filter) {
@@ -132,6 +136,7 @@ function startNetworkPart(network, sendKernel) {
     blocks.forEach((each, index) => each.canvases.forEach((canvas, other) =>
       canvas.parentElement.setAttribute("aria-pressed", index === number && other === filter)));
     byId("chosen").hidden = false;
+    block.element.append(byId("chosen"));
     byId("chosen-heading").textContent = `Feature map ${filter + 1} of convolution ${number + 1}`;
     byId("channel-count").textContent = number === 0 ? "red, green and blue"
       : `${channels} channels, the maps of convolution ${number}`;
@@ -209,8 +214,8 @@ function startNetworkPart(network, sendKernel) {
     }
     const {block, filter, channel} = chosen, {kernel_size: size, shape} = block.layer;
     const maps = mapsOf(block, "relu");
-    drawNumbers(byId("map").querySelector("canvas"), shape[0], shape[1], maps.values, block.limit,
-                filter, shape[2]);
+    drawNumbers(byId("map").querySelector("canvas"), shape[0], shape[1], maps.values,
+                strongest(maps.values), filter, shape[2]);
     frame(byId("map"), place.row, place.column, 1, 1);
     const {windows, sums, sum, bias, activation} = atPlace();
     [...byId("channels").children].forEach((button, index) => {
@@ -221,7 +226,7 @@ function startNetworkPart(network, sendKernel) {
       name.textContent = channelName(channel);
     }
     const {kernel, numbers, products} = windows[channel];
-    const grids = [["map-window", numbers, block.index === 1 ? strongest(numbers) : block.limit],
+    const grids = [["map-window", numbers, strongest(numbers)],
                    ["map-kernel", kernel, strongest(block.layer.kernel)],
                    ["map-products", products, Math.max(...products.map(Math.abs)) || 1]];
     for (const [id, values, limit] of grids) {

@@ -21,6 +21,7 @@
 
 function startPage() {
   const data = JSON.parse(byId("data").textContent);
+  pillow.version = data.pillow;
   const kernelPart = startKernelPart(data.presets, data.settings);
   const networkPart = data.network && startNetworkPart(data.network, (settings) => {
     kernelPart.update(settings);

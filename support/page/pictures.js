@@ -131,36 +131,50 @@ function channelOf(picture, channel) {
   return A;
 }
 
-// Image.resize((width, height), Image.Resampling.BILINEAR): columns first, then rows, both rounded
-// to whole numbers. (A canvas scales as it likes, and differently in every browser.)
+// Image.resize((width, height), Image.Resampling.BILINEAR): columns, then rows, both rounded to
+// whole numbers. (A canvas scales as it likes, and differently in every browser.) From version 13
+// on, Pillow does the rows first where that leaves less to do.
 function resize(picture, width, height) {
-  const {pixels} = picture, across = triangles(picture.width, width);
-  const down = triangles(picture.height, height);
-  const narrow = new Uint8ClampedArray(3 * width * picture.height);
-  for (let row = 0, to = 0; row < picture.height; row++) {
-    for (const {first, weights} of across) {
-      let from = 3 * (row * picture.width + first), red = HALF, green = HALF, blue = HALF;
+  const rowsSaved = picture.height - height, columnsSaved = Math.max(0, picture.width - width);
+  return pillow.version >= 13 && rowsSaved > 2 * columnsSaved
+    ? resizeAcross(resizeDown(picture, height), width)
+    : resizeDown(resizeAcross(picture, width), height);
+}
+
+const pillow = {version: 13};  // page.js sets that of the program
+
+function resizeAcross({width: length, height, pixels}, width) {
+  const outputs = triangles(length, width), resized = new Uint8ClampedArray(3 * width * height);
+  for (let row = 0, to = 0; row < height; row++) {
+    for (const {first, weights} of outputs) {
+      let from = 3 * (row * length + first), red = HALF, green = HALF, blue = HALF;
       for (let index = 0; index < weights.length; index++) {
         red += weights[index] * pixels[from++];
         green += weights[index] * pixels[from++];
         blue += weights[index] * pixels[from++];
       }
-      narrow[to++] = red >> BITS;
-      narrow[to++] = green >> BITS;
-      narrow[to++] = blue >> BITS;
+      resized[to++] = red >> BITS;
+      resized[to++] = green >> BITS;
+      resized[to++] = blue >> BITS;
     }
   }
-  const small = new Uint8ClampedArray(3 * width * height);
-  down.forEach(({first, weights}, row) => {
-    for (let place = 0; place < 3 * width; place++) {
-      let from = 3 * width * first + place, sum = HALF;
-      for (let index = 0; index < weights.length; index++, from += 3 * width) {
-        sum += weights[index] * narrow[from];
+  return {width, height, pixels: resized};
+}
+
+function resizeDown({width, height: length, pixels}, height) {
+  const resized = new Uint8ClampedArray(3 * width * height), sums = new Int32Array(3 * width);
+  triangles(length, height).forEach(({first, weights}, row) => {
+    sums.fill(HALF);
+    for (let index = 0, from = 3 * width * first; index < weights.length; index++) {
+      for (let place = 0; place < sums.length; place++) {
+        sums[place] += weights[index] * pixels[from++];
       }
-      small[3 * width * row + place] = sum >> BITS;
+    }
+    for (let place = 0; place < sums.length; place++) {
+      resized[3 * width * row + place] = sums[place] >> BITS;
     }
   });
-  return {width, height, pixels: small};
+  return {width, height, pixels: resized};
 }
 
 // Pillow computes in whole numbers: weights are multiples of 2 ** -22, and a half rounds up.
@@ -194,45 +208,27 @@ function loadImage(picture, height, width, wasJpeg) {
   return resize(picture, width, height);
 }
 
-// A JPEG stores blocks of 8 x 8 pixels as waves. Decoded at a half of the size it is made of the
-// slow half of them, 4 x 4: a cosine transform of each block, and back with fewer waves. Beyond
-// the edge the last pixel is repeated.
+// A JPEG decoded at a half of its size: of each 2x2 pixels the mean, and so on. At the edge the
+// last pixel is repeated.
 function shrinkAsJpeg(picture, factor) {
-  const kept = 8 / factor, weights = [];
-  for (let output = 0; output < kept; output++) {
-    weights.push(Float32Array.from({length: 8}, (_, input) => {
-      let sum = 1 / 8;
-      for (let wave = 1; wave < kept; wave++) {
-        sum += Math.cos(Math.PI * wave * (2 * input + 1) / 16) *
-               Math.cos(Math.PI * wave * (2 * output + 1) / (2 * kept)) / 4;
-      }
-      return sum;
-    }));
-  }
   const {pixels} = picture;
   const width = Math.ceil(picture.width / factor), height = Math.ceil(picture.height / factor);
-  const narrow = new Float32Array(3 * width * picture.height);
-  for (let row = 0, to = 0; row < picture.height; row++) {
+  const small = new Uint8ClampedArray(3 * width * height);
+  for (let row = 0, to = 0; row < height; row++) {
     for (let column = 0; column < width; column++) {
-      const block = 8 * Math.floor(column / kept), ofOutput = weights[column % kept];
-      for (let colour = 0; colour < 3; colour++, to++) {
-        for (let index = 0; index < 8; index++) {
-          const from = Math.min(block + index, picture.width - 1);
-          narrow[to] += ofOutput[index] * pixels[3 * (row * picture.width + from) + colour];
+      let red = 0, green = 0, blue = 0;
+      for (let i = 0; i < factor; i++) {
+        const line = Math.min(factor * row + i, picture.height - 1) * picture.width;
+        for (let j = 0; j < factor; j++) {
+          const from = 3 * (line + Math.min(factor * column + j, picture.width - 1));
+          red += pixels[from];
+          green += pixels[from + 1];
+          blue += pixels[from + 2];
         }
       }
-    }
-  }
-  const small = new Uint8ClampedArray(3 * width * height);
-  for (let row = 0; row < height; row++) {
-    const block = 8 * Math.floor(row / kept), ofOutput = weights[row % kept];
-    for (let place = 0; place < 3 * width; place++) {
-      let sum = 0;
-      for (let index = 0; index < 8; index++) {
-        const from = Math.min(block + index, picture.height - 1);
-        sum += ofOutput[index] * narrow[3 * width * from + place];
-      }
-      small[3 * width * row + place] = sum;
+      small[to++] = red / (factor * factor);  // stored rounded
+      small[to++] = green / (factor * factor);
+      small[to++] = blue / (factor * factor);
     }
   }
   return {width, height, pixels: small};
@@ -275,8 +271,7 @@ function strongest(values) {
 // Draw numbers, `channels` to a pixel of which the one at `channel` is meant, on a canvas of their
 // own size: in orange and blue or, without a limit, as grey values from 0 to 255.
 function drawNumbers(canvas, rows, columns, values, limit, channel = 0, channels = 1) {
-  canvas.width = Math.max(1, columns);
-  canvas.height = Math.max(1, rows);
+  resizeCanvas(canvas, Math.max(1, columns), Math.max(1, rows));
   if (rows * columns === 0) {
     return;
   }
@@ -300,13 +295,21 @@ function drawNumbers(canvas, rows, columns, values, limit, channel = 0, channels
 
 // Draw a picture on a canvas of its own size.
 function drawPicture(canvas, picture) {
-  canvas.width = picture.width;
-  canvas.height = picture.height;
-  const context = canvas.getContext("2d");
-  const image = context.createImageData(picture.width, picture.height);
-  for (let from = 0, to = 0; from < picture.pixels.length; to++) {
-    image.data[to] = to % 4 === 3 ? 255 : picture.pixels[from++];
+  const {width, height, pixels} = picture;
+  resizeCanvas(canvas, width, height);
+  const context = canvas.getContext("2d"), image = context.createImageData(width, height);
+  for (let from = 0, to = 0; from < pixels.length; to += 4) {
+    image.data[to] = pixels[from++];
+    image.data[to + 1] = pixels[from++];
+    image.data[to + 2] = pixels[from++];
+    image.data[to + 3] = 255;
   }
-  image.data[image.data.length - 1] = 255;
   context.putImageData(image, 0, 0);
+}
+
+// A canvas of another size takes new memory; of the same size it would, too.
+function resizeCanvas(canvas, width, height) {
+  if (canvas.width !== width || canvas.height !== height) {
+    Object.assign(canvas, {width, height});
+  }
 }
