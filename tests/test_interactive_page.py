@@ -24,7 +24,6 @@ import models
 from conftest import ROOT
 from support import interactive_page, run_folder
 from support.cli import UserError
-from support.tensorflow_setup import tf
 from test_filters import make_run
 
 GENERATOR = np.random.default_rng(5)
@@ -425,13 +424,18 @@ def test_with_reduced_motion_nothing_fades_and_play_takes_a_second_a_step(page, 
 # Other pictures
 # ---------------------------------------------------------------------------------------------
 
-def opened(page, file):
-    """The numbers of a picture that is dropped onto the page, once they are there."""
+def drop(page, file):
+    """Drop a picture onto the page, and wait until it is shown."""
     page.evaluate("document.querySelector('#picture-name').textContent = ''")
     page.drop(file)
     page.wait_for(f"document.querySelector('#picture-name').textContent === "
                   f"{json.dumps(file.name)} || page.message()")
     assert page.evaluate("page.message()") == ""
+
+
+def opened(page, file):
+    """The numbers of a picture that is dropped onto the page."""
+    drop(page, file)
     return matrix(page.evaluate("page.picture()"))
 
 
@@ -669,7 +673,7 @@ def test_the_cover_is_dragged_and_the_probability_follows(tta_page):
 
 def classify(page, network, file):
     """The probability on the page and predict.py's, of a file that is dropped onto it."""
-    opened(page, file)
+    drop(page, file)
     image = data.load_image(file, network.input_size)
     return page.evaluate("page.network.probability()"), network.probability(image[None]).numpy()[0]
 
@@ -776,7 +780,7 @@ def test_milliseconds_are_printed(page, folder, tmp_path, capsys):
                                ("photograph of 4000 x 3000", large, 1)):
         times[name] = []
         for _ in range(count):
-            opened(page, photo)
+            drop(page, photo)
             times[name].append(page.evaluate("page.timings().opened"))
     times["the network alone"] = [page.evaluate(
         "page.network.moveCover(0, 0), page.timings().computed") for _ in range(5)]

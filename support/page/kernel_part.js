@@ -206,8 +206,7 @@ function startKernelPart(presets, start) {
       }
     }
     showSettings();
-    history.replaceState(null, "", address());
-    return compute();
+    return compute().then(() => history.replaceState(null, "", address()));
   }
 
   function showSettings() {
