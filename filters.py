@@ -378,10 +378,10 @@ def write_page(path: Path, kernel: np.ndarray, padding: str, run: Path | None = 
     that is no image, for a kernel of another size, for a folder that is not a whole run's, and for
     a network that is too large for a page.
     """
-    image, name, network = read_image(path), path.stem, None
     if len(kernel) not in (3, 5):
         raise UserError(f"--kernel is {len(kernel)}x{len(kernel)}, and the page takes 3x3 and 5x5: "
                         "leave --page out, or use one of these sizes")
+    image, name, network = read_image(path), path.stem, None
     if run is not None:
         name += f"-{run.resolve().name}"
         network = describe_network(path, run, class_names)

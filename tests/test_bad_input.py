@@ -373,8 +373,10 @@ def test_any_name_will_do(run_in, world):
         assert len(stdout.splitlines()) == 1
         code, stdout, stderr = run_there("metrics.py", run, "--pictures")
         assert (code, stderr) == (0, "")
-        code, stdout, stderr = run_there("filters.py", run, f"--image={name}/cat.{name}.png")
-        assert (code, stderr) == (0, "")
+        for page in ((), ("--page",)):
+            code, stdout, stderr = run_there("filters.py", run, f"--image={name}/cat.{name}.png",
+                                             *page)
+            assert (code, stderr) == (0, "")
         code, stdout, stderr = run_there("train.py", f"--resume=runs/{name}", "--epochs=2")
         assert (code, stderr) == (0, "")
         assert not (world / "x").exists()

@@ -15,7 +15,7 @@ import re
 
 import numpy as np
 import pytest
-from PIL import Image, ImageOps
+from PIL import Image, ImageOps, PngImagePlugin
 
 import browser
 import data
@@ -450,6 +450,20 @@ def test_a_picture_is_dropped_or_chosen(page, kernel_page, tmp_path):
     np.testing.assert_array_equal(matrix(page.evaluate("page.picture()")), expected[:9])
 
 
+@pytest.mark.parametrize("shape", [(1, 1), (2, 40), (3, 3)])
+def test_of_a_picture_that_is_too_small_nothing_is_left(page, kernel_page, tmp_path, shape):
+    page.open(kernel_page)
+    pixels = GENERATOR.integers(0, 256, (*shape, 3), dtype=np.uint8)
+    grey = filters.brightness(Image.fromarray(pixels))
+    np.testing.assert_array_equal(opened(page, save_picture(tmp_path / "a.png", pixels)), grey)
+    same = filters.convolve(grey, filters.V, "same")
+    np.testing.assert_array_equal(matrix(page.evaluate("page.filtered()")), same)
+    page.evaluate("page.update({padding: 'valid', pooling: true, relu: true})")
+    assert page.evaluate("page.filtered()")["values"] == []
+    assert "too small" in page.evaluate("document.querySelector('#colours').textContent")
+    page.press("ArrowRight")
+
+
 def test_a_large_picture_is_scaled_down_as_pillow_does_it(page, kernel_page, tmp_path):
     page.open(kernel_page)
     pixels = GENERATOR.integers(0, 256, (901, 1203, 3), dtype=np.uint8)
@@ -460,8 +474,13 @@ def test_a_large_picture_is_scaled_down_as_pillow_does_it(page, kernel_page, tmp
         "document.querySelector('#picture-size').textContent")
 
 
+GAMMA = PngImagePlugin.PngInfo()  # which Pillow does not apply
+GAMMA.add(b"gAMA", (100_000).to_bytes(4, "big"))
+
+
 @pytest.mark.parametrize("name, options", [
-    ("a.png", {}), ("a.bmp", {}), ("a.webp", {"lossless": True}), ("a.gif", {})])
+    ("a.png", {}), ("a.bmp", {}), ("a.webp", {"lossless": True}), ("a.gif", {}),
+    ("gamma.png", {"pnginfo": GAMMA})])
 def test_formats_without_loss_give_pillows_numbers(page, kernel_page, tmp_path, name, options):
     page.open(kernel_page)
     file = save_picture(tmp_path / name, **options)
@@ -669,6 +688,15 @@ def test_the_cover_is_dragged_and_the_probability_follows(tta_page):
     assert len(seen) == 4
     page.click("#cover")
     assert page.evaluate("page.network.probability()") == before
+
+
+def test_the_cover_stays_on_another_picture(tta_page, tmp_path):
+    page, network, image = tta_page
+    page.click("#cover")
+    drop(page, save_picture(tmp_path / "a.png", image[::-1]))
+    uncovered = network.probability(image[None, ::-1]).numpy()[0]
+    told = page.evaluate("document.querySelector('#probability').textContent")
+    assert float(told.split("Uncovered: ")[1][:-1]) == pytest.approx(uncovered, abs=2e-4)
 
 
 def classify(page, network, file):

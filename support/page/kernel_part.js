@@ -90,7 +90,7 @@ function startKernelPart(presets, start) {
 
   function explain() {
     const empty = B.values.length === 0, {size, kernel} = settings;
-    for (const box of document.querySelectorAll("#kernel-part .window, .steps")) {
+    for (const box of document.querySelectorAll("#kernel-part :is(.window, .steps)")) {
       box.classList.toggle("empty", empty);
     }
     if (empty) {
@@ -147,7 +147,6 @@ function startKernelPart(presets, start) {
       place.row = place.column = 0;
     }
     byId("play").textContent = "Pause";
-    byId("play").setAttribute("aria-pressed", "true");
     const calm = matchMedia("(prefers-reduced-motion: reduce)").matches;
     const step = () => {
       if (byId("speed").value === "row") {
@@ -184,7 +183,6 @@ function startKernelPart(presets, start) {
     clearTimeout(playing);
     playing = null;
     byId("play").textContent = "Play";
-    byId("play").setAttribute("aria-pressed", "false");
     for (const each of document.querySelectorAll(".veil")) {
       each.style.display = "none";
     }

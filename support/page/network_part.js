@@ -35,6 +35,10 @@ function startNetworkPart(network, sendKernel) {
     const started = performance.now();
     uncovered = input;
     compute();
+    if (byId("cover").checked) {  // it covers the new picture, too
+      before = probabilityOf(network, input, activationsOf(network, input).at(-1).values[0]);
+      showPrediction(true);
+    }
     untilShown(started).then((milliseconds) => { timings.classified = milliseconds; });
   }
 
