@@ -154,6 +154,14 @@ def test_the_page_of_the_kittens_is_one_file_of_less_than_1_5_mb(run_script, tmp
                                   Image.open(ROOT / "kittens.jpg"))
 
 
+def test_the_parts_can_be_put_together_as_they_are():
+    parts = {file.name: file.read_text() for file in interactive_page.PARTS.iterdir()}
+    assert len(parts) == 9
+    for name, text in parts.items():
+        assert text.isascii() and (name == "page.html" or "</" not in text), name
+        assert name == "page.html" or parts["page.html"].count(f'"{name}"') == 1
+
+
 def test_the_policy_allows_the_pages_own_scripts_and_nothing_else(kernel_page):
     page = Tags(kernel_page.read_text())
     policy = next(attributes["content"] for _, attributes in page.tags

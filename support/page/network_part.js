@@ -318,7 +318,7 @@ function startNetworkPart(network, sendKernel) {
 
   function showFacts() {
     const {name, dtype, tta, classes} = network;
-    document.getElementById("network-heading").textContent = `Your network: ${name}`;
+    byId("network-heading").textContent = `Your network: ${name}`;
     byId("network-facts").textContent =
       `It tells ${classes[0]} from ${classes[1]}. Its kernels are stored with the 11 bits of ` +
       "float16, and computed with in float32." +
