@@ -88,7 +88,8 @@ function pool(x, shape, combine) {
 // logit.
 function activationsOf(network, picture) {
   const outputs = [];
-  let x = tensor([picture.height, picture.width, 3], picture.pixels);
+  let x = tensor([picture.height, picture.width, 3],
+                 picture.pixels.filter((_, place) => place % 4 !== 3));  // red, green, blue
   for (const layer of network.layers) {
     x = LAYERS[layer.type](x, layer);
     outputs.push(x);
@@ -115,10 +116,10 @@ function labelOf(network, probability) {
 }
 
 function mirror({width, height, pixels}) {
-  const mirrored = new Uint8ClampedArray(pixels.length);
-  for (let to = 0; to < pixels.length; to++) {
-    const column = Math.floor(to / 3) % width;
-    mirrored[to] = pixels[to + 3 * (width - 1 - 2 * column)];
+  const mirrored = pixels.slice();
+  for (let place = 0; place < width * height; place++) {
+    const column = place % width, from = 4 * (place - column + width - 1 - column);
+    mirrored.set(pixels.subarray(from, from + 4), 4 * place);
   }
   return {width, height, pixels: mirrored};
 }
@@ -127,8 +128,9 @@ function mirror({width, height, pixels}) {
 function cover({width, height, pixels}, row, column, size) {
   const covered = pixels.slice();
   for (let line = row; line < Math.min(height, row + size); line++) {
-    covered.fill(128, 3 * (line * width + column),
-                 3 * (line * width + Math.min(width, column + size)));
+    for (let place = column; place < Math.min(width, column + size); place++) {
+      covered.set([128, 128, 128, 255], 4 * (line * width + place));
+    }
   }
   return {width, height, pixels: covered};
 }

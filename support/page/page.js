@@ -13,7 +13,7 @@
 //   page.timings()                  milliseconds: edit, of the last one until it was on the screen;
 //                                   opened, of the last picture, from its bytes to the prediction
 //   page.network                    null without a network, or
-//     .input()                      {width, height, pixels}: the picture as the network gets it
+//     .input()                      {width, height, pixels}: red, green, blue as the network gets them
 //     .layers()                     [{name, shape, values}]: the activations of all layers
 //     .probability(), .label()      of the first class; the class at the run's threshold
 //     .choose(block, filter), .moveWindow(row, column), .place()    a feature map and its window
@@ -37,9 +37,9 @@ function startPage() {
     const {name, png, full_size: [width, height]} = data.picture;
     const picture = await decodePicture(fromBase64(png), name);
     if (networkPart) {
-      const {input, input_size: [rows, columns], probability, classes} = data.network;
+      const {input, probability, classes} = data.network;
       const image = await decodePicture(fromBase64(input), name);
-      networkPart.show({...image, width: columns, height: rows});
+      networkPart.show(image);
       networkPart.sayProgram(`TensorFlow computes ${probability.toFixed(6)} for ${classes[0]} from ` +
         `the unrounded weights, this page ${networkPart.probability().toFixed(6)}.`);
     }
@@ -103,7 +103,8 @@ function startPage() {
     timings: () => ({...timings, ...kernelPart.timings, ...networkPart?.timings}),
     network: networkPart && {
       ...networkPart,
-      input: () => ({...networkPart.input(), pixels: Array.from(networkPart.input().pixels)}),
+      input: () => ({...networkPart.input(), pixels: Array.from(networkPart.input().pixels).filter(
+        (_, place) => place % 4 !== 3)}),
       layers: () => networkPart.outputs().map(({shape, values}, index) => ({
         name: data.network.layers[index].name, shape, values: Array.from(values)})),
       place: networkPart.atPlace,

@@ -1,7 +1,8 @@
 "use strict";
 // Picture files to the numbers that Pillow makes of them, and numbers to colours.
 //
-// A picture is {width, height, pixels}: red, green, blue of every pixel, 0 to 255, row after row.
+// A picture is {width, height, pixels}: red, green, blue, 0 to 255, and 255 for each pixel, row after
+// row, as a canvas holds it.
 
 const MOST_PIXELS = 50e6;  // of a picture: more takes a browser's memory, and seconds
 const LONGEST_SIDE = 800;  // of the picture shown: a larger one is scaled down
@@ -45,14 +46,7 @@ async function decodePicture(bytes, name) {
   context.fillRect(0, 0, width, height);
   context.drawImage(bitmap, 0, 0);
   bitmap.close();
-  const rgba = context.getImageData(0, 0, width, height).data;
-  const pixels = new Uint8ClampedArray(3 * width * height);
-  for (let from = 0, to = 0; from < rgba.length; from += 4) {
-    pixels[to++] = rgba[from];
-    pixels[to++] = rgba[from + 1];
-    pixels[to++] = rgba[from + 2];
-  }
-  return {width, height, pixels};
+  return {width, height, pixels: context.getImageData(0, 0, width, height).data};
 }
 
 const isJpeg = (bytes) => bytes[0] === 0xFF && bytes[1] === 0xD8;
@@ -124,7 +118,7 @@ function fromBase64(text) {
 function channelOf(picture, channel) {
   const {width, height, pixels} = picture, A = matrix(height, width);
   const colour = ["red", "green", "blue"].indexOf(channel);
-  for (let place = 0, from = 0; place < A.values.length; place++, from += 3) {
+  for (let place = 0, from = 0; place < A.values.length; place++, from += 4) {
     A.values[place] = colour >= 0 ? pixels[from + colour] :
       (19595 * pixels[from] + 38470 * pixels[from + 1] + 7471 * pixels[from + 2] + 0x8000) >> 16;
   }
@@ -144,34 +138,35 @@ function resize(picture, width, height) {
 const pillow = {version: 13};  // page.js sets that of the program
 
 function resizeAcross({width: length, height, pixels}, width) {
-  const outputs = triangles(length, width), resized = new Uint8ClampedArray(3 * width * height);
+  const outputs = triangles(length, width), resized = new Uint8ClampedArray(4 * width * height);
   for (let row = 0, to = 0; row < height; row++) {
     for (const {first, weights} of outputs) {
-      let from = 3 * (row * length + first), red = HALF, green = HALF, blue = HALF;
-      for (let index = 0; index < weights.length; index++) {
-        red += weights[index] * pixels[from++];
-        green += weights[index] * pixels[from++];
-        blue += weights[index] * pixels[from++];
+      let from = 4 * (row * length + first), red = HALF, green = HALF, blue = HALF;
+      for (let index = 0; index < weights.length; index++, from += 4) {
+        red += weights[index] * pixels[from];
+        green += weights[index] * pixels[from + 1];
+        blue += weights[index] * pixels[from + 2];
       }
       resized[to++] = red >> BITS;
       resized[to++] = green >> BITS;
       resized[to++] = blue >> BITS;
+      resized[to++] = 255;
     }
   }
   return {width, height, pixels: resized};
 }
 
 function resizeDown({width, height: length, pixels}, height) {
-  const resized = new Uint8ClampedArray(3 * width * height), sums = new Int32Array(3 * width);
+  const resized = new Uint8ClampedArray(4 * width * height), sums = new Int32Array(4 * width);
   triangles(length, height).forEach(({first, weights}, row) => {
     sums.fill(HALF);
-    for (let index = 0, from = 3 * width * first; index < weights.length; index++) {
+    for (let index = 0, from = 4 * width * first; index < weights.length; index++) {
       for (let place = 0; place < sums.length; place++) {
         sums[place] += weights[index] * pixels[from++];
       }
     }
     for (let place = 0; place < sums.length; place++) {
-      resized[3 * width * row + place] = sums[place] >> BITS;
+      resized[4 * width * row + place] = place % 4 === 3 ? 255 : sums[place] >> BITS;
     }
   });
   return {width, height, pixels: resized};
@@ -213,14 +208,14 @@ function loadImage(picture, height, width, wasJpeg) {
 function shrinkAsJpeg(picture, factor) {
   const {pixels} = picture;
   const width = Math.ceil(picture.width / factor), height = Math.ceil(picture.height / factor);
-  const small = new Uint8ClampedArray(3 * width * height);
+  const small = new Uint8ClampedArray(4 * width * height);
   for (let row = 0, to = 0; row < height; row++) {
     for (let column = 0; column < width; column++) {
       let red = 0, green = 0, blue = 0;
       for (let i = 0; i < factor; i++) {
         const line = Math.min(factor * row + i, picture.height - 1) * picture.width;
         for (let j = 0; j < factor; j++) {
-          const from = 3 * (line + Math.min(factor * column + j, picture.width - 1));
+          const from = 4 * (line + Math.min(factor * column + j, picture.width - 1));
           red += pixels[from];
           green += pixels[from + 1];
           blue += pixels[from + 2];
@@ -229,6 +224,7 @@ function shrinkAsJpeg(picture, factor) {
       small[to++] = red / (factor * factor);  // stored rounded
       small[to++] = green / (factor * factor);
       small[to++] = blue / (factor * factor);
+      small[to++] = 255;
     }
   }
   return {width, height, pixels: small};
@@ -288,17 +284,9 @@ function drawNumbers(canvas, rows, columns, values, limit, channel = 0, channels
 }
 
 // Draw a picture on a canvas of its own size.
-function drawPicture(canvas, picture) {
-  const {width, height, pixels} = picture;
+function drawPicture(canvas, {width, height, pixels}) {
   resizeCanvas(canvas, width, height);
-  const context = canvas.getContext("2d"), image = context.createImageData(width, height);
-  for (let from = 0, to = 0; from < pixels.length; to += 4) {
-    image.data[to] = pixels[from++];
-    image.data[to + 1] = pixels[from++];
-    image.data[to + 2] = pixels[from++];
-    image.data[to + 3] = 255;
-  }
-  context.putImageData(image, 0, 0);
+  canvas.getContext("2d").putImageData(new ImageData(pixels, width, height), 0, 0);
 }
 
 // A canvas of another size takes new memory; of the same size it would, too.
