@@ -49,7 +49,8 @@ function startKernelPart(presets, start) {
       ? "The weights add up to 1: the result is shown as grey values, 0 to 255."
       : "Black is 0, orange positive, blue negative.";
     if (filtered.rows * filtered.columns === 0) {
-      byId("colours").textContent = "The picture is too small for this kernel, padding and pooling.";
+      byId("colours").textContent =
+        "The picture is too small for this kernel, padding and pooling.";
     }
   }
 
@@ -241,7 +242,8 @@ function startKernelPart(presets, start) {
   // The kernel as it was typed; while a number is half typed, the last kernel stays.
   function readKernel() {
     const inputs = [...byId("kernel").children];
-    const numbers = inputs.map((input) => input.value.trim().replace("\u2212", "-").replace(",", "."));
+    const numbers = inputs.map(
+      (input) => input.value.trim().replace("\u2212", "-").replace(",", "."));
     const valid = numbers.map((text) => text !== "" && Number.isFinite(Number(text)));
     inputs.forEach((input, index) => {
       input.setAttribute("aria-invalid", !valid[index]);
@@ -265,7 +267,8 @@ function startKernelPart(presets, start) {
     for (const [name, choices] of Object.entries(CHOICES)) {
       changes[name] = choices.find((choice) => `${choice}` === fields.get(name));
     }
-    changes.kernel = fields.get("kernel")?.split(",").map((text) => text === "" ? NaN : Number(text));
+    changes.kernel = fields.get("kernel")?.split(",").map(
+      (text) => text === "" ? NaN : Number(text));
     return changes;
   }
 
@@ -289,7 +292,8 @@ function startKernelPart(presets, start) {
   for (const name of ["channel", "padding"]) {
     byId(name).addEventListener("change", (event) => update({[name]: event.target.value}));
   }
-  byId("stride").addEventListener("change", (event) => update({stride: Number(event.target.value)}));
+  byId("stride").addEventListener("change", (event) =>
+    update({stride: Number(event.target.value)}));
   for (const name of ["relu", "pooling"]) {
     byId(name).addEventListener("change", (event) => update({[name]: event.target.checked}));
   }

@@ -152,8 +152,8 @@ function startNetworkPart(network, sendKernel) {
       const canvas = element("canvas");
       drawNumbers(canvas, layer.kernel_size, layer.kernel_size,
                   kernelOf(block, filter, channel), limit);
-      const button = element("button", {type: "button"}, canvas, channelName(channel), element("br"),
-                             element("span"));
+      const button = element("button", {type: "button"}, canvas, channelName(channel),
+                             element("br"), element("span"));
       button.addEventListener("click", () => {
         chosen.channel = channel;
         explain();
@@ -267,7 +267,8 @@ function startNetworkPart(network, sendKernel) {
       let {row, column} = place, rows = 1, columns = 1;
       for (let index = chosen.block.index; index > 0; index--) {
         const {type, kernel_size: size, stride} = network.layers[index];
-        const [by, reach] = type === "Conv2D" ? [stride, size] : /Pool$/.test(type) ? [2, 2] : [1, 1];
+        const [by, reach] = type === "Conv2D" ? [stride, size]
+          : type.endsWith("Pool") ? [2, 2] : [1, 1];
         [row, column] = [row * by, column * by];
         [rows, columns] = [(rows - 1) * by + reach, (columns - 1) * by + reach];
       }

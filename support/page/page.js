@@ -13,7 +13,7 @@
 //   page.timings()                  milliseconds: edit, of the last one until it was on the screen;
 //                                   opened, of the last picture, from its bytes to the prediction
 //   page.network                    null without a network, or
-//     .input()                      {width, height, pixels}: red, green, blue as the network gets them
+//     .input()                      {width, height, pixels}: its input, red, green and blue
 //     .layers()                     [{name, shape, values}]: the activations of all layers
 //     .probability(), .label()      of the first class; the class at the run's threshold
 //     .choose(block, filter), .moveWindow(row, column), .place()    a feature map and its window
@@ -40,14 +40,15 @@ function startPage() {
       const {input, probability, classes} = data.network;
       const image = await decodePicture(fromBase64(input), name);
       networkPart.show(image);
-      networkPart.sayProgram(`TensorFlow computes ${probability.toFixed(6)} for ${classes[0]} from ` +
-        `the unrounded weights, this page ${networkPart.probability().toFixed(6)}.`);
+      networkPart.sayProgram(`TensorFlow computes ${probability.toFixed(6)} for ${classes[0]} ` +
+        `from the unrounded weights, this page ${networkPart.probability().toFixed(6)}.`);
     }
     kernelPart.show(picture, name, noteOf(picture, width, height));
   }
 
-  const noteOf = (picture, width, height) => picture.width === width ? ""
-    : `, scaled down from ${width} x ${height}`;
+  const noteOf = (picture, width, height) =>
+    picture.width === width && picture.height === height ? ""
+      : `, scaled down from ${width} x ${height}`;
 
   // Another picture takes the place of the one shown, in both parts.
   async function open(file) {
@@ -70,6 +71,7 @@ function startPage() {
     } catch (error) {
       byId("message").textContent = error instanceof PictureError ? error.message
         : `${file.name} cannot be opened (${error.message}). Choose another picture.`;
+      byId("message").scrollIntoView({block: "nearest"});
     }
   }
 

@@ -1,8 +1,8 @@
 "use strict";
 // Picture files to the numbers that Pillow makes of them, and numbers to colours.
 //
-// A picture is {width, height, pixels}: red, green, blue, 0 to 255, and 255 for each pixel, row after
-// row, as a canvas holds it.
+// A picture is {width, height, pixels}: red, green, blue, 0 to 255, and an opacity of 255 for each
+// pixel, row after row, as a canvas holds it.
 
 const MOST_PIXELS = 50e6;  // of a picture: more takes a browser's memory, and seconds
 const LONGEST_SIDE = 800;  // of the picture shown: a larger one is scaled down
