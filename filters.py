@@ -3,6 +3,7 @@
     python filters.py --image kittens.jpg                                    # by V and by H
     python filters.py --image kittens.jpg --kernel="-1 0 1; -2 0 2; -1 0 1"  # by a kernel of yours
     python filters.py --image kittens.jpg --run=runs/NAME                    # by a trained network
+    python filters.py --image kittens.jpg --page      # a page for the browser, to play around on
 
 Writes each filtered image and a page with all of them side by side to filtered/, and prints their
 paths; the same command writes the same files again. Black is a response of zero, orange a positive
@@ -11,6 +12,9 @@ one, blue a negative one.
 With --run the network's own kernels take the place of V and H. Three pages show the kernels it
 learned, their feature maps of the image, and which parts of the image carry its prediction. A
 table tells how many of the kernels are edge filters like V and H.
+
+With --page it writes one HTML file instead, filtered/kittens.html, in which kernels can be edited
+and any picture filtered; together with --run that page computes the network, too.
 """
 
 import functools
@@ -25,7 +29,7 @@ from rich.console import Console
 
 import data
 import models
-from support import cli, drawing, images, network_pages, run_folder
+from support import cli, drawing, images, interactive_page, network_pages, run_folder
 from support.cli import UserError
 from support.tensorflow_setup import tf
 
@@ -349,6 +353,76 @@ def explain_prediction(network: models.Network, image: np.ndarray, photo: Image.
 
 
 # ---------------------------------------------------------------------------------------------
+# "I strongly recommend you play around on this website": a page of that kind
+# ---------------------------------------------------------------------------------------------
+
+def preset_kernels(size: int) -> dict[str, np.ndarray]:
+    """The kernels that the page offers, {name: float32 (size, size)}; size: 3 or 5."""
+    edges = {name: np.float32(kernel) for name, kernel in edge_filters(size).items()}
+    bell = np.float32([1, 2, 1] if size == 3 else [1, 4, 6, 4, 1])  # binomial coefficients
+
+    def framed(*rows: list[int]) -> np.ndarray:  # a 3x3 kernel, with zeros around it
+        return np.pad(np.float32(rows), size // 2 - 1)
+
+    return {"identity": framed([0, 0, 0], [0, 1, 0], [0, 0, 0]),
+            "V": edges["V"], "H": edges["H"],
+            "diagonal \\": edges["\\"], "diagonal /": edges["/"],
+            "blur": np.outer(bell, bell) / bell.sum() ** 2,
+            "sharpen": framed([0, -1, 0], [-1, 5, -1], [0, -1, 0]),
+            "emboss": framed([-2, -1, 0], [-1, 1, 1], [0, 1, 2]),
+            "outline": framed([-1, -1, -1], [-1, 8, -1], [-1, -1, -1])}
+
+
+def write_page(path: Path, kernel: np.ndarray, padding: str, run: Path | None = None) -> Path:
+    """Write the page of the image and, if there is one, of a run's network; returns the file.
+
+    kernel, (3, 3) or (5, 5), and padding: what the page begins with. Raises UserError for a file
+    that is no image, for a kernel of another size, for a folder that is not a whole run's, and for
+    a network that is too large for a page.
+    """
+    if len(kernel) not in (3, 5):
+        raise UserError(f"--kernel is {len(kernel)}x{len(kernel)}, and the page takes 3x3 and 5x5: "
+                        "leave --page out, or use one of these sizes")
+    image, name, network = read_image(path), path.stem, None
+    if run is not None:
+        name += f"-{run.resolve().name}"
+        network = describe_network(path, run)
+    presets = {size: preset_kernels(size) for size in (3, 5)}
+    page = interactive_page.compose(image, path.name, presets, kernel, padding, network)
+    OUTPUT.mkdir(exist_ok=True)
+    run_folder.write_text(OUTPUT / f"{name}.html", page)
+    return OUTPUT / f"{name}.html"
+
+
+def describe_network(path: Path, run: Path) -> dict:
+    """The run's network and its input for this image, for the page.
+
+    Prints the probability of the first class, and by how much it changes when the kernels are
+    rounded to float16, as the page holds them.
+    """
+    network = models.load(run, trained=False)
+    if network.weight_count > interactive_page.MAX_WEIGHTS:
+        raise UserError(f"--run={run} has {network.weight_count:,} weights, and the page holds "
+                        f"{interactive_page.MAX_WEIGHTS:,}: train a network with a smaller "
+                        "--input_size, or that of recipes/minute.flags")
+    network = models.load(run)
+    best = run_folder.best_epoch(run_folder.read_history(run))
+    if best is None:
+        raise UserError(f"{run} has no finished epoch yet: wait for it, or resume it")
+    class_names = run_folder.read_class_names(run)
+    image = data.load_image(path, network.input_size)
+    probability = float(network.probability(image[None])[0])
+    record = interactive_page.describe(network, run.resolve().name, image, probability,
+                                       best["threshold"], class_names)
+    for kernel in network.kernels:
+        kernel.assign(kernel.numpy().astype(np.float16))
+    change = float(network.probability(image[None])[0]) - probability
+    print(f"{drawing.printable(path.name)}: {class_names[0]} with probability {probability:.1%}; "
+          f"rounding the kernels to float16 changes it by {change:.6f}")
+    return record
+
+
+# ---------------------------------------------------------------------------------------------
 # The command
 # ---------------------------------------------------------------------------------------------
 
@@ -361,21 +435,27 @@ def define_flags() -> None:
         "size stays, or nothing, so that it shrinks")
     flags.DEFINE_string(
         "run", None, "the folder of a run: by its network's kernels instead of V and H")
+    flags.DEFINE_bool(
+        "page", False, "write a page for the browser, to edit kernels and filter any picture; with "
+        "--run it holds that network, too")
 
 
 @cli.script(tf.errors.OpError)
 def main(argv: list[str]) -> None:
     values = flags.FLAGS
-    if values.run is not None:
-        if values["kernel"].present or values["padding"].present:
-            raise UserError("--run brings its own kernels: leave --kernel and --padding out")
-        files = look_into(Path(values.image), Path(values.run))
+    path, run = Path(values.image), None if values.run is None else Path(values.run)
+    if run is not None and (values["kernel"].present or values["padding"].present):
+        raise UserError("--run brings its own kernels: leave --kernel and --padding out")
+    kernels = {"V": V, "H": H}
+    if values.kernel is not None:
+        kernel = parse_kernel(values.kernel)
+        kernels = {name_of(kernel): kernel}
+    if values.page:
+        files = [write_page(path, next(iter(kernels.values())), values.padding, run)]
+    elif run is not None:
+        files = look_into(path, run)
     else:
-        kernels = {"V": V, "H": H}
-        if values.kernel is not None:
-            kernel = parse_kernel(values.kernel)
-            kernels = {name_of(kernel): kernel}
-        files = filter_image(Path(values.image), kernels, values.padding)
+        files = filter_image(path, kernels, values.padding)
     for file in files:
         print(file)
 

@@ -94,6 +94,10 @@ FLAGS = [  # out of range, of the wrong type, contradicting one another
     ("filters.py --image=tiny.png --padding=none", "should be one of <same|valid>"),
     ("filters.py --image=tiny.png --run=runs/good --kernel=1",
      "--run brings its own kernels: leave --kernel and --padding out"),
+    ("filters.py --image=tiny.png --page --run=runs/good --padding=same",
+     "--run brings its own kernels: leave --kernel and --padding out"),
+    ("filters.py --image=tiny.png --page --kernel=1",
+     "--kernel is 1x1, and the page takes 3x3 and 5x5"),
     ("metrics.py", "name the folders of runs"),
     ("models.py conv1", "takes flags only, not 'conv1'"),
     ("models.py --pooling=min", "should be one of <max|average|none>"),
@@ -152,7 +156,8 @@ PICTURES = [
 RUNS = [  # a run's folder with parts missing or broken
     *((f"{command}=runs/{run}", sentence)
       for command in ("train.py --resume", "train.py --evaluate", "predict.py tiny.png --run",
-                      "filters.py --image=photos/cat.0.png --run")
+                      "filters.py --image=photos/cat.0.png --run",
+                      "filters.py --image=photos/cat.0.png --page --run")
       for run, sentence in (
           ("nowhere", "runs/nowhere"), ("../text.jpg", "text.jpg"), ("../empty", "empty"))),
     *((f"{command}=runs/{run}", "is damaged: its config.json is not what train.py writes")
@@ -162,6 +167,14 @@ RUNS = [  # a run's folder with parts missing or broken
     *((f"{command}=runs/best_{state}", "is damaged: its weights are missing or not of this mlp")
       for command in ("train.py --evaluate", "filters.py --image=photos/cat.0.png --run")
       for state in ("missing", "broken")),
+    *((f"filters.py --image=photos/cat.0.png --page --run=runs/{run}", sentence)
+      for run, sentence in (
+          ("large", "runs/large has 11,560,001 weights, and the page holds 10,000,000: train"),
+          ("config_list", "is damaged: its config.json is not what train.py writes"),
+          ("best_broken", "is damaged: its weights are missing or not of this mlp"),
+          ("metrics_missing", "runs/metrics_missing is not the folder of a run"),
+          ("metrics_empty", "runs/metrics_empty has no finished epoch yet"),
+          ("metrics_broken", "is damaged: its metrics.jsonl is not what train.py writes"))),
     ("train.py --evaluate=runs/metrics_missing", "metrics_missing/metrics.jsonl: No such file"),
     ("train.py --evaluate=runs/metrics_empty", "runs/metrics_empty has no finished epoch yet"),
     ("train.py --evaluate=runs/metrics_broken", "is damaged: its metrics.jsonl is not what train"),
@@ -187,8 +200,8 @@ RUNS = [  # a run's folder with parts missing or broken
 ]
 
 TABLE = [(row, sentence) for rows in (FLAGS, FOLDERS, RUNS) for row, sentence in rows] + [
-    (f"filters.py --image={picture}", f"--image={picture}: {reason}")
-    for picture, reason in PICTURES]
+    (f"filters.py --image={picture}{page}", f"--image={picture}: {reason}")
+    for picture, reason in PICTURES for page in ("", " --page")]
 
 
 def png_of_one_colour(width: int, height: int) -> bytes:
@@ -254,6 +267,8 @@ def world(run_in, tmp_path_factory) -> Path:
         {part: value for part, value in record.items() if part != "format"}))
     but("arch_other", "config.json", json.dumps(
         record | {"config": record["config"] | {"arch": "vgg16"}}))
+    but("large", "config.json", json.dumps(
+        record | {"config": record["config"] | {"hidden": [20_000]}}))
     but("digest_without", "config.json", without("data", "digest"))
     but("best_missing", "best", None)
     but("best_broken", "best/*/checkpoint.data*", b"torn")
@@ -371,8 +386,10 @@ def test_any_name_will_do(run_in, world):
         assert len(stdout.splitlines()) == 1
         code, stdout, stderr = run_there("metrics.py", run, "--pictures")
         assert (code, stderr) == (0, "")
-        code, stdout, stderr = run_there("filters.py", run, f"--image={name}/cat.{name}.png")
-        assert (code, stderr) == (0, "")
+        for page in ((), ("--page",)):
+            code, stdout, stderr = run_there("filters.py", run, f"--image={name}/cat.{name}.png",
+                                             *page)
+            assert (code, stderr) == (0, "")
         code, stdout, stderr = run_there("train.py", f"--resume=runs/{name}", "--epochs=2")
         assert (code, stderr) == (0, "")
         assert not (world / "x").exists()

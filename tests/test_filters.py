@@ -110,7 +110,7 @@ def test_names_tell_kernels_apart():
 # With a trained network
 # ---------------------------------------------------------------------------------------------
 
-def make_run(folder, network, files=(), **options):
+def make_run(folder, network, files=(), class_names=("cat", "dog"), **options):
     """What train.py leaves in a run's folder of this network, with these validation images.
 
     options: of models.Network, those that are not their defaults.
@@ -118,7 +118,7 @@ def make_run(folder, network, files=(), **options):
     folder.mkdir(parents=True)
     options = {name: option.default for name, option in inspect.signature(
         models.Network).parameters.items() if name != "conv2d"} | options
-    run_folder.write_config(folder, {"data": {}, "config": options | {
+    run_folder.write_config(folder, {"data": {"class_names": class_names}, "config": options | {
         "arch": network.name, "input_size": network.input_size, "lr": 1e-3}})
     files = list(files)
     run_folder.write_predictions(folder, files, np.ones(len(files)), np.full(len(files), 0.5))

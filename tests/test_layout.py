@@ -45,7 +45,7 @@ def test_these_start_without_tensorflow():
     """To import TensorFlow takes seconds, and these have no use for it."""
     modules = ("data", "metrics", "support.cli", "support.images", "support.download",
                "support.drawing", "support.run_folder", "support.run_pages",
-               "support.network_pages", "support.rounds", "bench")
+               "support.network_pages", "support.interactive_page", "support.rounds", "bench")
     result = subprocess.run(
         [sys.executable, "-c", f"import sys, {', '.join(modules)}\n"
          "print('tensorflow' in sys.modules)"], cwd=ROOT, capture_output=True, text=True)

@@ -3,7 +3,8 @@
     python tools/readme_pictures.py --run=runs/sample --histogram_run=runs/minute
 
 README.md trains the first run on the drawn pictures, docs/using-a-network.md the second one on
-photographs: its histogram shows none. tensorboard.png is a screenshot, which this does not make.
+photographs: its histogram shows none. tensorboard.png, page.png and page-network.png are
+screenshots, which this does not make.
 """
 
 import shutil

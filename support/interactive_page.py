@@ -1,0 +1,136 @@
+"""The page of filters.py --page: one HTML file, in which a browser computes the convolutions.
+
+    interactive_page.compose(image, "kittens.jpg", presets, kernel, "same")
+    interactive_page.compose(image, "kittens.jpg", presets, kernel, "same", network)
+
+Its parts lie in page/, as HTML, CSS and JavaScript to be read. They are put together here, with the
+image, the kernels and the network. Nothing here needs TensorFlow.
+"""
+
+import base64
+import hashlib
+import io
+import json
+import math
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import PIL
+from PIL import Image
+
+from support.cli import UserError
+
+PARTS = Path(__file__).parent / "page"
+LONGEST_SIDE = 800      # pixels of the image shown; page/pictures.js has the same number
+MAX_PNG_BYTES = 10**6   # of it: in base64 and with the parts of the page, less than 1.5 MB
+MAX_WEIGHTS = 10**7     # of a network: 27 MB of base64
+
+
+def compose(image: Image.Image, name: str, presets: dict[int, dict[str, np.ndarray]],
+            kernel: np.ndarray, padding: str, network: dict[str, Any] | None = None) -> str:
+    """The page of an RGB image and, if there is one, of a network that `describe` described.
+
+    name: of the image's file. presets: the kernels to choose from, {size: {name: (size, size)}}
+    for the sizes 3 and 5; kernel, (3, 3) or (5, 5), and padding are those to begin with. The
+    text is ASCII.
+    """
+    return put_together({
+        "picture": {"name": name, "png": base64_of(fitting_png(image)), "full_size": image.size},
+        "presets": {size: {name: weights.ravel().tolist() for name, weights in kernels.items()}
+                    for size, kernels in presets.items()},
+        "pillow": int(PIL.__version__.partition(".")[0]),  # they resize differently
+        "settings": {"size": len(kernel), "kernel": kernel.ravel().tolist(), "padding": padding},
+        "network": network})
+
+
+def describe(network: Any, name: str, image: np.ndarray, probability: float, threshold: float,
+             class_names: tuple[str, str]) -> dict[str, Any]:
+    """A network for the page: its layers in their order, with kernels rounded to float16.
+
+    network: a models.Network; name: of its run; image: the picture as its input, uint8 (height,
+    width, 3); probability: of the first of class_names for it, which is predicted above the
+    threshold. Raises UserError for a kernel that float16 cannot hold.
+    """
+    layers = []
+    for layer in network.layers:
+        layers.append({"type": type(layer).__name__, "name": layer.name,
+                       "shape": list(layer.output_shape), "weights": layer.weight_count})
+        if hasattr(layer, "kernel"):
+            layers[-1]["kernel"] = base64_of(rounded(layer.kernel.numpy(), name).tobytes())
+        layers[-1] |= {each: getattr(layer, each).numpy().tolist()
+                       for each in ("bias", "mean", "std") if hasattr(layer, each)}
+        layers[-1] |= {each: getattr(layer, each) for each in ("kernel_size", "stride", "relu")
+                       if hasattr(layer, each)}
+    return {"name": name, "classes": class_names, "threshold": threshold, "tta": network.tta,
+            "input_size": network.input_size, "dtype": network.scale.dtype, "layers": layers,
+            "input": base64_of(png_of(Image.fromarray(image))), "probability": probability}
+
+
+def rounded(kernel: np.ndarray, name: str) -> np.ndarray:
+    """The kernel as little-endian float16. Raises UserError if it does not hold the numbers."""
+    largest = np.abs(kernel).max()
+    if not largest <= np.finfo(np.float16).max:
+        raise UserError(f"{name} has a weight of {largest:g}, and the page holds weights up to "
+                        "65504: train it with a smaller --lr")
+    return kernel.astype("<f2")
+
+
+# ---------------------------------------------------------------------------------------------
+# The image
+# ---------------------------------------------------------------------------------------------
+
+def fitting_png(image: Image.Image) -> bytes:
+    """The image as PNG, scaled down if it would not fit into the page."""
+    factor, shown = min(1.0, LONGEST_SIDE / max(image.size)), image
+    while True:
+        if factor < 1:  # always from the original: scaled twice, an image is blurred twice
+            size = [max(1, round(factor * length)) for length in image.size]
+            shown = image.resize(size, Image.Resampling.BILINEAR)
+        png = png_of(shown)
+        if len(png) <= MAX_PNG_BYTES:
+            return png
+        factor *= 0.95 * math.sqrt(MAX_PNG_BYTES / len(png))
+
+
+def png_of(image: Image.Image) -> bytes:
+    """Without loss, and without what else the file said, such as a colour profile."""
+    file = io.BytesIO()
+    Image.fromarray(np.asarray(image)).save(file, "PNG")
+    return file.getvalue()
+
+
+def base64_of(contents: bytes) -> str:
+    return base64.b64encode(contents).decode()
+
+
+# ---------------------------------------------------------------------------------------------
+# One file
+# ---------------------------------------------------------------------------------------------
+
+def put_together(data: dict[str, Any]) -> str:
+    """page.html with its style sheet, its scripts and the data in it.
+
+    The content security policy allows these by their hashes, and nothing from elsewhere. Names of
+    files, runs and classes are in the data only, and the scripts show them as text.
+    """
+    page, hashes = (PARTS / "page.html").read_text(), {"style": [], "script": []}
+
+    def inline(line: str, tag: str, file: str) -> None:
+        nonlocal page
+        text = "\n" + (PARTS / file).read_text()
+        digest = base64_of(hashlib.sha256(text.encode()).digest())
+        hashes[tag].append(f"'sha256-{digest}'")
+        page = page.replace(line, f"<{tag}>{text}</{tag}>")
+
+    inline('<link rel="stylesheet" href="page.css">', "style", "page.css")
+    for file in ("convolution.js", "pictures.js", "network.js", "drawing.js", "kernel_part.js",
+                 "network_part.js", "page.js"):
+        inline(f'<script src="{file}"></script>', "script", file)
+    policy = (f"default-src 'none'; script-src {' '.join(hashes['script'])}; style-src "
+              f"{' '.join(hashes['style'])}; img-src data: blob:; base-uri 'none'; "
+              "form-action 'none'")
+    # In a script element only "<" can end the element or begin a comment.
+    text = json.dumps(data, separators=(",", ":")).replace("<", "\\u003c")
+    page = page.replace('Security-Policy" content=""', f'Security-Policy" content="{policy}"')
+    return page.replace('id="data"></script>', f'id="data">{text}</script>')

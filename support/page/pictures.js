@@ -1,0 +1,297 @@
+"use strict";
+// Picture files to the numbers that Pillow makes of them, and numbers to colours.
+//
+// A picture is {width, height, pixels}: red, green, blue, 0 to 255, and an opacity of 255 for each
+// pixel, row after row, as a canvas holds it.
+
+const MOST_PIXELS = 50e6;  // of a picture: more takes a browser's memory, and seconds
+const LONGEST_SIDE = 800;  // of the picture shown: a larger one is scaled down
+const ORANGE = [255, 176, 64], BLUE = [80, 160, 255];  // of positive and of negative numbers
+
+// -------------------------------------------------------------------------------------------
+// Files
+// -------------------------------------------------------------------------------------------
+
+// An error whose message is for the reader of the page.
+class PictureError extends Error {}
+
+// The bytes of a file as an upright picture, on white where it is transparent.
+async function decodePicture(bytes, name) {
+  const size = sizeInHeader(bytes);
+  if (size && size.width * size.height > MOST_PIXELS) {
+    throw new PictureError(`${name} is ${size.width} x ${size.height}: more than 50 million ` +
+                           "pixels. Choose a smaller picture.");
+  }
+  if (isCutOff(bytes)) {
+    throw new PictureError(`${name} is damaged: its end is missing. Choose another picture.`);
+  }
+  let bitmap;
+  try {  // the browser turns it upright; colours stay as they are in the file
+    bitmap = await createImageBitmap(new Blob([bytes]), {
+      imageOrientation: "from-image", colorSpaceConversion: "none"});
+  } catch {
+    throw new PictureError(`${name} is no picture that this browser can read, or it is damaged. ` +
+                           "Choose a JPEG or PNG file.");
+  }
+  const {width, height} = bitmap;
+  if (width * height > MOST_PIXELS) {
+    throw new PictureError(`${name} is ${width} x ${height}: more than 50 million pixels. ` +
+                           "Choose a smaller picture.");
+  }
+  const canvas = document.createElement("canvas");
+  canvas.width = width;
+  canvas.height = height;
+  const context = canvas.getContext("2d", {willReadFrequently: true});
+  context.fillStyle = "white";
+  context.fillRect(0, 0, width, height);
+  context.drawImage(bitmap, 0, 0);
+  bitmap.close();
+  return {width, height, pixels: context.getImageData(0, 0, width, height).data};
+}
+
+const isJpeg = (bytes) => bytes[0] === 0xFF && bytes[1] === 0xD8;
+const isPng = (bytes) => bytes[0] === 0x89 && bytes[1] === 0x50;
+
+// What a JPEG, PNG, GIF or BMP says of its own size, or null: to refuse it before it is decoded.
+function sizeInHeader(bytes) {
+  const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
+  if (bytes.length < 26) {
+    return null;
+  } else if (isPng(bytes)) {
+    return {width: view.getUint32(16), height: view.getUint32(20)};
+  } else if (isJpeg(bytes)) {
+    const frame = jpegSegment(bytes, (kind) => kind >= 0xC0 && kind <= 0xCF &&
+                                               ![0xC4, 0xC8, 0xCC].includes(kind));
+    return frame && frame + 9 <= bytes.length &&
+      {width: view.getUint16(frame + 7), height: view.getUint16(frame + 5)};
+  } else if (bytes[0] === 0x47 && bytes[1] === 0x49) {  // "GI"
+    return {width: view.getUint16(6, true), height: view.getUint16(8, true)};
+  } else if (bytes[0] === 0x42 && bytes[1] === 0x4D) {  // "BM"
+    return {width: Math.abs(view.getInt32(18, true)), height: Math.abs(view.getInt32(22, true))};
+  }
+  return null;
+}
+
+// Where the first segment of such a kind starts in a JPEG, or null.
+function jpegSegment(bytes, wanted) {
+  for (let place = 2; place + 4 <= bytes.length && bytes[place] === 0xFF;) {
+    if (wanted(bytes[place + 1])) {
+      return place;
+    }
+    const isFill = bytes[place + 1] === 0xFF;
+    place += isFill ? 1 : 2 + 256 * bytes[place + 2] + bytes[place + 3];
+  }
+  return null;
+}
+
+// Whether the end of a JPEG or PNG is missing: browsers show what there is, Pillow refuses it.
+function isCutOff(bytes) {
+  const holds = (wanted, start) => {
+    for (let place = bytes.length - wanted.length; place >= start; place--) {
+      if (wanted.every((byte, index) => bytes[place + index] === byte)) {
+        return true;
+      }
+    }
+    return false;
+  };
+  if (isJpeg(bytes)) {  // the end marker, after the start of the scan: a thumbnail has its own
+    const scan = jpegSegment(bytes, (kind) => kind === 0xDA);
+    return scan === null || !holds([0xFF, 0xD9], scan);
+  }
+  return isPng(bytes) && !holds([0x49, 0x45, 0x4E, 0x44], 0);  // "IEND"
+}
+
+// base64 to bytes.
+function fromBase64(text) {
+  const characters = atob(text), bytes = new Uint8Array(characters.length);
+  for (let place = 0; place < bytes.length; place++) {
+    bytes[place] = characters.charCodeAt(place);
+  }
+  return bytes;
+}
+
+// -------------------------------------------------------------------------------------------
+// Pillow's arithmetic
+// -------------------------------------------------------------------------------------------
+
+// A matrix of grey values, as Image.convert("L") computes them, or of one of the three colours.
+function channelOf(picture, channel) {
+  const {width, height, pixels} = picture, A = matrix(height, width);
+  const colour = ["red", "green", "blue"].indexOf(channel);
+  for (let place = 0, from = 0; place < A.values.length; place++, from += 4) {
+    A.values[place] = colour >= 0 ? pixels[from + colour] :
+      (19595 * pixels[from] + 38470 * pixels[from + 1] + 7471 * pixels[from + 2] + 0x8000) >> 16;
+  }
+  return A;
+}
+
+// Image.resize((width, height), Image.Resampling.BILINEAR): columns, then rows, both rounded to
+// whole numbers. (A canvas scales as it likes, and differently in every browser.) From version 13
+// on, Pillow does the rows first where that leaves less to do.
+function resize(picture, width, height) {
+  const rowsSaved = picture.height - height, columnsSaved = Math.max(0, picture.width - width);
+  return pillow.version >= 13 && rowsSaved > 2 * columnsSaved
+    ? resizeAcross(resizeDown(picture, height), width)
+    : resizeDown(resizeAcross(picture, width), height);
+}
+
+const pillow = {version: 13};  // page.js sets that of the program
+
+function resizeAcross({width: length, height, pixels}, width) {
+  const outputs = triangles(length, width), resized = new Uint8ClampedArray(4 * width * height);
+  for (let row = 0, to = 0; row < height; row++) {
+    for (const {first, weights} of outputs) {
+      let from = 4 * (row * length + first), red = HALF, green = HALF, blue = HALF;
+      for (let index = 0; index < weights.length; index++, from += 4) {
+        red += weights[index] * pixels[from];
+        green += weights[index] * pixels[from + 1];
+        blue += weights[index] * pixels[from + 2];
+      }
+      resized[to++] = red >> BITS;
+      resized[to++] = green >> BITS;
+      resized[to++] = blue >> BITS;
+      resized[to++] = 255;
+    }
+  }
+  return {width, height, pixels: resized};
+}
+
+function resizeDown({width, height: length, pixels}, height) {
+  const resized = new Uint8ClampedArray(4 * width * height), sums = new Int32Array(4 * width);
+  triangles(length, height).forEach(({first, weights}, row) => {
+    sums.fill(HALF);
+    for (let index = 0, from = 4 * width * first; index < weights.length; index++) {
+      for (let place = 0; place < sums.length; place++) {
+        sums[place] += weights[index] * pixels[from++];
+      }
+    }
+    for (let place = 0; place < sums.length; place++) {
+      resized[4 * width * row + place] = place % 4 === 3 ? 255 : sums[place] >> BITS;
+    }
+  });
+  return {width, height, pixels: resized};
+}
+
+// Pillow computes in whole numbers: weights are multiples of 2 ** -22, and a half rounds up.
+const BITS = 22, HALF = 1 << (BITS - 1);
+
+// For each output, the first input that it is made of, and the weights of that one and the next
+// ones: a triangle, as wide as two outputs (two inputs, where a picture is enlarged).
+function triangles(inputs, outputs) {
+  const scale = inputs / outputs, reach = Math.max(scale, 1);
+  return Array.from({length: outputs}, (_, output) => {
+    const middle = (output + 0.5) * scale;
+    const first = Math.max(0, Math.trunc(middle - reach + 0.5));
+    const end = Math.min(inputs, Math.trunc(middle + reach + 0.5));
+    const heights = Array.from({length: end - first}, (_, index) => Math.max(
+      0, 1 - Math.abs((first + index - middle + 0.5) * (1 / reach))));
+    const total = heights.reduce((sum, height) => sum + height, 0);
+    return {first, weights: Int32Array.from(
+      heights, (height) => Math.trunc(0.5 + height / total * (1 << BITS)))};
+  });
+}
+
+// data.load_image: a picture at the size of a network's input. wasJpeg: Pillow decodes a JPEG at a
+// half, a quarter or an eighth of its size where that is still 1.5 times the size asked for.
+function loadImage(picture, height, width, wasJpeg) {
+  if (wasJpeg) {
+    const times = Math.min(Math.floor(picture.width / Math.floor(width * 3 / 2)),
+                           Math.floor(picture.height / Math.floor(height * 3 / 2)));
+    const factor = [8, 4, 2].find((factor) => times >= factor);
+    picture = factor ? shrinkAsJpeg(picture, factor) : picture;
+  }
+  return resize(picture, width, height);
+}
+
+// A JPEG decoded at a half of its size: of each 2x2 pixels the mean, and so on. At the edge the
+// last pixel is repeated.
+function shrinkAsJpeg(picture, factor) {
+  const {pixels} = picture;
+  const width = Math.ceil(picture.width / factor), height = Math.ceil(picture.height / factor);
+  const small = new Uint8ClampedArray(4 * width * height);
+  for (let row = 0, to = 0; row < height; row++) {
+    for (let column = 0; column < width; column++) {
+      let red = 0, green = 0, blue = 0;
+      for (let i = 0; i < factor; i++) {
+        const line = Math.min(factor * row + i, picture.height - 1) * picture.width;
+        for (let j = 0; j < factor; j++) {
+          const from = 4 * (line + Math.min(factor * column + j, picture.width - 1));
+          red += pixels[from];
+          green += pixels[from + 1];
+          blue += pixels[from + 2];
+        }
+      }
+      small[to++] = red / (factor * factor);  // stored rounded
+      small[to++] = green / (factor * factor);
+      small[to++] = blue / (factor * factor);
+      small[to++] = 255;
+    }
+  }
+  return {width, height, pixels: small};
+}
+
+// The picture, or a smaller one where a side is longer than LONGEST_SIDE.
+function atMostLongestSide(picture) {
+  const factor = LONGEST_SIDE / Math.max(picture.width, picture.height);
+  return factor >= 1 ? picture : resize(picture, Math.max(1, Math.round(factor * picture.width)),
+                                        Math.max(1, Math.round(factor * picture.height)));
+}
+
+// -------------------------------------------------------------------------------------------
+// Numbers as colours
+// -------------------------------------------------------------------------------------------
+
+// 0 black, positive orange, negative blue; what is `limit` or more, either way, in full colour.
+function colourOf(value, limit) {
+  const strength = Math.min(1, Math.abs(value) / limit) || 0;
+  return (value > 0 ? ORANGE : BLUE).map((level) => Math.round(strength * level));
+}
+
+// What 98 percent of the numbers are no larger than, either way; 1 if that is 0. Of many numbers a
+// sample will do: it decides on colours only.
+function strongest(values) {
+  const sizes = new Float32Array(Math.min(5000, values.length));
+  for (let index = 0; index < sizes.length; index++) {
+    sizes[index] = Math.abs(values[Math.floor(index * values.length / sizes.length)]);
+  }
+  sizes.sort();
+  return sizes[Math.floor(0.98 * sizes.length)] || sizes.at(-1) || 1;
+}
+
+// Draw numbers, `channels` to a pixel of which the one at `channel` is meant, on a canvas of their
+// own size: in orange and blue or, without a limit, as grey values from 0 to 255.
+function drawNumbers(canvas, rows, columns, values, limit, channel = 0, channels = 1) {
+  resizeCanvas(canvas, Math.max(1, columns), Math.max(1, rows));
+  if (rows * columns === 0) {
+    return;
+  }
+  const context = canvas.getContext("2d"), image = context.createImageData(columns, rows);
+  const {data} = image;
+  for (let place = 0, from = channel, to = 0; place < rows * columns; place++, from += channels) {
+    const value = values[from];
+    if (limit === null) {
+      data[to] = data[to + 1] = data[to + 2] = value;
+    } else {
+      const strength = Math.min(1, Math.abs(value) / limit), colour = value > 0 ? ORANGE : BLUE;
+      data[to] = strength * colour[0];
+      data[to + 1] = strength * colour[1];
+      data[to + 2] = strength * colour[2];
+    }
+    data[to + 3] = 255;
+    to += 4;
+  }
+  context.putImageData(image, 0, 0);
+}
+
+// Draw a picture on a canvas of its own size.
+function drawPicture(canvas, {width, height, pixels}) {
+  resizeCanvas(canvas, width, height);
+  canvas.getContext("2d").putImageData(new ImageData(pixels, width, height), 0, 0);
+}
+
+// A canvas of another size takes new memory; of the same size it would, too.
+function resizeCanvas(canvas, width, height) {
+  if (canvas.width !== width || canvas.height !== height) {
+    Object.assign(canvas, {width, height});
+  }
+}

@@ -1,0 +1,824 @@
+"""The page of filters.py --page, in a browser: its numbers against TensorFlow, NumPy and Pillow.
+
+Where there is no browser these tests are skipped; with BROWSER_TESTS=required they fail instead.
+What they compare comes from window.page, which page/page.js describes.
+"""
+
+import base64
+import hashlib
+import html.parser
+import io
+import itertools
+import json
+import os
+import re
+
+import numpy as np
+import pytest
+from PIL import Image, ImageOps, PngImagePlugin
+
+import browser
+import data
+import filters
+import models
+from conftest import ROOT
+from support import interactive_page, run_folder
+from support.cli import UserError
+from test_filters import make_run
+
+GENERATOR = np.random.default_rng(5)
+NOISE = GENERATOR.integers(0, 256, (29, 38, 3), dtype=np.uint8)
+PRESETS = {size: filters.preset_kernels(size) for size in (3, 5)}
+SETTINGS = [dict(padding=padding, stride=stride, relu=relu, pooling=pooling)
+            for padding, stride, relu, pooling in itertools.product(
+                ("same", "valid"), (1, 2), (False, True), (False, True))]
+
+
+@pytest.fixture(scope="module")
+def tab(tmp_path_factory):
+    reason = browser.why_not()
+    if reason is not None:
+        if os.environ.get("BROWSER_TESTS") == "required":
+            pytest.fail(reason)
+        pytest.skip(reason)
+    with browser.started(tmp_path_factory.mktemp("profile")) as tab:
+        yield tab
+
+
+@pytest.fixture
+def page(tab):
+    """The browser's tab; a test fails on any message in its console, and on any request."""
+    tab.screen(1200)
+    yield tab
+    assert tab.messages() == []
+    assert {url.partition(":")[0] for url in tab.requests()} <= {"file", "data", "about"}
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    """Where the pages are written."""
+    return tmp_path_factory.mktemp("pages")
+
+
+def save_picture(file, pixels=NOISE, **options):
+    Image.fromarray(pixels).save(file, **options)
+    return file
+
+
+@pytest.fixture(scope="module")
+def kernel_page(folder):
+    """A page without a network, of noise."""
+    with pytest.MonkeyPatch.context() as monkeypatch:
+        monkeypatch.chdir(folder)
+        return folder / filters.write_page(save_picture(folder / "noise.png"), filters.V, "same")
+
+
+def network_page(folder, name, picture, arch, size, threshold=0.5, dtype="float32",
+                 class_names=("cat", "dog"), **options):
+    """The page of an untrained network, the network, and the same with rounded kernels.
+
+    Its biases are not zero, and its scaling is that of some pictures.
+    """
+    def make():
+        network = models.Network(arch, size, seed=3, init="he", dtype="float32", **options)
+        network.scale.fit([120, 110, 100], [60, 50, 40])
+        draws = np.random.default_rng(1)
+        for layer in network.layers:
+            if hasattr(layer, "bias"):
+                layer.bias.assign(draws.normal(0, 0.1, layer.bias.shape))
+        return network
+
+    network, rounded = make(), make()
+    run = folder / "runs" / name
+    if not run.exists():
+        make_run(run, network, class_names=class_names, dtype=dtype, init="he", **options)
+        (run / "metrics.jsonl").touch()
+        run_folder.write_history(run, {"epoch": 1, "best_accuracy": 0.5, "mse": 0.2,
+                                       "threshold": threshold})
+    for kernel in rounded.kernels:
+        kernel.assign(kernel.numpy().astype(np.float16))
+    with pytest.MonkeyPatch.context() as monkeypatch:
+        monkeypatch.chdir(folder)
+        file = filters.write_page(picture, filters.V, "same", run)
+    return folder / file, network, rounded
+
+
+def matrix(numbers):
+    """{rows, columns, values} as float32 (rows, columns)."""
+    return np.float32(numbers["values"]).reshape(numbers["rows"], numbers["columns"])
+
+
+def pooled(maps, combine=np.max):
+    """2x2 blocks of (rows, columns, …), without an odd last row or column."""
+    rows, columns = maps.shape[0] // 2, maps.shape[1] // 2
+    blocks = maps[:2 * rows, :2 * columns].reshape(rows, 2, columns, 2, *maps.shape[2:])
+    return combine(blocks, axis=(1, 3))
+
+
+# ---------------------------------------------------------------------------------------------
+# The file
+# ---------------------------------------------------------------------------------------------
+
+class Tags(html.parser.HTMLParser):
+    """The tags of a page, and the text of its scripts and style sheets."""
+
+    def __init__(self, text):
+        super().__init__()
+        self.tags, self.texts = [], {"script": [], "style": []}
+        self.feed(text)
+
+    def handle_starttag(self, tag, attributes):
+        self.tags.append((tag, dict(attributes)))
+
+    def handle_data(self, text):
+        if self.cdata_elem is not None:  # within a script or a style sheet
+            self.texts[self.cdata_elem].append(text)
+
+
+def data_of(file):
+    page = Tags(file.read_text())
+    return json.loads(page.texts["script"][0])
+
+
+def test_the_page_of_the_kittens_is_one_file_of_less_than_1_5_mb(run_script, tmp_path):
+    result = run_script("filters.py", f"--image={ROOT}/kittens.jpg", "--page")
+    assert (result.stdout, result.stderr) == ("filtered/kittens.html\n", "")
+    file = tmp_path / "filtered/kittens.html"
+    assert file.stat().st_size < 1_500_000
+    assert [path.name for path in file.parent.iterdir()] == ["kittens.html"]
+    page = Tags(file.read_text())
+    assert not [attributes for _, attributes in page.tags if "src" in attributes]
+    assert {attributes["href"] for _, attributes in page.tags if "href" in attributes} == {"data:,"}
+    embedded = base64.b64decode(data_of(file)["picture"]["png"])
+    np.testing.assert_array_equal(Image.open(io.BytesIO(embedded)),
+                                  Image.open(ROOT / "kittens.jpg"))
+
+
+def test_the_parts_can_be_put_together_as_they_are():
+    parts = {file.name: file.read_text() for file in interactive_page.PARTS.iterdir()}
+    assert len(parts) == 9
+    for name, text in parts.items():
+        assert text.isascii() and (name == "page.html" or "</" not in text), name
+        assert name == "page.html" or parts["page.html"].count(f'"{name}"') == 1
+
+
+def test_the_policy_allows_the_pages_own_scripts_and_nothing_else(kernel_page):
+    page = Tags(kernel_page.read_text())
+    policy = next(attributes["content"] for _, attributes in page.tags
+                  if attributes.get("http-equiv") == "Content-Security-Policy")
+    directives = dict(part.split(" ", 1) for part in policy.split("; "))
+    assert directives["default-src"] == "'none'"
+    for kind, texts in (("script", page.texts["script"][1:]), ("style", page.texts["style"])):
+        hashes = [base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()
+                  for text in texts]
+        assert directives[f"{kind}-src"] == " ".join(f"'sha256-{each}'" for each in hashes)
+
+
+def test_a_large_picture_is_scaled_down_until_the_page_is_small(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    pixels = GENERATOR.integers(0, 256, (900, 1100, 3), dtype=np.uint8)
+    file = filters.write_page(save_picture(tmp_path / "large.png", pixels), filters.V, "same")
+    assert file.stat().st_size < 1_500_000
+    picture = data_of(file)["picture"]
+    embedded = Image.open(io.BytesIO(base64.b64decode(picture["png"])))
+    assert picture["full_size"] == [1100, 900] and embedded.width > 500
+    np.testing.assert_array_equal(embedded, Image.fromarray(pixels).resize(
+        embedded.size, Image.Resampling.BILINEAR))
+
+
+def test_a_network_takes_less_than_three_bytes_a_weight(folder):
+    file, network, _ = network_page(folder, "wide", save_picture(folder / "x.png"), "conv1",
+                                    (24, 32))
+    alone = len(interactive_page.compose(Image.fromarray(NOISE), "x.png", PRESETS, filters.V,
+                                         "same"))
+    assert file.stat().st_size - alone < 2.7 * network.weight_count + 20_000
+
+
+def test_what_a_page_cannot_hold_is_refused(folder, tmp_path, monkeypatch):
+    picture = save_picture(folder / "x.png")
+    with pytest.raises(UserError, match="--kernel is 7x7, and the page takes 3x3 and 5x5"):
+        filters.write_page(picture, np.ones((7, 7), np.float32), "same")
+    monkeypatch.setattr(interactive_page, "MAX_WEIGHTS", 1000)
+    with pytest.raises(UserError, match=r"has 2,\d+ weights, and the page holds 1,000: .*smaller "
+                                        "--input_size, or that of recipes/minute.flags"):
+        network_page(folder, "large", picture, "mlp", (4, 5), hidden=(32, 16))
+    with pytest.raises(UserError, match="mine has a weight of 100000, and the page"):
+        interactive_page.rounded(np.float32([1, 1e5]), "mine")
+
+
+def test_a_run_without_a_finished_epoch_gets_no_page(folder, tmp_path):
+    run = make_run(tmp_path / "new", models.Network("mlp", (4, 5), hidden=(4,)), hidden=(4,))
+    (run / "metrics.jsonl").touch()
+    with pytest.raises(UserError, match="has no finished epoch yet"):
+        filters.write_page(save_picture(folder / "x.png"), filters.V, "same", run)
+
+
+# ---------------------------------------------------------------------------------------------
+# The first part: a kernel
+# ---------------------------------------------------------------------------------------------
+
+@pytest.mark.parametrize("size", [3, 5])
+def test_every_preset_equals_filters_convolve(page, kernel_page, size):
+    page.open(kernel_page)
+    grey = filters.brightness(Image.fromarray(NOISE))
+    np.testing.assert_array_equal(matrix(page.evaluate("page.picture()")), grey)
+    assert len(PRESETS[size]) == 9
+    for name, kernel in PRESETS[size].items():
+        page.evaluate(f"page.update({json.dumps({'kernel': kernel.ravel().tolist()})})")
+        shown = page.evaluate(f"""{json.dumps(SETTINGS)}.map(
+            (settings) => {{ page.update(settings); return page.filtered(); }})""")
+        assert page.evaluate("document.querySelector('#preset').value") == name
+        for settings, numbers in zip(SETTINGS, shown, strict=True):
+            expected = filters.convolve(grey, kernel, settings["padding"])
+            expected = expected[::settings["stride"], ::settings["stride"]]
+            if settings["relu"]:
+                expected = np.maximum(expected, 0)
+            if settings["pooling"]:
+                expected = pooled(expected)
+            np.testing.assert_array_equal(matrix(numbers), expected, str((name, settings)))
+
+
+@pytest.mark.parametrize("size", [3, 5])
+def test_a_kernel_of_any_numbers_equals_filters_convolve(page, kernel_page, size):
+    page.open(kernel_page)
+    kernel = GENERATOR.normal(size=(size, size)).astype(np.float32) / size
+    page.evaluate(f"page.update({json.dumps({'kernel': kernel.ravel().tolist()})})")
+    for index, channel in enumerate(("red", "green", "blue")):
+        page.choose("#channel", channel)
+        np.testing.assert_allclose(
+            matrix(page.evaluate("page.filtered()")),
+            filters.convolve(NOISE[:, :, index].astype(np.float32), kernel, "same"), atol=1e-4)
+    assert page.evaluate("document.querySelector('#preset').value") == "your own"
+
+
+def test_the_presets_are_the_articles_kernels_and_what_their_names_say():
+    np.testing.assert_array_equal(PRESETS[3]["V"], filters.V)
+    np.testing.assert_array_equal(PRESETS[3]["H"], filters.H)
+    for size, kernels in PRESETS.items():
+        sums = {name: kernel.sum() for name, kernel in kernels.items()}
+        assert {name for name, total in sums.items() if total == 1} == {
+            "identity", "blur", "sharpen", "emboss"}  # a flat area stays as bright as it was
+        assert {name for name, total in sums.items() if total == 0} == {
+            "V", "H", "diagonal \\", "diagonal /", "outline"}
+        assert all(kernel.shape == (size, size) for kernel in kernels.values())
+
+
+@pytest.mark.parametrize("padding", ["same", "valid"])
+@pytest.mark.parametrize("stride", [1, 2])
+def test_the_window_shows_the_products_and_their_sum(page, kernel_page, padding, stride):
+    page.open(kernel_page)
+    page.evaluate(f"page.update({{padding: '{padding}', stride: {stride}, relu: true}})")
+    grey = filters.brightness(Image.fromarray(NOISE))
+    surrounded = np.pad(grey, 1) if padding == "same" else grey
+    for row, column in ((0, 0), (3, 7), (12, 9)):
+        page.evaluate(f"page.moveTo({row}, {column})")
+        told = page.evaluate("page.place()")
+        window = surrounded[stride * row:stride * row + 3, stride * column:stride * column + 3]
+        assert told["submatrix"] == window.ravel().tolist()
+        assert told["products"] == (window * filters.V).ravel().tolist()
+        assert told["sum"] == (window * filters.V).sum()
+        assert told["result"] == max(0, told["sum"])
+        shown = page.evaluate(
+            "[...document.querySelectorAll('#products td')].map((cell) => cell.textContent)")
+        assert [int(text.replace("\u2212", "-")) for text in shown] == told["products"]
+        assert page.evaluate("document.querySelector('#sum b').textContent") == (
+            f"{told['sum']:g}".replace("-", "\u2212"))
+
+
+def test_the_window_shows_what_pooling_takes(page, kernel_page):
+    page.open(kernel_page)
+    page.evaluate("page.update({pooling: true}); page.moveTo(5, 8)")
+    response = filters.convolve(filters.brightness(Image.fromarray(NOISE)), filters.V, "same")
+    assert page.evaluate("page.place()")["result"] == response[4:6, 8:10].max()
+    page.evaluate("page.moveTo(28, 8)")  # the last of 29 rows
+    assert page.evaluate("page.place()")["result"] is None
+    assert "is in no block" in page.evaluate("document.querySelector('#after').textContent")
+
+
+def test_arrow_keys_pointer_touch_and_buttons_move_the_window(page, kernel_page):
+    def place():
+        told = page.evaluate("page.place()")
+        return told["row"], told["column"]
+
+    page.open(kernel_page)
+    for stage in ("#picture", "#filtered"):
+        page.evaluate(f"page.moveTo(10, 20); document.querySelector('{stage}').focus()")
+        for key in ("ArrowRight", "ArrowRight", "ArrowDown", "ArrowLeft", "ArrowUp", "ArrowUp"):
+            page.press(key)
+        assert place() == (9, 21)
+        page.press("ArrowDown", shift=True)
+        assert place() == (19, 21)
+        page.press("ArrowDown", shift=True)  # no further than the edge
+        assert place() == (28, 21)
+
+        page.move_to(stage, 10.5 / 38, 4.5 / 29)
+        assert place() == (4, 10)
+        page.click(stage, 11.5 / 38, 6.5 / 29)  # holds it there
+        page.move_to(stage, 0.9, 0.9)
+        assert place() == (6, 11)
+        page.click(stage, 0.9, 0.9)
+        page.tap(stage, 30.5 / 38, 2.5 / 29)
+        assert place() == (2, 30)
+    for name, expected in (("right", (2, 31)), ("down", (3, 31)), ("left", (3, 30)),
+                           ("up", (2, 30))):
+        page.click(f"[data-move={name}]")
+        assert place() == expected
+
+
+def test_every_control_is_reached_by_the_tabulator_key(page, kernel_page):
+    page.open(kernel_page)
+    page.evaluate("document.activeElement.blur()")
+    reached = []
+    for _ in range(40):
+        page.press("Tab")
+        reached.append(page.evaluate("""document.activeElement.id ||
+            document.activeElement.dataset.move || document.activeElement.ariaLabel"""))
+        width = page.evaluate("""parseFloat(getComputedStyle(
+            document.activeElement.closest(".button") ?? document.activeElement).outlineWidth)""")
+        assert reached[-1] is None or width >= 2, reached[-1]  # the focus is seen
+    assert {"file", "picture", "filtered", "preset", "size", "row 3, column 3", "channel",
+            "padding", "stride", "relu", "pooling", "left", "down", "play", "speed"} <= set(reached)
+
+
+def test_a_kernel_is_typed(page, kernel_page):
+    page.open(kernel_page)
+    grey = filters.brightness(Image.fromarray(NOISE))
+    for index, number in enumerate((1, "-2.5", 0, 0, "\u22124", 0, 0, 0, "0,5")):
+        page.type(f"#kernel input:nth-child({index + 1})", str(number))
+    kernel = np.float32([[1, -2.5, 0], [0, -4, 0], [0, 0, 0.5]])
+    np.testing.assert_array_equal(matrix(page.evaluate("page.filtered()")),
+                                  filters.convolve(grey, kernel, "same"))
+    page.type("#kernel input:nth-child(5)", "-")  # half typed: the last kernel stays
+    assert page.evaluate("page.settings().kernel") == kernel.ravel().tolist()
+    assert page.evaluate("document.querySelectorAll('#kernel [aria-invalid=true]').length") == 1
+
+
+def test_a_preset_a_size_and_the_switches_are_chosen(page, kernel_page):
+    page.open(kernel_page)
+    page.choose("#preset", "outline")
+    page.choose("#size", "5")
+    page.choose("#padding", "valid")
+    page.choose("#stride", "2")
+    page.click("#relu")
+    page.click("#pooling")
+    grey = filters.brightness(Image.fromarray(NOISE))
+    expected = filters.convolve(grey, PRESETS[5]["outline"], "valid")[::2, ::2]
+    np.testing.assert_array_equal(matrix(page.evaluate("page.filtered()")),
+                                  pooled(np.maximum(expected, 0)))
+
+
+def test_the_address_holds_the_kernel_and_the_switches(page, kernel_page):
+    page.open(kernel_page)
+    page.evaluate("""page.update({kernel: [1, 2, 3, 4, 5, 6, 7, -8, 0.5], channel: "blue",
+                                  padding: "valid", stride: 2, relu: true, pooling: true})""")
+    settings, fragment = page.evaluate("[page.settings(), location.hash]")
+    page.open(kernel_page)
+    assert page.evaluate("page.settings()") != settings
+    page.open(kernel_page, fragment)
+    assert page.evaluate("page.settings()") == settings
+    page.evaluate("location.hash = '#kernel=0,0,0,0,1,0,0,0,0&padding=same'")
+    page.wait_for("page.settings().padding === 'same'")
+    assert page.evaluate("page.settings().kernel") == [0, 0, 0, 0, 1, 0, 0, 0, 0]
+
+
+@pytest.mark.parametrize("fragment", [
+    "#kernel=1,2&stride=7", "#kernel=a,b,c,d,e,f,g,h,i", "#kernel=1,,1,1,1,1,1,1,1", "#%E0%A4%A",
+    "#kernel=Infinity,0,0,0,0,0,0,0,0", "#<img src=x onerror=alert(1)>", "#padding=none"])
+def test_an_address_that_holds_no_kernel_changes_nothing(page, kernel_page, fragment):
+    page.open(kernel_page, fragment)
+    settings = page.evaluate("page.settings()")
+    assert settings["kernel"] == filters.V.ravel().tolist()
+    assert (settings["padding"], settings["stride"]) == ("same", 1)
+
+
+def test_the_page_begins_with_the_kernel_of_the_command(page, run_script, tmp_path):
+    picture = save_picture(tmp_path / "a.png")
+    result = run_script("filters.py", f"--image={picture}", "--kernel=1 2 3; 4 5 6; 7 8 9",
+                        "--padding=valid", "--page")
+    page.open(tmp_path / result.stdout.strip())
+    assert page.evaluate("page.settings().kernel") == [1, 2, 3, 4, 5, 6, 7, 8, 9]
+    assert page.evaluate("page.settings().padding") == "valid"
+
+
+def test_play_slides_the_window_row_by_row_until_it_is_paused(page, kernel_page):
+    page.open(kernel_page)
+    page.evaluate("page.moveTo(3, 36)")
+    page.click("#play")
+    page.wait_for("page.place().row === 4 && page.place().column > 0")
+    page.click("#play")
+    told = page.evaluate("page.place()")
+    assert page.evaluate("document.querySelector('#play').textContent") == "Play"
+    assert page.evaluate("page.place()") == told
+    page.choose("#speed", "row")
+    page.click("#play")
+    page.wait_for("page.place().row === 28 && page.place().column === 37")
+    page.wait_for("document.querySelector('#play').textContent === 'Play'")
+
+
+def test_with_reduced_motion_nothing_fades_and_play_takes_a_second_a_step(page, kernel_page):
+    page.screen(1200, calm=True)
+    page.open(kernel_page)
+    assert page.evaluate("getComputedStyle(document.querySelector('#play')).transitionDuration"
+                         ) == "0s"
+    page.evaluate("page.moveTo(0, 0)")
+    page.click("#play")
+    page.wait_for("page.place().column === 1")
+    page.evaluate("new Promise((resolve) => setTimeout(resolve, 500))")
+    assert page.evaluate("page.place().column") == 1
+    page.click("#play")
+
+
+# ---------------------------------------------------------------------------------------------
+# Other pictures
+# ---------------------------------------------------------------------------------------------
+
+def drop(page, file):
+    """Drop a picture onto the page, and wait until it is shown."""
+    page.evaluate("document.querySelector('#picture-name').textContent = ''")
+    page.drop(file)
+    page.wait_for(f"document.querySelector('#picture-name').textContent === "
+                  f"{json.dumps(file.name)} || page.message()")
+    assert page.evaluate("page.message()") == ""
+
+
+def opened(page, file):
+    """The numbers of a picture that is dropped onto the page."""
+    drop(page, file)
+    return matrix(page.evaluate("page.picture()"))
+
+
+def test_a_picture_is_dropped_or_chosen(page, kernel_page, tmp_path):
+    page.open(kernel_page)
+    pixels = GENERATOR.integers(0, 256, (17, 23, 3), dtype=np.uint8)
+    expected = filters.brightness(Image.fromarray(pixels))
+    np.testing.assert_array_equal(opened(page, save_picture(tmp_path / "a.png", pixels)), expected)
+    save_picture(tmp_path / "b.bmp", pixels[:9])
+    page.choose_file("#file", tmp_path / "b.bmp")
+    page.wait_for("document.querySelector('#picture-name').textContent === 'b.bmp'")
+    np.testing.assert_array_equal(matrix(page.evaluate("page.picture()")), expected[:9])
+
+
+@pytest.mark.parametrize("shape", [(1, 1), (2, 40), (3, 3)])
+def test_of_a_picture_that_is_too_small_nothing_is_left(page, kernel_page, tmp_path, shape):
+    page.open(kernel_page)
+    pixels = GENERATOR.integers(0, 256, (*shape, 3), dtype=np.uint8)
+    grey = filters.brightness(Image.fromarray(pixels))
+    np.testing.assert_array_equal(opened(page, save_picture(tmp_path / "a.png", pixels)), grey)
+    same = filters.convolve(grey, filters.V, "same")
+    np.testing.assert_array_equal(matrix(page.evaluate("page.filtered()")), same)
+    page.evaluate("page.update({padding: 'valid', pooling: true, relu: true})")
+    assert page.evaluate("page.filtered()")["values"] == []
+    assert "too small" in page.evaluate("document.querySelector('#colours').textContent")
+    page.press("ArrowRight")
+
+
+def test_a_large_picture_is_scaled_down_as_pillow_does_it(page, kernel_page, tmp_path):
+    page.open(kernel_page)
+    pixels = GENERATOR.integers(0, 256, (901, 1203, 3), dtype=np.uint8)
+    numbers = opened(page, save_picture(tmp_path / "large.png", pixels))
+    expected = Image.fromarray(pixels).resize((800, 599), Image.Resampling.BILINEAR)
+    np.testing.assert_array_equal(numbers, filters.brightness(expected))
+    assert "scaled down from 1203 x 901" in page.evaluate(
+        "document.querySelector('#picture-size').textContent")
+
+
+GAMMA = PngImagePlugin.PngInfo()  # which Pillow does not apply
+GAMMA.add(b"gAMA", (100_000).to_bytes(4, "big"))
+
+
+@pytest.mark.parametrize("name, options", [
+    ("a.png", {}), ("a.bmp", {}), ("a.webp", {"lossless": True}), ("a.gif", {}),
+    ("gamma.png", {"pnginfo": GAMMA})])
+def test_formats_without_loss_give_pillows_numbers(page, kernel_page, tmp_path, name, options):
+    page.open(kernel_page)
+    file = save_picture(tmp_path / name, **options)
+    np.testing.assert_array_equal(opened(page, file),
+                                  filters.brightness(filters.read_image(file)))
+
+
+def test_transparency_is_shown_on_white(page, kernel_page, tmp_path):
+    page.open(kernel_page)
+    pixels = np.dstack([NOISE, GENERATOR.integers(0, 256, (29, 38), dtype=np.uint8)])
+    pixels[:5, :, 3], pixels[5:10, :, 3] = 0, 255
+    numbers = opened(page, save_picture(tmp_path / "a.png", pixels))
+    expected = filters.brightness(filters.read_image(tmp_path / "a.png"))
+    np.testing.assert_array_equal(numbers[:10], expected[:10])
+    np.testing.assert_allclose(numbers, expected, atol=1.5)  # browsers round what is in between
+
+
+@pytest.mark.parametrize("orientation", range(1, 9))
+def test_a_photograph_is_turned_upright(page, kernel_page, tmp_path, orientation):
+    page.open(kernel_page)
+    smooth = Image.fromarray(NOISE).resize((64, 48), Image.Resampling.BICUBIC)
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    smooth.save(tmp_path / "a.jpg", quality=95, subsampling=0, exif=exif)
+    expected = filters.brightness(ImageOps.exif_transpose(Image.open(tmp_path / "a.jpg")))
+    np.testing.assert_allclose(opened(page, tmp_path / "a.jpg"), expected, atol=3)
+
+
+@pytest.mark.parametrize("name, contents, sentence", [
+    ("text.jpg", b"not a picture", "no picture that this browser can read, or it is damaged"),
+    ("nothing.png", b"", "no picture that this browser can read, or it is damaged"),
+    ("cut.png", None, "is damaged: its end is missing"),
+    ("cut.jpg", None, "is damaged: its end is missing"),
+    ("huge.png", None, "is 40000 x 40000: more than 50 million pixels"),
+    ("<img src=x onerror=alert(1)>.png", b"no", "<img src=x onerror=alert(1)>.png is no picture")])
+def test_a_damaged_or_huge_picture_gets_one_sentence(page, kernel_page, tmp_path, name, contents,
+                                                     sentence):
+    from test_bad_input import png_of_one_colour
+    file = tmp_path / name
+    if contents is not None:
+        file.write_bytes(contents)
+    elif name == "huge.png":
+        file.write_bytes(png_of_one_colour(40_000, 40_000))
+    else:
+        save_picture(file)
+        file.write_bytes(file.read_bytes()[:-40])
+    page.open(kernel_page)
+    before = page.evaluate("page.filtered()")
+    page.drop(file)
+    page.wait_for("page.message()")
+    told = page.evaluate("page.message()")
+    assert sentence in told and told.count(". ") == 1  # what is wrong, and the remedy
+    assert page.evaluate("page.filtered()") == before
+
+
+def test_names_are_shown_as_text(page, folder):
+    name = "<img src=x onerror=alert(1)><!--<script>"
+    file, *_ = network_page(folder, name, save_picture(folder / f"{name}.png"), "mlp", (4, 5),
+                            hidden=(4,), class_names=("</b><i>katze", "<script>alert(2)"))
+    page.open(file)
+    assert page.evaluate("document.querySelectorAll('img, i, main script').length") == 0
+    assert name in page.evaluate("document.title")
+    assert name in page.evaluate("document.querySelector('#network-heading').textContent")
+    assert page.evaluate("page.network.label()") in ("</b><i>katze", "<script>alert(2)")
+
+
+# ---------------------------------------------------------------------------------------------
+# The second part: a network
+# ---------------------------------------------------------------------------------------------
+
+NETWORKS = {
+    "max": ("conv2_48", (32, 43), dict(scaling="standard")),
+    "tta": ("conv2_48", (23, 30), dict(scaling="standard", tta=True, dropout=0.5,
+                                       filters=(6, 10), hidden=(20, 8))),
+    "average": ("conv1", (25, 31), dict(scaling="unit", pooling="average", kernel_size=5,
+                                        stride=2, hidden=(16,))),
+    "none": ("conv2_fc512", (13, 16), dict(scaling="standard", pooling="none", kernel_size=2,
+                                           filters=(5, 4), hidden=())),
+    "raw": ("conv1", (20, 20), dict(filters=(3, 3, 3), kernel_size=1, hidden=(9,))),
+    "stride": ("conv2_128", (40, 31), dict(scaling="unit", filters=(7, 9), stride=3, kernel_size=4,
+                                           pooling="none", hidden=(5,))),
+    "mlp": ("mlp", (11, 14), dict(scaling="standard", hidden=(30, 70))),
+    "bfloat16": ("conv1", (16, 20), dict(scaling="standard", filters=(4,), hidden=(6,),
+                                         dtype="bfloat16")),
+}
+
+
+def tensors(network, image):
+    """The output of every layer for one image, without the batch dimension."""
+    x, outputs = image[None], []
+    for layer in network.layers:
+        x = layer(x)
+        outputs.append(x.numpy()[0])
+    return outputs
+
+
+@pytest.mark.parametrize("name", NETWORKS)
+def test_every_layer_equals_tensorflows(page, folder, name):
+    arch, size, options = NETWORKS[name]
+    picture = save_picture(folder / "photo.png", GENERATOR.integers(0, 256, (70, 90, 3), np.uint8))
+    file, network, rounded = network_page(folder, name, picture, arch, size, **options)
+    assert file.name == f"photo-{name}.html"
+    page.open(file)
+    image = data.load_image(picture, size)
+    told = page.evaluate("page.network.input()")
+    np.testing.assert_array_equal(np.reshape(told["pixels"], image.shape), image)
+
+    layers = page.evaluate("page.network.layers()")
+    expected = tensors(rounded, image)
+    assert [layer["name"] for layer in layers] == [layer.name for layer in rounded.layers]
+    for layer, output in zip(layers, expected, strict=True):
+        assert layer["shape"] == list(output.shape)
+        np.testing.assert_allclose(np.reshape(layer["values"], output.shape), output, rtol=1e-4,
+                                   atol=1e-4 * max(1, np.abs(output).max()))
+    probability = page.evaluate("page.network.probability()")
+    assert abs(probability - rounded.probability(image[None]).numpy()[0]) < 1e-4
+    exact = network.probability(image[None]).numpy()[0]
+    assert 0.02 < exact < 0.98 or name == "raw"
+    assert abs(probability - exact) < 0.01  # what rounding to float16 changes
+
+
+def test_the_label_is_that_of_the_runs_threshold(page, folder):
+    picture = save_picture(folder / "photo.png")
+    for threshold, label in ((0.0, "katze"), (0.9, "hund")):
+        file, network, _ = network_page(folder, f"at{threshold}", picture, "mlp", (11, 14),
+                                        threshold, class_names=("katze", "hund"),
+                                        scaling="standard", hidden=(30,))
+        page.open(file)
+        probability = network.probability(data.load_image(picture, (11, 14))[None]).numpy()[0]
+        assert 0.02 < probability < 0.9
+        assert page.evaluate("page.network.label()") == label
+        of_label = probability if label == "katze" else 1 - probability
+        assert page.evaluate("document.querySelector('#label').textContent") == (
+            f"{label} ({of_label:.1%})")
+
+
+@pytest.fixture
+def tta_page(page, folder):
+    """A small network's page, opened; the network with rounded kernels, and its input."""
+    arch, size, options = NETWORKS["tta"]
+    picture = save_picture(folder / "small.png", NOISE)
+    file, _, rounded = network_page(folder, "tta", picture, arch, size, **options)
+    page.open(file)
+    return page, rounded, data.load_image(picture, size)
+
+
+def test_a_feature_map_shows_the_sum_of_its_window(tta_page):
+    page, network, image = tta_page
+    outputs = tensors(network, image)
+    for number, index in ((0, 1), (1, 4)):  # the layers: scale, conv2d, max_pool, bias_relu, …
+        convolution, bias = network.layers[index], network.layers[index + 2].bias.numpy()
+        kernel, given = convolution.kernel.numpy(), outputs[index - 1]
+        for filter_index, row, column in ((0, 0, 0), (5, 3, 5)):
+            page.click(f".block:nth-of-type({number + 1}) .gallery button:nth-child("
+                       f"{filter_index + 1})")
+            page.evaluate(f"page.network.moveWindow({row}, {column})")
+            told = page.evaluate("page.network.place()")
+            window = given[row:row + 3, column:column + 3]
+            products = window * kernel[:, :, :, filter_index]
+            np.testing.assert_allclose(told["sums"], products.sum(axis=(0, 1)), atol=1e-5)
+            np.testing.assert_allclose(told["windows"][2]["products"], products[:, :, 2].ravel(),
+                                       atol=1e-5)
+            assert told["sum"] == pytest.approx(outputs[index][row, column, filter_index], abs=1e-4)
+            assert told["bias"] == pytest.approx(bias[filter_index], abs=1e-6)
+            assert told["activation"] == pytest.approx(
+                max(0, products.sum() + bias[filter_index]), abs=1e-4)
+    page.evaluate("page.network.moveWindow(2, 2); document.querySelector('#map').focus()")
+    page.press("ArrowRight")
+    page.press("ArrowDown")
+    told = page.evaluate("page.network.place()")
+    assert (told["row"], told["column"]) == (3, 3)
+
+
+def test_a_first_kernel_is_sent_to_the_kernel_part(tta_page):
+    page, network, image = tta_page
+    page.click(".block:nth-of-type(1) .gallery button:nth-child(4)")
+    page.click("#send button:nth-of-type(2)")
+    settings = page.evaluate("page.settings()")
+    np.testing.assert_allclose(settings["kernel"],
+                               network.kernels[0].numpy()[:, :, 1, 3].ravel(), atol=1e-7)
+    assert (settings["channel"], settings["padding"], settings["stride"]) == ("green", "valid", 1)
+    assert "bias stay behind" in page.evaluate("document.querySelector('#send-note').textContent")
+    page.click(".block:nth-of-type(2) .gallery button:nth-child(1)")
+    assert page.evaluate("document.querySelectorAll('#send button').length") == 0
+
+
+def test_the_cover_is_dragged_and_the_probability_follows(tta_page):
+    page, network, image = tta_page
+    before = page.evaluate("page.network.probability()")
+    page.click("#cover")
+    seen = {before}
+    for row, column in ((2, 3), (11, 19)):
+        page.drag("#input", (0.5, 0.5), (0.4, 0.4), ((column + 2.5) / 30, (row + 2.5) / 23))
+        assert page.evaluate("page.network.cover()") == {"row": row, "column": column,
+                                                         "size": 23 // 5}
+        covered = image.copy()
+        covered[row:row + 4, column:column + 4] = 128
+        seen.add(page.evaluate("page.network.probability()"))
+        assert page.evaluate("page.network.probability()") == pytest.approx(
+            network.probability(covered[None]).numpy()[0], abs=1e-4)
+    page.evaluate("document.querySelector('#input').focus()")
+    page.press("ArrowUp")
+    assert page.evaluate("page.network.cover()")["row"] == row - 1
+    seen.add(page.evaluate("page.network.probability()"))
+    assert len(seen) == 4
+    page.click("#cover")
+    assert page.evaluate("page.network.probability()") == before
+
+
+def test_the_cover_stays_on_another_picture(tta_page, tmp_path):
+    page, network, image = tta_page
+    page.click("#cover")
+    drop(page, save_picture(tmp_path / "a.png", image[::-1]))
+    uncovered = network.probability(image[None, ::-1]).numpy()[0]
+    told = page.evaluate("document.querySelector('#probability').textContent")
+    assert float(told.split("Uncovered: ")[1][:-1]) == pytest.approx(uncovered, abs=2e-4)
+
+
+def classify(page, network, file):
+    """The probability on the page and predict.py's, of a file that is dropped onto it."""
+    drop(page, file)
+    image = data.load_image(file, network.input_size)
+    return page.evaluate("page.network.probability()"), network.probability(image[None]).numpy()[0]
+
+
+@pytest.mark.parametrize("shape", [(23, 30), (50, 40), (300, 500), (10, 12), (700, 31)])
+def test_a_dropped_png_gets_the_probability_of_predict(tta_page, tmp_path, shape):
+    page, network, _ = tta_page
+    pixels = GENERATOR.integers(0, 256, (*shape, 3), dtype=np.uint8)
+    file = save_picture(tmp_path / "a.png", pixels)
+    shown, expected = classify(page, network, file)
+    told = page.evaluate("page.network.input()")["pixels"]
+    np.testing.assert_array_equal(np.reshape(told, (23, 30, 3)), data.load_image(file, (23, 30)))
+    assert abs(shown - expected) < 1e-3
+
+
+def test_a_dropped_jpeg_gets_nearly_the_probability_of_predict(tta_page, tmp_path):
+    page, network, _ = tta_page
+    files = [ROOT / "kittens.jpg", *sorted((ROOT / "sample").glob("*.jpg"))[:6]]
+    for times in (2, 4, 9):  # decoded by Pillow at a half, a quarter and an eighth of the size
+        files.append(tmp_path / f"{times}.jpg")
+        with Image.open(ROOT / "kittens.jpg") as kittens:
+            kittens.resize((times * 47 + 5, times * 36 + 3)).save(files[-1])
+    for file in files:
+        shown, expected = classify(page, network, file)
+        told = page.evaluate("page.network.input()")["pixels"]
+        image = data.load_image(file, (23, 30)).astype(int)
+        assert np.abs(np.reshape(told, image.shape) - image).mean() < 1, file
+        assert abs(shown - expected) < 0.02, file
+
+
+def test_the_page_says_how_to_get_a_network_and_what_it_cannot_show(page, kernel_page, folder):
+    page.open(kernel_page)
+    assert page.evaluate("page.network") is None
+    told = page.evaluate("document.querySelector('#no-network').innerText")
+    assert "python train.py" in told and "--page" in told
+    file, *_ = network_page(folder, "mlp", save_picture(folder / "photo.png"), "mlp", (11, 14),
+                            scaling="standard", hidden=(30, 70))
+    page.open(file)
+    assert page.evaluate("document.querySelector('#no-network').hidden")
+    assert "has no convolution" in page.evaluate("document.querySelector('#maps').textContent")
+
+
+# ---------------------------------------------------------------------------------------------
+# Screens, colours, times
+# ---------------------------------------------------------------------------------------------
+
+@pytest.mark.parametrize("width", [320, 375, 1600])
+def test_the_page_is_never_wider_than_its_window(tta_page, width):
+    page, *_ = tta_page
+    page.screen(width)
+    page.evaluate("page.update({kernel: Array(25).fill(-1.25)}); page.network.choose(1, 2)")
+    assert page.evaluate("document.documentElement.scrollWidth") <= width
+    small = page.evaluate("""[...document.querySelectorAll("button, select, input")].map(
+        (each) => [each.id || each.textContent, each.getBoundingClientRect()]).filter(
+        ([name, box]) => box.width && name !== "file" && Math.min(box.width, box.height) < 20)""")
+    assert small == []  # large enough to be touched
+
+
+def luminance(colour):
+    """Relative luminance of "#rrggbb". Source: WCAG 2.2, definitions."""
+    levels = np.array([int(colour[place:place + 2], 16) for place in (1, 3, 5)]) / 255
+    linear = np.where(levels <= 0.04045, levels / 12.92, ((levels + 0.055) / 1.055) ** 2.4)
+    return linear @ [0.2126, 0.7152, 0.0722]
+
+
+def test_colours_keep_the_contrast_of_wcag_aa_in_light_and_dark():
+    text = (ROOT / "support/page/page.css").read_text()
+    schemes = [dict(re.findall(r"--([a-z-]+): (#[0-9a-f]{6})", block))
+               for block in re.findall(r":root \{(.*?)\}", text, re.DOTALL)]
+    assert len(schemes) == 2
+    for scheme in schemes:
+        for ink, paper, least in (
+                ("ink", "paper", 4.5), ("ink", "panel", 4.5), ("faint", "paper", 4.5),
+                ("faint", "panel", 4.5), ("alarm", "paper", 4.5), ("on-accent", "accent", 4.5),
+                ("line", "paper", 3), ("line", "panel", 3), ("focus", "paper", 3),
+                ("accent", "panel", 3)):
+            dark, light = sorted((luminance(scheme[ink]), luminance(scheme[paper])))
+            assert (light + 0.05) / (dark + 0.05) >= least, (ink, paper, scheme)
+
+
+def test_numbers_are_readable_on_every_grey(page, kernel_page):
+    page.open(kernel_page)
+    for level, ink in enumerate(page.evaluate(
+            "Array.from({length: 256}, (_, level) => inkOn([level, level, level]))")):
+        dark, light = sorted((luminance(ink), luminance(f"#{level:02x}{level:02x}{level:02x}")))
+        assert (light + 0.05) / (dark + 0.05) >= 4.5, level
+
+
+def test_milliseconds_are_printed(page, folder, tmp_path, capsys):
+    """pytest -s -k milliseconds: of an edit on the kittens, and of photographs dropped."""
+    picture = ROOT / "kittens.jpg"
+    file, *_ = network_page(folder, "minute", picture, "conv2_48", (32, 43), scaling="standard")
+    page.open(file)
+    times = {"edit, 3x3": [], "edit, 5x5": []}
+    for number in range(5):
+        for size in (3, 5):
+            kernel = json.dumps([number, *[-1] * (size * size - 1)])
+            times[f"edit, {size}x{size}"].append(page.evaluate(
+                f"page.update({{kernel: {kernel}}}).then(() => page.timings().edit)"))
+    large = tmp_path / "large.jpg"
+    with Image.open(picture) as kittens:
+        kittens.resize((4000, 3000), Image.Resampling.NEAREST).save(large)
+    for name, photo, count in (("photograph of 800 x 533", picture, 5),
+                               ("photograph of 4000 x 3000", large, 3)):
+        times[name] = []
+        for _ in range(count):
+            drop(page, photo)
+            times[name].append(page.evaluate("page.timings().opened"))
+    times["the network alone"] = [page.evaluate(
+        "page.network.moveCover(0, 0), page.timings().computed") for _ in range(5)]
+    for name, milliseconds in times.items():
+        print(f"{name}: {np.median(milliseconds):.0f} ms, at most {max(milliseconds):.0f} ms")
