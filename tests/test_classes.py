@@ -65,11 +65,24 @@ def test_names_without_case_are_one_class(tmp_path):
 
 
 @pytest.mark.parametrize("other", [".hidden", "test", "Test1", "testing_set", "val", "validation",
-                                   "PetImages", "empty"])
+                                   "train2", "PetImages", "empty"])
 def test_these_folders_are_never_classes(tmp_path, other):
     touch(tmp_path, "ants/0.jpg", "bees/0.jpg",
           f"{other}/{'0.jpg' if other != 'empty' else 'notes.txt'}")
     assert chosen(tmp_path)[0] == ("ants", "bees")
+
+
+@pytest.mark.parametrize("names", [("testudo", "valley"), ("trainer", "valve"), ("tests", "vals")])
+def test_names_that_only_begin_like_a_part_of_the_split_are_classes(tmp_path, names):
+    touch(tmp_path, *(f"{name}/0.jpg" for name in names))
+    assert chosen(tmp_path)[0] == names
+
+
+@pytest.mark.parametrize("name", ["train", "Test", ".hidden", "PetImages"])
+def test_any_folder_is_a_class_if_classes_names_it(tmp_path, name):
+    touch(tmp_path, f"{name}/0.jpg", "bus/0.jpg")
+    assert chosen(tmp_path, [name, "bus"]) == ((name, "bus"), [
+        (path, label) for path, label in sorted([("bus/0.jpg", 0), (f"{name}/0.jpg", 1)])])
 
 
 @pytest.mark.parametrize("classes, names, labels", [
@@ -132,7 +145,7 @@ def test_the_sample_can_have_dogs_as_the_positive_class(tmp_path):
 
 @pytest.mark.parametrize("names, classes, sentence", [
     (["ants/0.jpg"], None, "--data_dir={} holds one class only, ants: put the pictures of another "
-                           "into a folder beside it"),
+                           "into a folder beside it, or name both with --classes"),
     (["a/0.jpg", "b/0.jpg", "c/0.jpg"], None,
      "--data_dir={} holds 3 classes, a, b, c: choose two, like --classes=a,b"),
     (["ants/0.jpg", "bees/0.jpg"], ["ants", "wasps"],
@@ -146,8 +159,10 @@ def test_the_sample_can_have_dogs_as_the_positive_class(tmp_path):
     (["ants/0.jpg", "bees/0.jpg", "bees.7.jpg"], None,
      "bees is a folder, and there are files like {}/bees.7.jpg: put all pictures of a class into "
      "one place"),
-    (["a\nb/0.jpg", "c/0.jpg"], None, "--data_dir={} holds a folder named 'a\\nb', which cannot be "
-                                      "printed: give it another name"),
+    (["a\nb/0.jpg", "c/0.jpg", "d/0.jpg"], None,
+     "--data_dir={} holds a class named 'a\\nb', which cannot be printed: give it another name"),
+    (["\udcff.0.jpg", "c.0.jpg"], ["\udcff", "c"],  # a byte that is no UTF-8
+     "--data_dir={} holds a class named '\\udcff', which cannot be printed: give it another name"),
     (["cats/0.jpg", "birds/0.jpg"], None, "--data_dir={} holds 1 pictures of cats and none of "
      "dogs: both are needed; or choose other classes, like --classes=ants,bees")])
 def test_what_is_not_two_classes_is_refused_in_one_sentence(tmp_path, names, classes, sentence):
