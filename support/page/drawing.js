@@ -18,6 +18,12 @@ function textOf(number, digits = 4) {
   return text.replace(/-/g, "\u2212");
 }
 
+// A weight for a narrow place: 0.0039, -1.25, 9.8e-5.
+function textOfWeight(weight) {
+  return Number.isInteger(weight) || Math.abs(weight) >= 1e-3 ? `${+weight.toFixed(4)}`
+    : weight.toExponential(1);
+}
+
 const percent = (probability) => `${(100 * probability).toFixed(1)}%`;
 
 // Black or white, whichever is easier to read on these levels of red, green and blue.
