@@ -492,6 +492,27 @@ def test_a_picture_is_dropped_or_chosen(page, kernel_page, tmp_path):
     np.testing.assert_array_equal(matrix(page.evaluate("page.picture()")), expected[:9])
 
 
+def test_of_two_pictures_the_one_that_was_dropped_last_is_shown(page, kernel_page, tmp_path):
+    page.open(kernel_page)
+    png = base64.b64encode(save_picture(tmp_path / "a.png").read_bytes()).decode()
+    page.evaluate(f"""(() => {{ const file = (name, milliseconds) => {{
+          const bytes = fromBase64("{png}"), each = new File([bytes], name);
+          each.arrayBuffer = () => new Promise(
+            (resolve) => setTimeout(() => resolve(bytes.buffer), milliseconds));
+          return each; }};
+        return Promise.all([page.open(file("slow.png", 200)), page.open(file("last.png", 0))]);
+        }})()""")
+    assert page.evaluate("document.querySelector('#picture-name').textContent") == "last.png"
+
+
+def test_a_high_picture_fits_on_the_screen(page, kernel_page, tmp_path):
+    page.open(kernel_page)
+    drop(page, save_picture(tmp_path / "a.png", np.zeros((700, 40, 3), np.uint8)))
+    for stage in ("#picture", "#filtered"):
+        box = page.evaluate(f"document.querySelector('{stage}').getBoundingClientRect().toJSON()")
+        assert box["height"] < 900 and box["height"] / box["width"] == pytest.approx(17.5, rel=0.02)
+
+
 @pytest.mark.parametrize("shape", [(1, 1), (2, 40), (3, 3)])
 def test_of_a_picture_that_is_too_small_nothing_is_left(page, kernel_page, tmp_path, shape):
     page.open(kernel_page)
@@ -816,6 +837,26 @@ def test_the_focus_is_seen_on_what_is_chosen(tta_page, chosen):
     blurred = page.evaluate(outline)
     page.evaluate(f"document.querySelector('{chosen}[aria-pressed=true]').focus()")
     assert page.evaluate(outline) != blurred
+
+
+def test_screen_readers_are_told_of_the_last_of_many_moves_only(tta_page, tmp_path):
+    page, *_ = tta_page
+    page.evaluate("""window.heard = [], document.querySelectorAll("[role=status], [aria-live]")
+        .forEach((each) => new MutationObserver(() => each.textContent &&
+            heard.push(each.textContent)).observe(each, {childList: true, subtree: true}))""")
+    press = """(stage) => { for (let time = 0; time < 5; time++) {
+        document.querySelector(stage).dispatchEvent(
+            new KeyboardEvent("keydown", {key: "ArrowRight"})); } }"""
+    page.evaluate(f"page.moveTo(3, 4); ({press})('#picture')")
+    page.wait_for("heard.length")
+    page.click("#play")
+    page.wait_for("page.place().column > 14")
+    page.click("#play")
+    page.evaluate(f"document.querySelector('#cover').click(); ({press})('#input')")
+    page.wait_for("heard.length > 1")
+    moved, covered = page.evaluate("heard")
+    assert moved.startswith("Row 4, column 10 of the convolution: the sum is ")
+    assert covered == page.evaluate("document.querySelector('#probability').textContent")
 
 
 def luminance(colour):

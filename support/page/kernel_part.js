@@ -215,7 +215,9 @@ function startKernelPart(presets, start) {
   function update(changes) {
     take(changes);
     showSettings();
-    return compute().then(() => history.replaceState(null, "", address()));
+    const shown = compute();
+    say(byId("place").textContent);
+    return shown.then(() => history.replaceState(null, "", address()));
   }
 
   function showSettings() {
@@ -331,8 +333,10 @@ function startKernelPart(presets, start) {
   };
   for (const button of document.querySelectorAll("[data-move]")) {
     const name = button.dataset.move;
-    button.addEventListener("click", () =>
-      move(...ARROWS[`Arrow${name[0].toUpperCase()}${name.slice(1)}`]));
+    button.addEventListener("click", () => {
+      move(...ARROWS[`Arrow${name[0].toUpperCase()}${name.slice(1)}`]);
+      say(byId("place").textContent);
+    });
   }
   follow(byId("picture"), (row, column) => {  // the window whose middle is nearest
     const middle = settings.padding === "same" ? 0 : (settings.size - 1) / 2;

@@ -278,17 +278,18 @@ function startNetworkPart(network, sendKernel) {
 
   // ---- the other layers ------------------------------------------------------------------
 
-  // The activations of each hidden layer: a square a unit, 64 to a row.
+  // The activations of each hidden layer: a square a unit, 32 to a row.
   function makeUnits() {
     network.layers.slice(0, -1).forEach((layer, index) => {
       if (layer.type !== "Dense") {
         return;
       }
-      const units = layer.shape[0], columns = Math.min(64, units), text = element("p", {
-        className: "note"});
+      const units = layer.shape[0], columns = Math.min(32, units);
+      const text = element("p", {className: "note", id: `units-${index}`});
       const stage = element("div", {className: "stage", tabIndex: 0},
                             element("canvas"), element("div", {className: "window"}));
       stage.setAttribute("role", "application");
+      stage.setAttribute("aria-describedby", text.id);
       stage.setAttribute("aria-label", `The activations of a layer of ${units} units. Arrow keys ` +
                                        "move from unit to unit.");
       layer.unit = 0;
@@ -321,8 +322,8 @@ function startNetworkPart(network, sendKernel) {
     const {name, dtype, tta, classes} = network;
     byId("network-heading").textContent = `Your network: ${name}`;
     byId("network-facts").textContent =
-      `It tells ${classes[0]} from ${classes[1]}. Its kernels are stored with the 11 bits of ` +
-      "float16, and computed with in float32." +
+      `It tells ${classes[0]} from ${classes[1]}. Its kernels are rounded to float16; all else ` +
+      "is float32." +
       (dtype === "float32" ? "" : ` (It was trained in ${dtype}, which is less exact.)`) +
       (tta ? " The probability is the mean of that of the picture and of its mirror image; the " +
              "maps are those of the picture." : "");
@@ -350,6 +351,7 @@ function startNetworkPart(network, sendKernel) {
   byId("cover").addEventListener("change", () => {
     byId("input").classList.toggle("covering", byId("cover").checked);
     moveCover((height - square.size) >> 1, (width - square.size) >> 1);
+    say(byId("probability").textContent);
   });
   const covering = () => byId("cover").checked;
   follow(byId("input"), (row, column) => covering() &&
