@@ -248,6 +248,14 @@ def test_training_says_which_class_is_which_and_what_is_left_out(there):
     assert re.search(rf"^{NAMES[0]} if above  +0\.0 .*\n^accuracy {{14}}  ", output, re.MULTILINE)
 
 
+def test_nothing_is_said_to_be_left_out_where_fewer_images_were_asked_for(run_in, there, tmp_path):
+    folder, _ = there
+    result = run_in(tmp_path, "train.py", *FLAGS, f"--data_dir={folder}/insects",
+                    "--train_size=16", "--valid_size=4", "--epochs=1")
+    assert "16 pictures to train on, 4 to validate on" in result.stdout
+    assert "left out" not in result.stdout
+
+
 def test_the_run_keeps_the_names(there):
     folder, _ = there
     record = json.loads((folder / "runs/insects/config.json").read_text())
