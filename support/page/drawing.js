@@ -19,9 +19,9 @@ function textOf(number, digits = 4) {
 }
 
 // A weight for a narrow place: 0.0039, -1.25, 9.8e-5.
-function textOfWeight(weight) {
-  return Number.isInteger(weight) || Math.abs(weight) >= 1e-3 ? `${+weight.toFixed(4)}`
-    : weight.toExponential(1);
+function textOfWeight(weight, minus = "-") {
+  const isTiny = Math.abs(weight) < 1e-3 && weight !== 0;
+  return (isTiny ? weight.toExponential(1) : `${+weight.toFixed(4)}`).replace(/-/g, minus);
 }
 
 const percent = (probability) => `${(100 * probability).toFixed(1)}%`;

@@ -112,7 +112,8 @@ function startKernelPart(presets, start) {
       return {text: value ?? (inside ? "0" : ""),
               colour: value === undefined ? undefined
                 : colours[settings.channel] ?? [value, value, value],
-              corner: inside ? `\u00d7${textOfWeight(kernel[(i - 1) * size + j - 1])}` : undefined,
+              corner: inside ? `\u00d7${textOfWeight(kernel[(i - 1) * size + j - 1], "\u2212")}`
+                : undefined,
               kind: `${inside ? "inside" : ""} ${value === undefined ? "outside" : ""}`};
     });
     const limit = Math.max(...products.map(Math.abs)) || 1;

@@ -327,7 +327,7 @@ function startNetworkPart(network, sendKernel) {
       (dtype === "float32" ? "" : ` (It was trained in ${dtype}, which is less exact.)`) +
       (tta ? " The probability is the mean of that of the picture and of its mirror image; the " +
              "maps are those of the picture." : "");
-    byId("input-size").textContent = `${width} x ${height} pixels`;
+    byId("input-size").textContent = `${height} x ${width} pixels (height x width)`;
     byId("layers").tBodies[0].replaceChildren(...network.layers.map(
       ({name, shape, weights}) => element("tr", {}, ...[
         name, shape.join(" x "), weights.toLocaleString("en")].map(
