@@ -821,6 +821,8 @@ def test_the_page_is_never_wider_than_its_window(tta_page, width):
     assert page.evaluate("document.documentElement.scrollWidth") <= width
     assert page.evaluate("""[...document.querySelectorAll("#kernel input")].filter(
         (each) => each.scrollWidth > each.clientWidth + 1).length""") == 0  # nothing is cut off
+    assert page.evaluate("""[...document.querySelectorAll("#submatrix small")].filter((each) =>
+        each.getBoundingClientRect().width > each.parentElement.offsetWidth + 2).length""") == 0
     small = page.evaluate("""[...document.querySelectorAll("button, select, input")].map(
         (each) => [each.id || each.textContent, each.getBoundingClientRect()]).filter(
         ([name, box]) => box.width && name !== "file" && Math.min(box.width, box.height) < 24)""")
