@@ -367,5 +367,5 @@ function startNetworkPart(network, sendKernel) {
   return {show, choose, moveWindow, moveCover, atPlace, timings, square,
           probability: () => probability, label: () => labelOf(network, probability),
           outputs: () => outputs, input: () => uncovered,
-          sayProgram(text) { byId("program").textContent = text; }};
+          showComparison(text) { byId("comparison").textContent = text; }};
 }

@@ -41,8 +41,9 @@ function startPage() {
       const {input, probability, classes} = data.network;
       const image = await decodePicture(fromBase64(input), name);
       networkPart.show(image);
-      networkPart.sayProgram(`TensorFlow computes ${probability.toFixed(6)} for ${classes[0]} ` +
-        `from the unrounded weights, this page ${networkPart.probability().toFixed(6)}.`);
+      networkPart.showComparison(
+        `TensorFlow computes ${probability.toFixed(6)} for ${classes[0]} from the unrounded ` +
+        `weights, this page ${networkPart.probability().toFixed(6)}.`);
     }
     kernelPart.show(picture, name, noteOf(picture, width, height));
   }
@@ -68,7 +69,7 @@ function startPage() {
       }
       if (networkPart) {
         const [height, width] = data.network.input_size;
-        networkPart.sayProgram("");
+        networkPart.showComparison("");
         networkPart.show(loadImage(full, height, width, isJpeg(bytes)));
         timings.opened = await untilShown(started);
       }
