@@ -123,6 +123,6 @@ def not_there(folder: Path, classes: tuple[str, str], *kinds: list[dict[str, Cla
         return UserError(f"--data_dir={folder} holds {classes[0]} and {classes[1]} in different "
                          "places: put them side by side, as two folders or as files")
     folders = [each.name for place in kinds[0] for each in place.values()]
-    return UserError(f"--data_dir={folder} holds no pictures of {missing[0]}, neither a folder of "
-                     f"that name nor files like {missing[0]}.0.jpg"
-                     + (f"; its folders are {', '.join(folders)}" if folders else ""))
+    return UserError(f"--data_dir={folder} holds no pictures of {missing[0]}, neither in a folder "
+                     f"of that name nor as files like {missing[0]}.0.jpg"
+                     + (f"; there are pictures in {', '.join(folders)}" if folders else ""))

@@ -148,11 +148,11 @@ def test_the_sample_can_have_dogs_as_the_positive_class(tmp_path):
                            "into a folder beside it, or name both with --classes"),
     (["a/0.jpg", "b/0.jpg", "c/0.jpg"], None,
      "--data_dir={} holds 3 classes, a, b, c: choose two, like --classes=a,b"),
-    (["ants/0.jpg", "bees/0.jpg"], ["ants", "wasps"],
-     "--data_dir={} holds no pictures of wasps, neither a folder of that name nor files like "
-     "wasps.0.jpg; its folders are ants, bees"),
-    ([], ["ant", "bee"], "--data_dir={} holds no pictures of ant, neither a folder of that name "
-                         "nor files like ant.0.jpg"),
+    (["ants/0.jpg", "bees/0.jpg", "wasps/notes.txt"], ["ants", "wasps"],
+     "--data_dir={} holds no pictures of wasps, neither in a folder of that name nor as files like "
+     "wasps.0.jpg; there are pictures in ants, bees"),
+    ([], ["ant", "bee"], "--data_dir={} holds no pictures of ant, neither in a folder of that name "
+                         "nor as files like ant.0.jpg"),
     (["ants/0.jpg", "bees.0.jpg"], ["ants", "bees"],
      "--data_dir={} holds ants and bees in different places: put them side by side, as two folders "
      "or as files"),
