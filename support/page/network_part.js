@@ -105,6 +105,7 @@ function startNetworkPart(network, sendKernel) {
         button.addEventListener("click", () => {
           choose(number, filter);
           byId("chosen").scrollIntoView({block: "nearest"});
+          say(byId("map-sum").textContent);
         });
         block.canvases.push(canvas);
         gallery.append(button);
