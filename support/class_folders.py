@@ -13,7 +13,9 @@ from typing import NamedTuple
 from support import images
 from support.cli import UserError
 
-NO_CLASS = re.compile(r"\..*|train|test.*|val.*|petimages", re.IGNORECASE)  # folders that are none
+# Folders that are no class unless --classes names them: valley and testudo are classes.
+NO_CLASS = re.compile(r"\..*|(train|test|val)(ing|id|idation)?[ _-]?(set|data|images)?[0-9]*"
+                      r"|petimages", re.IGNORECASE)
 NUMBER = re.compile(r"[ ._-]?[0-9]+$")  # in a file's name, after that of its class
 PLURALS = {"cats": "cat", "dogs": "dog"}  # of other words nothing is known: glasses are not glass
 
@@ -44,10 +46,13 @@ def find(folder: Path, classes: tuple[str, str] | None) -> list[ClassImages]:
     first by name gets label 1. Raises UserError for one class, for three or more, for one that was
     named and is not there, and for one that is a folder and files; OSError for what cannot be read.
     """
+    wanted = [normalized(name) for name in classes or ()]
     places = [folder, *(entry for entry in sorted(folder.iterdir())
                         if entry.name.lower() == "train" and entry.is_dir())]
-    in_folders = [images_in_folders(place) for place in places]
+    in_folders = [images_in_folders(place, wanted) for place in places]
     in_files = [images_in_files(place) for place in places]
+    for place in in_folders:
+        check_printable(folder, place.values())
     if classes is None:
         found = next((each for each in in_folders if len(each) > 1), max(in_folders, key=len))
         if not found:
@@ -55,7 +60,6 @@ def find(folder: Path, classes: tuple[str, str] | None) -> list[ClassImages]:
         check_two(folder, found)
         wanted = sorted(found)
     else:
-        wanted = [normalized(name) for name in classes]
         found = next((each for each in in_folders + in_files if set(wanted) <= each.keys()), None)
         if found is None:
             raise not_there(folder, classes, in_folders, in_files)
@@ -65,13 +69,15 @@ def find(folder: Path, classes: tuple[str, str] | None) -> list[ClassImages]:
             raise UserError(f"{found[both[0]].name} is a folder, and there are files like "
                             f"{files[both[0]].paths[0]}: put all pictures of a class into one "
                             "place")
-    return [found[name] for name in wanted]
+    two = [found[name] for name in wanted]
+    check_printable(folder, two)
+    return two
 
 
-def images_in_folders(place: Path) -> dict[str, ClassImages]:
+def images_in_folders(place: Path, wanted: Sequence[str]) -> dict[str, ClassImages]:
     """The images of each folder in `place`, by its normalized name."""
-    return by_class((entry.name, path) for entry in sorted(place.iterdir())
-                    if entry.is_dir() and not NO_CLASS.fullmatch(entry.name)
+    return by_class((entry.name, path) for entry in sorted(place.iterdir()) if entry.is_dir()
+                    and (normalized(entry.name) in wanted or not NO_CLASS.fullmatch(entry.name))
                     for path in entry.iterdir() if images.is_image(path))
 
 
@@ -89,19 +95,23 @@ def by_class(named: Iterable[tuple[str, Path]]) -> dict[str, ClassImages]:
     return classes
 
 
+def check_printable(folder: Path, classes: Iterable[ClassImages]) -> None:
+    """Raise UserError for a name that TensorFlow could not store, or that would break a line."""
+    for each in classes:
+        if not each.name.isprintable():
+            raise UserError(f"--data_dir={folder} holds a class named {each.name!r}, which cannot "
+                            "be printed: give it another name")
+
+
 def check_two(folder: Path, found: dict[str, ClassImages]) -> None:
-    """Raise UserError unless there are two classes, with names that can be printed."""
+    """Raise UserError unless there are two classes."""
     names = [each.name for each in found.values()]
     if len(found) == 1:
         raise UserError(f"--data_dir={folder} holds one class only, {names[0]}: put the pictures "
-                        "of another into a folder beside it")
+                        "of another into a folder beside it, or name both with --classes")
     if len(found) > 2:
         raise UserError(f"--data_dir={folder} holds {len(found)} classes, {', '.join(names)}: "
                         f"choose two, like --classes={names[0]},{names[1]}")
-    for name in names:
-        if not name.isprintable():
-            raise UserError(f"--data_dir={folder} holds a folder named {name!r}, which cannot be "
-                            "printed: give it another name")
 
 
 def not_there(folder: Path, classes: tuple[str, str], *kinds: list[dict[str, ClassImages]]
@@ -113,6 +123,6 @@ def not_there(folder: Path, classes: tuple[str, str], *kinds: list[dict[str, Cla
         return UserError(f"--data_dir={folder} holds {classes[0]} and {classes[1]} in different "
                          "places: put them side by side, as two folders or as files")
     folders = [each.name for place in kinds[0] for each in place.values()]
-    return UserError(f"--data_dir={folder} holds no pictures of {missing[0]}, neither a folder of "
-                     f"that name nor files like {missing[0]}.0.jpg"
-                     + (f"; its folders are {', '.join(folders)}" if folders else ""))
+    return UserError(f"--data_dir={folder} holds no pictures of {missing[0]}, neither in a folder "
+                     f"of that name nor as files like {missing[0]}.0.jpg"
+                     + (f"; there are pictures in {', '.join(folders)}" if folders else ""))

@@ -22,12 +22,12 @@ def print_start(network, source, data_dir: str, dataset, wanted: tuple[int, int]
     print(f"{source.folder}: {train} pictures to train on, {valid} to validate on"
           + f", {test} to test on" * (test > 0) + ", half of each class")
     print(source)
-    larger, name = max(zip(source.counts(), source.class_names, strict=True))
-    if larger > min(source.counts()):
-        print(f"  {larger - (train + valid + test) // 2} of {name} are left out: there are fewer "
-              "of the other class")
     if (train, valid) != wanted:
         print(f"  ({wanted[0]} and {wanted[1]} were wanted: there are no more)")
+        larger, name = max(zip(source.counts(), source.class_names, strict=True))
+        if larger > min(source.counts()):
+            print(f"  {larger - (train + valid + test) // 2} of {name} are left out: there are "
+                  "fewer of the other class")
     for file, reason in dataset.skipped[:10]:
         print(f"  skipped {file}: {reason}")
     if len(dataset.skipped) > 10:

@@ -65,11 +65,24 @@ def test_names_without_case_are_one_class(tmp_path):
 
 
 @pytest.mark.parametrize("other", [".hidden", "test", "Test1", "testing_set", "val", "validation",
-                                   "PetImages", "empty"])
+                                   "train2", "PetImages", "empty"])
 def test_these_folders_are_never_classes(tmp_path, other):
     touch(tmp_path, "ants/0.jpg", "bees/0.jpg",
           f"{other}/{'0.jpg' if other != 'empty' else 'notes.txt'}")
     assert chosen(tmp_path)[0] == ("ants", "bees")
+
+
+@pytest.mark.parametrize("names", [("testudo", "valley"), ("trainer", "valve"), ("tests", "vals")])
+def test_names_that_only_begin_like_a_part_of_the_split_are_classes(tmp_path, names):
+    touch(tmp_path, *(f"{name}/0.jpg" for name in names))
+    assert chosen(tmp_path)[0] == names
+
+
+@pytest.mark.parametrize("name", ["train", "Test", ".hidden", "PetImages"])
+def test_any_folder_is_a_class_if_classes_names_it(tmp_path, name):
+    touch(tmp_path, f"{name}/0.jpg", "bus/0.jpg")
+    assert chosen(tmp_path, [name, "bus"]) == ((name, "bus"), [
+        (path, label) for path, label in sorted([("bus/0.jpg", 0), (f"{name}/0.jpg", 1)])])
 
 
 @pytest.mark.parametrize("classes, names, labels", [
@@ -132,22 +145,24 @@ def test_the_sample_can_have_dogs_as_the_positive_class(tmp_path):
 
 @pytest.mark.parametrize("names, classes, sentence", [
     (["ants/0.jpg"], None, "--data_dir={} holds one class only, ants: put the pictures of another "
-                           "into a folder beside it"),
+                           "into a folder beside it, or name both with --classes"),
     (["a/0.jpg", "b/0.jpg", "c/0.jpg"], None,
      "--data_dir={} holds 3 classes, a, b, c: choose two, like --classes=a,b"),
-    (["ants/0.jpg", "bees/0.jpg"], ["ants", "wasps"],
-     "--data_dir={} holds no pictures of wasps, neither a folder of that name nor files like "
-     "wasps.0.jpg; its folders are ants, bees"),
-    ([], ["ant", "bee"], "--data_dir={} holds no pictures of ant, neither a folder of that name "
-                         "nor files like ant.0.jpg"),
+    (["ants/0.jpg", "bees/0.jpg", "wasps/notes.txt"], ["ants", "wasps"],
+     "--data_dir={} holds no pictures of wasps, neither in a folder of that name nor as files like "
+     "wasps.0.jpg; there are pictures in ants, bees"),
+    ([], ["ant", "bee"], "--data_dir={} holds no pictures of ant, neither in a folder of that name "
+                         "nor as files like ant.0.jpg"),
     (["ants/0.jpg", "bees.0.jpg"], ["ants", "bees"],
      "--data_dir={} holds ants and bees in different places: put them side by side, as two folders "
      "or as files"),
     (["ants/0.jpg", "bees/0.jpg", "bees.7.jpg"], None,
      "bees is a folder, and there are files like {}/bees.7.jpg: put all pictures of a class into "
      "one place"),
-    (["a\nb/0.jpg", "c/0.jpg"], None, "--data_dir={} holds a folder named 'a\\nb', which cannot be "
-                                      "printed: give it another name"),
+    (["a\nb/0.jpg", "c/0.jpg", "d/0.jpg"], None,
+     "--data_dir={} holds a class named 'a\\nb', which cannot be printed: give it another name"),
+    (["\udcff.0.jpg", "c.0.jpg"], ["\udcff", "c"],  # a byte that is no UTF-8
+     "--data_dir={} holds a class named '\\udcff', which cannot be printed: give it another name"),
     (["cats/0.jpg", "birds/0.jpg"], None, "--data_dir={} holds 1 pictures of cats and none of "
      "dogs: both are needed; or choose other classes, like --classes=ants,bees")])
 def test_what_is_not_two_classes_is_refused_in_one_sentence(tmp_path, names, classes, sentence):
@@ -231,6 +246,14 @@ def test_training_says_which_class_is_which_and_what_is_left_out(there):
     assert f"1 = {NAMES[0]} (16 images), 0 = {NAMES[1]} (12)\n" in output
     assert f"  4 of {NAMES[0]} are left out: there are fewer of the other class\n" in output
     assert re.search(rf"^{NAMES[0]} if above  +0\.0 .*\n^accuracy {{14}}  ", output, re.MULTILINE)
+
+
+def test_nothing_is_said_to_be_left_out_where_fewer_images_were_asked_for(run_in, there, tmp_path):
+    folder, _ = there
+    result = run_in(tmp_path, "train.py", *FLAGS, f"--data_dir={folder}/insects",
+                    "--train_size=16", "--valid_size=4", "--epochs=1")
+    assert "16 pictures to train on, 4 to validate on" in result.stdout
+    assert "left out" not in result.stdout
 
 
 def test_the_run_keeps_the_names(there):

@@ -353,6 +353,39 @@ def test_a_kernel_is_typed(page, kernel_page):
     assert page.evaluate("document.querySelectorAll('#kernel [aria-invalid=true]').length") == 1
 
 
+@pytest.mark.parametrize("typed, number", [("1,5", 1.5), ("-.25", -0.25), ("2.50", 2.5)])
+def test_a_weight_is_typed_character_by_character(page, kernel_page, typed, number):
+    page.open(kernel_page)
+    page.type("#kernel input", "")
+    for character in typed:
+        page.call("Input.insertText", text=character)
+    assert page.evaluate("page.settings().kernel[0]") == number
+
+
+@pytest.mark.parametrize("typed", ["", "one", "1e39", "<b>"])
+def test_what_is_no_number_is_named_when_its_field_is_left(page, kernel_page, typed):
+    page.open(kernel_page)
+    message = "document.querySelector('#kernel-message').textContent"
+    page.type("#kernel input:nth-child(5)", typed)
+    assert page.evaluate(message) == ""
+    page.press("Tab")
+    assert page.evaluate(message) == (
+        f"{typed or 'Nothing'} in row 2, column 2 is not a number: the last kernel stays.")
+    page.type("#kernel input:nth-child(5)", "2")
+    assert page.evaluate(message) == ""
+    assert page.evaluate("page.settings().kernel[4]") == 2
+
+
+def test_a_weight_keeps_more_digits_than_its_field_shows(page, kernel_page):
+    page.open(kernel_page)
+    kernel = [0.123456789, -1 / 256, 9.87654e-6, 0, 0, 0, 0, 0, 0]
+    page.evaluate(f"page.update({{kernel: {kernel}}})")
+    assert page.evaluate("[...document.querySelectorAll('#kernel input')].map((each) => each.value)"
+                         )[:4] == ["0.1235", "-0.0039", "9.9e-6", "0"]
+    page.type("#kernel input:nth-child(9)", "1")
+    assert page.evaluate("page.settings().kernel") == [*kernel[:8], 1]
+
+
 def test_a_preset_a_size_and_the_switches_are_chosen(page, kernel_page):
     page.open(kernel_page)
     page.choose("#preset", "outline")
@@ -383,7 +416,8 @@ def test_the_address_holds_the_kernel_and_the_switches(page, kernel_page):
 
 @pytest.mark.parametrize("fragment", [
     "#kernel=1,2&stride=7", "#kernel=a,b,c,d,e,f,g,h,i", "#kernel=1,,1,1,1,1,1,1,1", "#%E0%A4%A",
-    "#kernel=Infinity,0,0,0,0,0,0,0,0", "#<img src=x onerror=alert(1)>", "#padding=none"])
+    "#kernel=Infinity,0,0,0,0,0,0,0,0", "#kernel=1e39,0,0,0,0,0,0,0,0",
+    "#<img src=x onerror=alert(1)>", "#padding=none"])
 def test_an_address_that_holds_no_kernel_changes_nothing(page, kernel_page, fragment):
     page.open(kernel_page, fragment)
     settings = page.evaluate("page.settings()")
@@ -458,6 +492,27 @@ def test_a_picture_is_dropped_or_chosen(page, kernel_page, tmp_path):
     np.testing.assert_array_equal(matrix(page.evaluate("page.picture()")), expected[:9])
 
 
+def test_of_two_pictures_the_one_that_was_dropped_last_is_shown(page, kernel_page, tmp_path):
+    page.open(kernel_page)
+    png = base64.b64encode(save_picture(tmp_path / "a.png").read_bytes()).decode()
+    page.evaluate(f"""(() => {{ const file = (name, milliseconds) => {{
+          const bytes = fromBase64("{png}"), each = new File([bytes], name);
+          each.arrayBuffer = () => new Promise(
+            (resolve) => setTimeout(() => resolve(bytes.buffer), milliseconds));
+          return each; }};
+        return Promise.all([page.open(file("slow.png", 200)), page.open(file("last.png", 0))]);
+        }})()""")
+    assert page.evaluate("document.querySelector('#picture-name').textContent") == "last.png"
+
+
+def test_a_high_picture_fits_on_the_screen(page, kernel_page, tmp_path):
+    page.open(kernel_page)
+    drop(page, save_picture(tmp_path / "a.png", np.zeros((700, 40, 3), np.uint8)))
+    for stage in ("#picture", "#filtered"):
+        box = page.evaluate(f"document.querySelector('{stage}').getBoundingClientRect().toJSON()")
+        assert box["height"] < 900 and box["height"] / box["width"] == pytest.approx(17.5, rel=0.02)
+
+
 @pytest.mark.parametrize("shape", [(1, 1), (2, 40), (3, 3)])
 def test_of_a_picture_that_is_too_small_nothing_is_left(page, kernel_page, tmp_path, shape):
     page.open(kernel_page)
@@ -470,6 +525,8 @@ def test_of_a_picture_that_is_too_small_nothing_is_left(page, kernel_page, tmp_p
     assert page.evaluate("page.filtered()")["values"] == []
     assert "too small" in page.evaluate("document.querySelector('#colours').textContent")
     page.press("ArrowRight")
+    page.click("#play")  # there is nothing to play
+    assert page.evaluate("document.querySelector('#play').textContent") == "Play"
 
 
 def test_a_large_picture_is_scaled_down_as_pillow_does_it(page, kernel_page, tmp_path):
@@ -760,12 +817,48 @@ def test_the_page_says_how_to_get_a_network_and_what_it_cannot_show(page, kernel
 def test_the_page_is_never_wider_than_its_window(tta_page, width):
     page, *_ = tta_page
     page.screen(width)
-    page.evaluate("page.update({kernel: Array(25).fill(-1.25)}); page.network.choose(1, 2)")
+    page.evaluate("page.update({kernel: Array(25).fill(-0.0123)}); page.network.choose(1, 2)")
     assert page.evaluate("document.documentElement.scrollWidth") <= width
+    assert page.evaluate("""[...document.querySelectorAll("#kernel input")].filter(
+        (each) => each.scrollWidth > each.clientWidth + 1).length""") == 0  # nothing is cut off
+    assert page.evaluate("""[...document.querySelectorAll("#submatrix small")].filter((each) =>
+        each.getBoundingClientRect().width > each.parentElement.offsetWidth + 2).length""") == 0
     small = page.evaluate("""[...document.querySelectorAll("button, select, input")].map(
         (each) => [each.id || each.textContent, each.getBoundingClientRect()]).filter(
-        ([name, box]) => box.width && name !== "file" && Math.min(box.width, box.height) < 20)""")
-    assert small == []  # large enough to be touched
+        ([name, box]) => box.width && name !== "file" && Math.min(box.width, box.height) < 24)""")
+    assert small == []  # WCAG 2.2, target size
+
+
+@pytest.mark.parametrize("chosen", [".gallery button", "#channels button"])
+def test_the_focus_is_seen_on_what_is_chosen(tta_page, chosen):
+    page, *_ = tta_page
+    page.evaluate("page.network.choose(0, 0)")
+    outline = f"""getComputedStyle(document.querySelector('{chosen}[aria-pressed=true]')).outline"""
+    page.press("Tab")  # from here on the focus is that of the keyboard
+    page.evaluate("document.activeElement.blur()")
+    blurred = page.evaluate(outline)
+    page.evaluate(f"document.querySelector('{chosen}[aria-pressed=true]').focus()")
+    assert page.evaluate(outline) != blurred
+
+
+def test_screen_readers_are_told_of_the_last_of_many_moves_only(tta_page, tmp_path):
+    page, *_ = tta_page
+    page.evaluate("""window.heard = [], document.querySelectorAll("[role=status], [aria-live]")
+        .forEach((each) => new MutationObserver(() => each.textContent &&
+            heard.push(each.textContent)).observe(each, {childList: true, subtree: true}))""")
+    press = """(stage) => { for (let time = 0; time < 5; time++) {
+        document.querySelector(stage).dispatchEvent(
+            new KeyboardEvent("keydown", {key: "ArrowRight"})); } }"""
+    page.evaluate(f"page.moveTo(3, 4); ({press})('#picture')")
+    page.wait_for("heard.length")
+    page.click("#play")
+    page.wait_for("page.place().column > 14")
+    page.click("#play")
+    page.evaluate(f"document.querySelector('#cover').click(); ({press})('#input')")
+    page.wait_for("heard.length > 1")
+    moved, covered = page.evaluate("heard")
+    assert moved.startswith("Row 4, column 10 of the convolution: the sum is ")
+    assert covered == page.evaluate("document.querySelector('#probability').textContent")
 
 
 def luminance(colour):

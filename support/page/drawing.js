@@ -18,6 +18,12 @@ function textOf(number, digits = 4) {
   return text.replace(/-/g, "\u2212");
 }
 
+// A weight for a narrow place: 0.0039, -1.25, 9.8e-5.
+function textOfWeight(weight, minus = "-") {
+  const isTiny = Math.abs(weight) < 1e-3 && weight !== 0;
+  return (isTiny ? weight.toExponential(1) : `${+weight.toFixed(4)}`).replace(/-/g, minus);
+}
+
 const percent = (probability) => `${(100 * probability).toFixed(1)}%`;
 
 // Black or white, whichever is easier to read on these levels of red, green and blue.
@@ -64,17 +70,25 @@ function frame(stage, row, column, rows, columns) {
 
 const ARROWS = {ArrowLeft: [0, -1], ArrowRight: [0, 1], ArrowUp: [-1, 0], ArrowDown: [1, 0]};
 
+// Have screen readers say a sentence. Of many that follow quickly they say the last one only.
+function say(sentence) {
+  clearTimeout(say.waiting);
+  say.waiting = setTimeout(() => { byId("said").textContent = sentence; }, 500);
+}
+
 // Call point(row, column) with the pixel of the stage's canvas that is pointed at, and move(rows,
-// columns) for arrow keys, with Shift tenfold. A click holds the place until the next one; where
-// drag() is true, the place follows a pressed pointer only.
+// columns) for arrow keys, with Shift tenfold; then say what describes the stage. A click holds
+// the place until the next one; where drag() is true, the place follows a pressed pointer only.
 function follow(stage, point, move, drag = () => false) {
   let held = false;
+  const describe = () => say(byId(stage.getAttribute("aria-describedby")).textContent);
   const place = (event) => {
     const canvas = stage.querySelector("canvas"), box = canvas.getBoundingClientRect();
     const along = (start, length, pixels) =>
       Math.min(pixels - 1, Math.max(0, Math.floor((start / length) * pixels)));
     point(along(event.clientY - box.top, box.height, canvas.height),
           along(event.clientX - box.left, box.width, canvas.width));
+    describe();
   };
   stage.addEventListener("pointerdown", (event) => {
     if (drag()) {
@@ -94,6 +108,7 @@ function follow(stage, point, move, drag = () => false) {
     if (arrow && !event.ctrlKey && !event.metaKey && !event.altKey) {
       event.preventDefault();
       move(...arrow.map((step) => step * (event.shiftKey ? 10 : 1)));
+      describe();
     }
   });
 }

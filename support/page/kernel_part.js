@@ -112,7 +112,8 @@ function startKernelPart(presets, start) {
       return {text: value ?? (inside ? "0" : ""),
               colour: value === undefined ? undefined
                 : colours[settings.channel] ?? [value, value, value],
-              corner: inside ? `\u00d7${textOf(kernel[(i - 1) * size + j - 1], 3)}` : undefined,
+              corner: inside ? `\u00d7${textOfWeight(kernel[(i - 1) * size + j - 1], "\u2212")}`
+                : undefined,
               kind: `${inside ? "inside" : ""} ${value === undefined ? "outside" : ""}`};
     });
     const limit = Math.max(...products.map(Math.abs)) || 1;
@@ -144,7 +145,10 @@ function startKernelPart(presets, start) {
 
   // Slide the window over the picture, row by row; what it has not reached yet is hidden.
   function play() {
-    if (place.row === B.rows - 1 && place.column === B.columns - 1 || B.values.length === 0) {
+    if (filtered.values.length === 0) {
+      return;
+    }
+    if (place.row === B.rows - 1 && place.column === B.columns - 1) {
       place.row = place.column = 0;
     }
     byId("play").textContent = "Pause";
@@ -191,11 +195,12 @@ function startKernelPart(presets, start) {
 
   // ---- settings --------------------------------------------------------------------------
 
-  // Take over some settings, those that are valid, and show what follows from them. The promise
-  // resolves when it is on the screen.
-  function update(changes) {
+  const isWeight = (number) => Number.isFinite(Math.fround(number));
+
+  // Take over those settings that are valid.
+  function take(changes) {
     const kernel = changes.kernel?.map(Number);
-    if (kernel && [9, 25].includes(kernel.length) && kernel.every(Number.isFinite)) {
+    if (kernel && [9, 25].includes(kernel.length) && kernel.every(isWeight)) {
       settings.kernel = kernel;
       settings.size = Math.sqrt(kernel.length);
     }
@@ -204,8 +209,16 @@ function startKernelPart(presets, start) {
         settings[name] = changes[name];
       }
     }
+  }
+
+  // Take over settings and show what follows from them. The promise resolves when it is on the
+  // screen.
+  function update(changes) {
+    take(changes);
     showSettings();
-    return compute().then(() => history.replaceState(null, "", address()));
+    const shown = compute();
+    say(byId("place").textContent);
+    return shown.then(() => history.replaceState(null, "", address()));
   }
 
   function showSettings() {
@@ -218,20 +231,24 @@ function startKernelPart(presets, start) {
       (weight, index) => Math.fround(weight) === Math.fround(kernel[index]))) ?? "your own";
     if (grid.children.length !== kernel.length) {
       grid.style.gridTemplateColumns = `repeat(${size}, 1fr)`;
+      grid.classList.toggle("wide", size === 5);
       grid.replaceChildren(...kernel.map((_, index) => {
         const input = element("input", {type: "text", autocomplete: "off", spellcheck: false});
         input.setAttribute("aria-label", `row ${Math.floor(index / size) + 1}, column ` +
                                          `${index % size + 1}`);
         input.addEventListener("input", readKernel);
+        input.addEventListener("change", sayWhatIsWrong);
         return input;
       }));
     }
     [...grid.children].forEach((input, index) => {
       input.removeAttribute("aria-invalid");
-      if (input !== document.activeElement || Number(input.value) !== kernel[index]) {
-        input.value = +kernel[index].toPrecision(6);
+      if (input !== document.activeElement || numberIn(input) !== kernel[index]) {
+        input.value = textOfWeight(kernel[index]);
       }
+      input.title = kernel[index];
     });
+    byId("kernel-message").textContent = "";
     for (const name of ["channel", "padding", "stride"]) {
       byId(name).value = settings[name];
     }
@@ -239,19 +256,30 @@ function startKernelPart(presets, start) {
     byId("pooling").checked = settings.pooling;
   }
 
+  // The number in a field; NaN if there is none.
+  function numberIn(input) {
+    const text = input.value.trim().replace("\u2212", "-").replace(",", ".");
+    return text === "" ? NaN : Number(text);
+  }
+
   // The kernel as it was typed; while a number is half typed, the last kernel stays.
   function readKernel() {
-    const inputs = [...byId("kernel").children];
-    const numbers = inputs.map(
-      (input) => input.value.trim().replace("\u2212", "-").replace(",", "."));
-    const valid = numbers.map((text) => text !== "" && Number.isFinite(Number(text)));
+    const inputs = [...byId("kernel").children], numbers = inputs.map(numberIn);
     inputs.forEach((input, index) => {
-      input.setAttribute("aria-invalid", !valid[index]);
+      input.setAttribute("aria-invalid", !isWeight(numbers[index]));
     });
-    if (valid.every(Boolean)) {  // what is not typed keeps more digits than it shows
-      update({kernel: numbers.map((text, index) =>
-        Number(text) === +settings.kernel[index].toPrecision(6) ? settings.kernel[index]
-          : Number(text))});
+    if (numbers.every(isWeight)) {  // what is not typed keeps more digits than it shows
+      update({kernel: numbers.map((number, index) =>
+        inputs[index].value === textOfWeight(settings.kernel[index]) ? settings.kernel[index]
+          : number)});
+    }
+  }
+
+  // When a field is left that holds no number.
+  function sayWhatIsWrong({target}) {
+    if (!isWeight(numberIn(target))) {
+      byId("kernel-message").textContent = `${target.value || "Nothing"} in ` +
+        `${target.getAttribute("aria-label")} is not a number: the last kernel stays.`;
     }
   }
 
@@ -306,8 +334,10 @@ function startKernelPart(presets, start) {
   };
   for (const button of document.querySelectorAll("[data-move]")) {
     const name = button.dataset.move;
-    button.addEventListener("click", () =>
-      move(...ARROWS[`Arrow${name[0].toUpperCase()}${name.slice(1)}`]));
+    button.addEventListener("click", () => {
+      move(...ARROWS[`Arrow${name[0].toUpperCase()}${name.slice(1)}`]);
+      say(byId("place").textContent);
+    });
   }
   follow(byId("picture"), (row, column) => {  // the window whose middle is nearest
     const middle = settings.padding === "same" ? 0 : (settings.size - 1) / 2;
@@ -329,13 +359,7 @@ function startKernelPart(presets, start) {
     moveTo(...four.reduce((best, each) => valueAt(each) > valueAt(best) ? each : best));
   }, move);
 
-  Object.assign(settings, Object.fromEntries(Object.entries(readAddress()).filter(
-    ([name, value]) => value !== undefined && name !== "kernel")));
-  const {kernel} = readAddress();
-  if (kernel && [9, 25].includes(kernel.length) && kernel.every(Number.isFinite)) {
-    settings.kernel = kernel;
-    settings.size = Math.sqrt(kernel.length);
-  }
+  take(readAddress());
   showSettings();
 
   return {show, update, moveTo, atPlace, timings, settings,

@@ -105,6 +105,7 @@ function startNetworkPart(network, sendKernel) {
         button.addEventListener("click", () => {
           choose(number, filter);
           byId("chosen").scrollIntoView({block: "nearest"});
+          say(byId("map-sum").textContent);
         });
         block.canvases.push(canvas);
         gallery.append(button);
@@ -278,17 +279,18 @@ function startNetworkPart(network, sendKernel) {
 
   // ---- the other layers ------------------------------------------------------------------
 
-  // The activations of each hidden layer: a square a unit, 64 to a row.
+  // The activations of each hidden layer: a square a unit, 32 to a row.
   function makeUnits() {
     network.layers.slice(0, -1).forEach((layer, index) => {
       if (layer.type !== "Dense") {
         return;
       }
-      const units = layer.shape[0], columns = Math.min(64, units), text = element("p", {
-        className: "note"});
+      const units = layer.shape[0], columns = Math.min(32, units);
+      const text = element("p", {className: "note", id: `units-${index}`});
       const stage = element("div", {className: "stage", tabIndex: 0},
                             element("canvas"), element("div", {className: "window"}));
       stage.setAttribute("role", "application");
+      stage.setAttribute("aria-describedby", text.id);
       stage.setAttribute("aria-label", `The activations of a layer of ${units} units. Arrow keys ` +
                                        "move from unit to unit.");
       layer.unit = 0;
@@ -321,12 +323,12 @@ function startNetworkPart(network, sendKernel) {
     const {name, dtype, tta, classes} = network;
     byId("network-heading").textContent = `Your network: ${name}`;
     byId("network-facts").textContent =
-      `It tells ${classes[0]} from ${classes[1]}. Its kernels are stored with the 11 bits of ` +
-      "float16, and computed with in float32." +
+      `It tells ${classes[0]} from ${classes[1]}. Its kernels are rounded to float16; all else ` +
+      "is float32." +
       (dtype === "float32" ? "" : ` (It was trained in ${dtype}, which is less exact.)`) +
       (tta ? " The probability is the mean of that of the picture and of its mirror image; the " +
              "maps are those of the picture." : "");
-    byId("input-size").textContent = `${width} x ${height} pixels`;
+    byId("input-size").textContent = `${height} x ${width} pixels (height x width)`;
     byId("layers").tBodies[0].replaceChildren(...network.layers.map(
       ({name, shape, weights}) => element("tr", {}, ...[
         name, shape.join(" x "), weights.toLocaleString("en")].map(
@@ -350,6 +352,7 @@ function startNetworkPart(network, sendKernel) {
   byId("cover").addEventListener("change", () => {
     byId("input").classList.toggle("covering", byId("cover").checked);
     moveCover((height - square.size) >> 1, (width - square.size) >> 1);
+    say(byId("probability").textContent);
   });
   const covering = () => byId("cover").checked;
   follow(byId("input"), (row, column) => covering() &&
@@ -365,5 +368,5 @@ function startNetworkPart(network, sendKernel) {
   return {show, choose, moveWindow, moveCover, atPlace, timings, square,
           probability: () => probability, label: () => labelOf(network, probability),
           outputs: () => outputs, input: () => uncovered,
-          sayProgram(text) { byId("program").textContent = text; }};
+          showComparison(text) { byId("comparison").textContent = text; }};
 }

@@ -30,6 +30,7 @@ function startPage() {
   });
   byId("no-network").hidden = Boolean(data.network);
   const timings = {};
+  let last;  // of the files that were opened
   const numbersOf = ({rows, columns, values}) => ({rows, columns, values: Array.from(values)});
 
   // The embedded picture: as the first part shows it, and as data.load_image made it.
@@ -40,8 +41,9 @@ function startPage() {
       const {input, probability, classes} = data.network;
       const image = await decodePicture(fromBase64(input), name);
       networkPart.show(image);
-      networkPart.sayProgram(`TensorFlow computes ${probability.toFixed(6)} for ${classes[0]} ` +
-        `from the unrounded weights, this page ${networkPart.probability().toFixed(6)}.`);
+      networkPart.showComparison(
+        `TensorFlow computes ${probability.toFixed(6)} for ${classes[0]} from the unrounded ` +
+        `weights, this page ${networkPart.probability().toFixed(6)}.`);
     }
     kernelPart.show(picture, name, noteOf(picture, width, height));
   }
@@ -50,8 +52,10 @@ function startPage() {
     picture.width === width && picture.height === height ? ""
       : `, scaled down from ${width} x ${height}`;
 
-  // Another picture takes the place of the one shown, in both parts.
+  // Another picture takes the place of the one shown, in both parts. While it is decoded, one more
+  // can be dropped: the last one is shown.
   async function open(file) {
+    last = file;
     byId("message").textContent = "";
     try {
       if (file.size > 100e6) {
@@ -60,15 +64,22 @@ function startPage() {
       }
       const bytes = new Uint8Array(await file.arrayBuffer()), started = performance.now();
       const full = await decodePicture(bytes, file.name);
+      if (file !== last) {
+        return;
+      }
       if (networkPart) {
         const [height, width] = data.network.input_size;
-        networkPart.sayProgram("");
+        networkPart.showComparison("");
         networkPart.show(loadImage(full, height, width, isJpeg(bytes)));
         timings.opened = await untilShown(started);
       }
       const picture = atMostLongestSide(full);
       kernelPart.show(picture, file.name, noteOf(picture, full.width, full.height));
+      say(`${file.name} is shown. ${byId("probability").textContent}`);
     } catch (error) {
+      if (file !== last) {
+        return;
+      }
       byId("message").textContent = error instanceof PictureError ? error.message
         : `${file.name} cannot be opened (${error.message}). Choose another picture.`;
       byId("message").scrollIntoView({block: "nearest"});

@@ -289,9 +289,11 @@ function drawPicture(canvas, {width, height, pixels}) {
   canvas.getContext("2d").putImageData(new ImageData(pixels, width, height), 0, 0);
 }
 
-// A canvas of another size takes new memory; of the same size it would, too.
+// A canvas of another size takes new memory; of the same size it would, too. The style sheet uses
+// the ratio.
 function resizeCanvas(canvas, width, height) {
   if (canvas.width !== width || canvas.height !== height) {
     Object.assign(canvas, {width, height});
+    canvas.closest(".stage")?.style.setProperty("--ratio", width / height);
   }
 }
