@@ -129,7 +129,7 @@ class Config:
                           self.dtype, *others])
 
     def make_network(self) -> models.Network:
-        return models.from_config(dataclasses.asdict(self), fast_convolution.conv2d)
+        return models.from_config(dataclasses.asdict(self), fast_convolution.choose())
 
 
 # ---------------------------------------------------------------------------------------------

@@ -1,5 +1,7 @@
 """support/fast_convolution.py: the numbers of tf.nn.conv2d and of its gradients."""
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 
@@ -40,3 +42,19 @@ def test_a_kernels_gradient_by_hand():
 def test_another_padding_is_an_error():
     with pytest.raises(ValueError, match="padding='SAME': only 'VALID'"):
         fast_convolution.conv2d(tf.zeros((1, 5, 5, 1)), tf.zeros((3, 3, 1, 1)), 1, "SAME")
+
+
+@pytest.mark.parametrize("extensions, expected", [
+    ({"baseline": ["SSE", "SSE2"], "found": ["AVX2", "FMA3"]}, fast_convolution.conv2d),
+    ({"baseline": ["X86_V2"], "found": ["X86_V3"]}, fast_convolution.conv2d),
+    ({"baseline": ["NEON"]}, fast_convolution.conv2d),
+    ({"baseline": ["SSE"], "found": ["AVX2", "AVX512F", "AVX512_SKX"]}, tf.nn.conv2d),
+    ({"baseline": ["X86_V2"], "found": ["X86_V3", "X86_V4"]}, tf.nn.conv2d)])
+def test_tensorflows_own_is_taken_where_there_is_avx_512(extensions, expected, monkeypatch):
+    monkeypatch.setattr(np, "show_config", lambda mode: {"SIMD Extensions": extensions})
+    assert fast_convolution.choose() is expected
+
+
+def test_the_processor_is_asked():
+    with_avx512 = " avx512f " in Path("/proc/cpuinfo").read_text()
+    assert (fast_convolution.choose() is tf.nn.conv2d) == with_avx512
