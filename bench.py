@@ -164,7 +164,8 @@ def purpose_of(graph, name: str) -> str:
         return "pooling, bias, ReLU"
     if kind == "Conv2DBackpropInput" or kind == "MatMul" and operation.get_attr("transpose_b"):
         return "gradients of the inputs"
-    if scope == "backward" or scope == "gradient_tape" and kind == "MatMul":
+    if scope == "backward" or kind == "Conv2DBackpropFilter" or (
+            scope == "gradient_tape" and kind == "MatMul"):
         return "gradients of the weights"
     return "forward" if scope == "forward" and kind in ("Conv2D", "MatMul", "AddV2") else "other"
 
