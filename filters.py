@@ -400,9 +400,10 @@ def describe_network(path: Path, run: Path) -> dict:
     Prints the probability of the first class, and by how much it changes when the kernels are
     rounded to float16, as the page holds them.
     """
-    network = models.load(run, trained=False)
-    if network.weight_count > interactive_page.MAX_WEIGHTS:
-        raise UserError(f"--run={run} has {network.weight_count:,} weights, and the page holds "
+    with tf.Graph().as_default():  # shapes only: nothing is computed, no memory is taken
+        weight_count = models.load(run, trained=False).weight_count
+    if weight_count > interactive_page.MAX_WEIGHTS:
+        raise UserError(f"--run={run} has {weight_count:,} weights, and the page holds "
                         f"{interactive_page.MAX_WEIGHTS:,}: train a network with a smaller "
                         "--input_size, or that of recipes/minute.flags")
     network = models.load(run)

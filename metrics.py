@@ -143,7 +143,7 @@ def row(run: Path) -> list[str]:
         raise UserError(f"{run} has no finished epoch yet")
     with run_folder.damage_told(run, "config.json, metrics.jsonl or test.json"):
         config = record["config"]
-        class_names = run_folder.read_class_names(run)
+        class_names = run_folder.class_names_of(record)
         as_in_article = {*class_names} == {"cat", "dog"}
         mse, correlation, accuracy = ARTICLE[config["arch"]] if as_in_article else 3 * (None,)
         changed = [as_flag(name, config[name]) for name, usual in LAYERS.items()

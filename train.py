@@ -458,8 +458,8 @@ def start_or_resume(resumed: Path | None) -> None:
     else:
         cli.refuse_other_flags("resume", "epochs", "strategy", "data_dir")
         saved = run_folder.read_config(resumed)
-        config, sizes, data_dir = saved_settings(resumed, saved)
-        explicitly_set, class_names = True, run_folder.read_class_names(resumed)
+        config, sizes, data_dir, class_names = saved_settings(resumed, saved)
+        explicitly_set = True
     with tf.Graph().as_default():  # shapes only: nothing is computed, no memory is taken
         shapes = config.make_network()
     with run_folder.cannot_resume(resumed):
@@ -494,8 +494,8 @@ def start_or_resume(resumed: Path | None) -> None:
         train_to_the_end(config, dataset, run, replicas)
 
 
-def saved_settings(run: Path, saved: dict) -> tuple[Config, list, str]:
-    """A run's configuration, the sizes that were asked for, and the folder of its images.
+def saved_settings(run: Path, saved: dict) -> tuple[Config, list, str, tuple[str, str]]:
+    """A run's configuration, the sizes that were asked for, its images' folder and class names.
 
     Raises UserError for a config.json that is damaged, and for fewer epochs than are trained.
     """
@@ -504,13 +504,15 @@ def saved_settings(run: Path, saved: dict) -> tuple[Config, list, str]:
                            for name, value in saved["config"].items()})
         known, _ = saved["data"], saved["machine"]["replicas"]  # all that is read later, too
         sizes, _, _ = known["sizes_asked_for"], known["digest"], known["skipped"]
+        class_names = run_folder.class_names_of(saved)
         folder = data.SAMPLE if known["bundled_sample"] else known["folder"]
     config = dataclasses.replace(config, epochs=flags.FLAGS.epochs or config.epochs)
     trained = len(run_folder.read_history(run)) if (run / "metrics.jsonl").exists() else 0
     if config.epochs < trained:
         raise UserError(f"--epochs={config.epochs}: {run} has trained {trained} already; give a "
                         "larger number, or none")
-    return config, sizes, flags.FLAGS.data_dir if cli.explicitly_set("data_dir") else str(folder)
+    data_dir = flags.FLAGS.data_dir if cli.explicitly_set("data_dir") else str(folder)
+    return config, sizes, data_dir, class_names
 
 
 def train_to_the_end(config: Config, dataset: data.Dataset, run: Path, replicas) -> None:

@@ -185,13 +185,18 @@ def read_config(run: Path) -> dict:
         return record
 
 
+def class_names_of(record: dict) -> tuple[str, str]:
+    """The names of label 1 and of label 0 in what read_config returned; see damage_told."""
+    # Earlier runs name none: there were only these.
+    positive, negative = record["data"].get("class_names", ("cat", "dog"))
+    return str(positive), str(negative)
+
+
 def read_class_names(run: Path) -> tuple[str, str]:
     """The names of label 1 and of label 0. Raises UserError as read_config does."""
     record = read_config(run)
     with damage_told(run, "config.json"):
-        # Earlier runs name none: there were only these.
-        positive, negative = record["data"].get("class_names", ("cat", "dog"))
-        return str(positive), str(negative)
+        return class_names_of(record)
 
 
 # ---------------------------------------------------------------------------------------------

@@ -600,7 +600,7 @@ def test_killed_before_any_change_of_the_disk_a_run_resumes(folder, processes, t
     expected = records(whole)
     assert len(expected) == 2 and min(map(len, copies)) > 30
 
-    config, _, _ = train.saved_settings(whole, run_folder.read_config(whole))
+    config, *_ = train.saved_settings(whole, run_folder.read_config(whole))
     state = checkpoint_of(config)
     for these in copies:
         seen = 0
