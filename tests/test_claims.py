@@ -192,6 +192,13 @@ def test_every_training_is_of_some_claim_and_every_claim_knows_its_trainings():
             for training in claim.trainings} == set(claims.TRAININGS)
 
 
+def test_claims_1_to_10_need_no_photographs_but_those_of_data_dir():
+    tested = {training for training, flags in claims.TRAININGS.items()
+              if "--test_size=1024" in flags}
+    for number in range(1, 11):
+        assert set(claims.CLAIMS[number].trainings) <= tested
+
+
 # ---------------------------------------------------------------------------------------------
 # Training what is missing
 # ---------------------------------------------------------------------------------------------
