@@ -228,7 +228,7 @@ def upright_shape(path: Path) -> tuple[int, int]:
 
 
 def print_census(source: Source, sample: int) -> None:
-    """Print the most common shapes of the first `sample` images, and the article's input size."""
+    """Print the most common shapes of the first `sample` images, and the input size from them."""
     print(f"{source.folder}: {len(source.images)} pictures, {source}")
     shapes, skipped = census(source.images[:sample])
     read = shapes.total()
@@ -242,7 +242,7 @@ def print_census(source: Source, sample: int) -> None:
     for (height, width), count in shapes.items():
         quarters[math.ceil(height / 4), math.ceil(width / 4)] += count
     for (height, width), count in quarters.most_common(1):
-        print("the article's input size, a quarter of the most common: "
+        print("the article's rule, a quarter of the most common shape: "
               f"--input_size={height}x{width} ({count} of the {read}, within a few pixels)")
 
 

@@ -126,7 +126,7 @@ class Conv2D(Layer):
                  conv2d: Callable = tf.nn.conv2d):
         super().__init__(name="conv2d")
         self.filters, self.kernel_size, self.stride = filters, kernel_size, stride
-        self.conv2d = conv2d  # or support.fast_convolution's: the same numbers in less time
+        self.conv2d = conv2d  # or support.fast_convolution's: the same, faster on some CPUs
 
     def build(self, input_shape: tuple[int, int, int], init: str, seed: tuple[int, int]) -> None:
         height, width, channels = input_shape
