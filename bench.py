@@ -759,7 +759,7 @@ def main(argv: list[str]) -> None:
     if cli.explicitly_set("data_dir"):
         data.choose_images(chosen.data_dir, True, chosen.classes)
     if chosen.json:
-        Path(chosen.json).touch()
+        open(chosen.json, "a").close()
 
     console = Console(width=120)
     machine = {"processor": processor_name(), "cores": os.cpu_count(),

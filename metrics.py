@@ -221,7 +221,7 @@ def main(argv: list[str]) -> None:
             print(cli.one_sentence(error), file=sys.stderr)
             complete = False
     if table.rows:  # at its full width: a narrow terminal may wrap a line, never cut a figure
-        Console(width=200).print(table)
+        Console(width=1000).print(table)
     for file in written:
         print(file)
     sys.exit(0 if complete else 1)

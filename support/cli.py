@@ -89,7 +89,10 @@ def flags_parser(doc: str, *groups: str) -> Callable[[list[str]], list[str]]:
         if "--help" in argv:
             print(doc, *map(flags.FLAGS.module_help, groups), sep="\n")
             sys.exit(0)
-        return app.parse_flags_with_usage(argv)
+        try:
+            return app.parse_flags_with_usage(argv)
+        except UnicodeDecodeError as error:
+            sys.exit(f"--flagfile is not a file of flags: {error}")
 
     return parse
 

@@ -117,7 +117,7 @@ def image_grid(panels: list[tuple[str, Image.Image]], columns: int | None = None
     columns = columns or len(panels)
     gap, label_height = 8, 8 + 22 * max(len(label.split("\n")) for label, _ in panels)
     width = (WIDTH + gap) // columns - gap
-    height = round(width * panels[0][1].height / panels[0][1].width)
+    height = max(1, round(width * panels[0][1].height / panels[0][1].width))
     rows = -(-len(panels) // columns)
     grid = Image.new("RGB", (WIDTH, rows * (label_height + height + gap) - gap), "white")
     for number, (label, image) in enumerate(panels):

@@ -141,7 +141,7 @@ def why_page(photo: Image.Image, probability: float, strongest: tuple[int, int, 
     height, width = occlusion_map.shape
     name, other = (drawing.shorten(drawing.printable(each), 150) for each in class_names)
     row, column, remaining = strongest
-    photo = photo.resize((394, round(394 * height / width)), Image.Resampling.LANCZOS)
+    photo = photo.resize((394, max(1, round(394 * height / width))), Image.Resampling.LANCZOS)
     covered, zoom = photo.copy(), photo.width / width
     ImageDraw.Draw(covered).rectangle(
         [zoom * column, zoom * row, zoom * (column + square_size), zoom * (row + square_size)],

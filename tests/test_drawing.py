@@ -5,7 +5,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from PIL import ImageFont
+from PIL import Image, ImageFont
 
 from support import drawing
 
@@ -30,3 +30,8 @@ def test_long_names_are_shortened_in_the_middle():
     short = drawing.shorten("cat." + "0123456789" * 20 + ".jpeg", 190)
     assert short.startswith("cat.0123") and short.endswith("…6789.jpeg")
     assert ImageFont.load_default(17).getlength(short) <= 190
+
+
+def test_a_grid_shows_an_image_of_any_shape():
+    thin = Image.new("RGB", (900, 1))
+    assert drawing.image_grid([("thin", thin), ("same", thin)]).width == drawing.WIDTH

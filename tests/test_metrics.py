@@ -157,6 +157,11 @@ def test_a_network_of_other_layers_is_not_given_out_as_the_articles(config, netw
     assert metrics.row(make_run(tmp_path / "a", "conv1", [(0.3, 0.2, 0.6)], **config))[1] == network
 
 
+def test_a_long_name_cuts_no_figure(run_script, tmp_path):
+    make_run(tmp_path / "runs" / ("long " * 40), "conv1", [(0.3, 0.2, 0.61)])
+    assert "61.0%" in run_script("metrics.py", "runs/" + "long " * 40).stdout
+
+
 def test_a_run_that_is_not_whole_costs_the_others_nothing(run_script, tmp_path):
     make_run(tmp_path / "runs" / "good", "conv1", [(0.3, 0.2, 0.61)])
     make_run(tmp_path / "runs" / "young", "conv1", [])
