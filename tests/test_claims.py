@@ -214,10 +214,10 @@ def short(monkeypatch, photos):
 
 def test_a_run_is_trained_resumed_and_started_again(short, photos, tmp_path, forked_popen):
     run = tmp_path / "runs/one-2"
-    (run / "nothing").mkdir(parents=True)  # killed before its config.json: it starts again
+    run.mkdir(parents=True)
+    (run / ".lock").touch()  # killed before its config.json: it starts again
     claims.finish(run, photos)
     assert (run / "model").exists() and not (run / "checkpoints").exists()
-    assert not (run / "nothing").exists()
     config = json.loads((run / "config.json").read_text())["config"]
     assert (config["seed"], config["hidden"]) == (2, [4])
     whole = (run / "metrics.jsonl").read_text()
@@ -227,6 +227,14 @@ def test_a_run_is_trained_resumed_and_started_again(short, photos, tmp_path, for
     again = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
     for epoch, line in zip(again, whole.splitlines(), strict=True):
         assert epoch["mse"] == json.loads(line)["mse"]
+
+
+def test_a_folder_that_lacks_only_its_config_is_not_removed(short, photos, tmp_path):
+    run = tmp_path / "runs/one-0"
+    (run / "checkpoints").mkdir(parents=True)
+    with pytest.raises(claims.UserError, match="one-0 has no config.json: put it back, or remove"):
+        claims.finish(run, photos)
+    assert (run / "checkpoints").exists()
 
 
 def test_a_run_is_evaluated_on_a_folder_of_its_own(short, photos, tmp_path, forked_popen,

@@ -311,7 +311,10 @@ def finish(run: Path, data_dir: Path, dtype: str = "float32") -> None:
     if (run / "config.json").exists():
         arguments = [f"--resume={run}", f"--data_dir={data_dir}"]
     else:
-        shutil.rmtree(run, ignore_errors=True)  # killed before it wrote that: start again
+        if run.exists():  # killed before it wrote that, which is the first file: start again
+            if {file.name for file in run.iterdir()} - {".lock", "config.json.unfinished"}:
+                raise UserError(f"{run} has no config.json: put it back, or remove the folder")
+            shutil.rmtree(run)
         arguments = [*TRAININGS[training], f"--seed={seed}", f"--data_dir={data_dir}",
                      f"--dtype={dtype}", f"--runs_dir={run.parent}", f"--name={run.name}"]
     process = subprocess.Popen([sys.executable, str(ROOT / "train.py"), *arguments],
@@ -366,6 +369,8 @@ def main(argv: list[str]) -> None:
         finish(run, data_dir, DTYPE.value)
     for run in needed:
         if not (run / "test.json").exists():
+            if TEST_DIR.value is None:
+                raise UserError(f"{run} has no test.json: put it back, or remove the folder")
             evaluate(run, Path(TEST_DIR.value).resolve())
     print("| | the article says | measured | verdict |\n|---|---|---|---|")
     for number in chosen:
