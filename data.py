@@ -349,7 +349,11 @@ def load_dataset(labeled_images: list[LabeledImage], train_size: int | None,
         shuffled.append([paths[i] for i in generator.permutation(len(paths))])
     skipped: list[images.Skipped] = []
     while True:
-        sizes = choose_sizes(min(map(len, shuffled)), train_size, valid_size, test_size)
+        try:
+            sizes = choose_sizes(min(map(len, shuffled)), train_size, valid_size, test_size)
+        except UserError as error:
+            raise UserError("; ".join([str(error), *(f"{path} cannot be read ({reason})"
+                                                     for path, reason in skipped[:3])])) from error
         dataset = load_parts(shuffled, *sizes, size, keep, skipped, class_names)
         if not any(None in part.files for part in (dataset.train, dataset.valid, dataset.test)):
             return dataset

@@ -408,8 +408,6 @@ def describe_network(path: Path, run: Path) -> dict:
                         "--input_size, or that of recipes/minute.flags")
     network = models.load(run)
     best = run_folder.best_epoch(run_folder.read_history(run))
-    if best is None:
-        raise UserError(f"{run} has no finished epoch yet: wait for it, or resume it")
     class_names = run_folder.read_class_names(run)
     image = data.load_image(path, network.input_size)
     probability = float(network.probability(image[None])[0])

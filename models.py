@@ -394,12 +394,14 @@ def from_config(config: dict, conv2d: Callable = tf.nn.conv2d) -> Network:
 def load(run: Path, trained: bool = True) -> Network:
     """The network of a run's best epoch or, if not `trained`, with its initial weights.
 
-    Raises UserError for a folder that is not a whole run's.
+    Raises UserError for a folder that is not a whole run's, or one without a finished epoch.
     """
     record = run_folder.read_config(run)
     with run_folder.damage_told(run, "config.json"):
         network = from_config(record["config"])
     if trained:
+        if run_folder.best_epoch(run_folder.read_history(run)) is None:
+            raise UserError(f"{run} has no finished epoch yet: train it first, with --resume")
         checkpoints.read_best_weights(run, network)
     return network
 

@@ -540,7 +540,7 @@ def saved_settings(run: Path, saved: dict) -> tuple[Config, list, str, tuple[str
         class_names = run_folder.class_names_of(saved)
         folder = data.SAMPLE if known["bundled_sample"] else known["folder"]
     config = dataclasses.replace(config, epochs=flags.FLAGS.epochs or config.epochs)
-    trained = len(run_folder.read_history(run)) if (run / "metrics.jsonl").exists() else 0
+    trained = len(run_folder.read_history(run))
     if config.epochs < trained:
         raise UserError(f"--epochs={config.epochs}: {run} has trained {trained} already; give a "
                         "larger number, or none")
@@ -568,8 +568,6 @@ def load_teacher(config: Config) -> tuple[models.Network | None, str | None]:
     if (height, width) != config.input_size:
         raise UserError(f"--teacher={run} was trained on images of {height}x{width}: give "
                         f"--input_size={height}x{width}")
-    if run_folder.best_epoch(run_folder.read_history(run)) is None:
-        raise UserError(f"--teacher={run} has no finished epoch yet: train it first")
     return models.load(run), digest
 
 
@@ -589,6 +587,9 @@ def train_to_the_end(config: Config, dataset: data.Dataset, run: Path, replicas,
     except checkpoints.Interrupted as interrupted:
         print(f"saved; resume with {command}")
         sys.exit(128 + interrupted.signal_number)
+    except (KeyboardInterrupt, SystemExit):  # before the first step, or after the last one
+        print(f"interrupted; resume with {command}")
+        raise
     except (OSError, tf.errors.OpError) as error:  # the disk, the memory, another worker
         reason = replicas.failed_workers(error) or cli.one_sentence(error)
         raise UserError(f"{reason}; all that was saved before is whole: put that right and resume "
@@ -604,8 +605,6 @@ def evaluate(run: Path) -> None:
     cli.refuse_other_flags("evaluate", "data_dir")
     network = models.load(run)
     best = run_folder.best_epoch(run_folder.read_history(run))
-    if best is None:
-        raise UserError(f"{run} has no finished epoch yet: train it first")
     source = data.choose_images(flags.FLAGS.data_dir, cli.explicitly_set("data_dir"),
                                 run_folder.read_class_names(run))
     eval_step = tf.function(network.probability, autograph=False)

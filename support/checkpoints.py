@@ -81,9 +81,14 @@ class Recorder:
     def __enter__(self) -> "Recorder":
         self.resumed = self.replicas.is_chief and restore(self.state, self.run)
         if self.replicas.is_chief:
-            (self.run / "metrics.jsonl").touch()
+            done = self.progress.epoch - 1
+            if not done:
+                (self.run / "metrics.jsonl").touch()
             # A killed run may have written the line of an epoch that its checkpoint has not ended.
-            self.history = run_folder.read_history(self.run)[:self.progress.epoch - 1]
+            self.history = run_folder.read_history(self.run)[:done]
+            if [record.get("epoch") for record in self.history] != [*range(1, done + 1)]:
+                raise UserError(f"{self.run} is damaged: epochs are missing in its "
+                                "metrics.jsonl; put it back, or train a new run")
             self.events = event_file.EventFile(self.run, self.progress.epoch)
         self._broadcast_state()
         self.due = time.perf_counter() + FIRST_SAVE
@@ -285,7 +290,7 @@ def check_present(run: Path) -> None:
     Raises UserError if there is more than a process leaves that was killed before its first one.
     """
     if not list(run.glob("checkpoints/epoch-*")):
-        history = run_folder.read_history(run) if (run / "metrics.jsonl").exists() else []
+        history = run_folder.read_history(run)
         if len(history) > 1 or (run / "model").exists():
             raise UserError(f"{run} cannot be resumed: its checkpoints were deleted, and to start "
                             "again would overwrite what it has; train a new run")
@@ -297,6 +302,7 @@ def read_best_weights(run: Path, network: tf.Module) -> None:
 
     Raises UserError if they are not there, damaged, or of another network.
     """
+    run_folder.check_path(run)
     best = max(run.glob("best/epoch-*"), default=run / "best")  # two while one is replaced
     try:
         status = tf.train.Checkpoint(network=network).read(str(best / "checkpoint"))

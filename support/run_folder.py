@@ -48,6 +48,7 @@ def new_run(runs_dir: Path, name: str | None, arch: str) -> Iterator[Path]:
 
 def create(runs_dir: Path, name: str | None, arch: str) -> Path:
     """Make the folder of a new run; see new_run."""
+    check_path(runs_dir / (name or ""))
     runs_dir.mkdir(parents=True, exist_ok=True)
     if name is None:
         number = 1
@@ -65,6 +66,16 @@ def create(runs_dir: Path, name: str | None, arch: str) -> Path:
         raise UserError(f"--name={name}: {runs_dir / name} exists, and a run is never "
                         "overwritten; choose another name or remove it") from None
     return runs_dir / name
+
+
+def check_path(run: Path) -> None:
+    """Refuse a path that TensorFlow does not find when it reads: it takes it for a pattern.
+
+    Raises UserError.
+    """
+    if set("[]\\") & set(str(run)):
+        raise UserError(f"{run}: TensorFlow reads no files where the path has [, ] or \\ in it; "
+                        "use another name")
 
 
 @contextlib.contextmanager
@@ -144,7 +155,7 @@ def config_record(saved: dict | None, config: dict, folder: Path, bundled_sample
         broken = [f"{file} is broken ({reason}); " for file, reason in dataset.skipped
                   if (file.name, reason) not in skipped]
         raise UserError(f"the pictures in {folder} are not those it was started with; "
-                        f"{''.join(broken[:1])}put them back")
+                        f"{''.join(broken[:1])}put them back, and take out what was added")
     if replicas != machine["replicas"]:
         print(f"from here on {replicas} replicas compute, not {machine['replicas']}: the numbers "
               "will be those of neither")
@@ -225,6 +236,8 @@ def write_history(run: Path, record: dict) -> None:
 
 def read_history(run: Path) -> list[dict]:
     """One record an epoch. Raises UserError for a folder that is no run's, or is damaged."""
+    if (run / "config.json").exists() and not (run / "metrics.jsonl").exists():
+        return []  # stopped before it began to train
     with damage_told(run, "metrics.jsonl"):
         history = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
         for record in history:

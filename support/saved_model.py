@@ -23,6 +23,7 @@ from typing import Any
 
 import numpy as np
 
+from support import run_folder
 from support.cli import UserError
 from support.tensorflow_setup import tf
 
@@ -83,6 +84,7 @@ class Exported:
 
 def load(run: Path) -> Exported:
     """What was exported into run/model. Raises UserError if it is not there, or damaged."""
+    run_folder.check_path(run)
     if not (run / "model").is_dir():
         raise UserError(f"--run={run} holds no model/: name the folder of a run that has ended, "
                         "like runs/conv1-1")

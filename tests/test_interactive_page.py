@@ -92,7 +92,6 @@ def network_page(folder, name, picture, arch, size, threshold=0.5, dtype="float3
     run = folder / "runs" / name
     if not run.exists():
         make_run(run, network, class_names=class_names, dtype=dtype, init="he", **options)
-        (run / "metrics.jsonl").touch()
         run_folder.write_history(run, {"epoch": 1, "best_accuracy": 0.5, "mse": 0.2,
                                        "threshold": threshold})
     for kernel in rounded.kernels:
@@ -208,7 +207,7 @@ def test_what_a_page_cannot_hold_is_refused(folder, tmp_path, monkeypatch):
 
 def test_a_run_without_a_finished_epoch_gets_no_page(folder, tmp_path):
     run = make_run(tmp_path / "new", models.Network("mlp", (4, 5), hidden=(4,)), hidden=(4,))
-    (run / "metrics.jsonl").touch()
+    (run / "metrics.jsonl").write_text("")
     with pytest.raises(UserError, match="has no finished epoch yet"):
         filters.write_page(save_picture(folder / "x.png"), filters.V, "same", run)
 

@@ -423,6 +423,9 @@ def test_a_run_is_loaded_with_its_initial_weights_if_asked_for(tmp_path):
     network = models.load(tmp_path, trained=False)
     for kernel, same in zip(network.kernels, models.from_config(OPTIONS).kernels, strict=True):
         np.testing.assert_array_equal(kernel, same)
+    with pytest.raises(UserError, match="has no finished epoch yet: train it first, with --resume"):
+        models.load(tmp_path)
+    (tmp_path / "metrics.jsonl").write_text('{"best_accuracy": 0.5, "mse": 0.25}')
     with pytest.raises(UserError, match="weights are missing or not of this conv2_48"):
         models.load(tmp_path)
 

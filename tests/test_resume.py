@@ -340,7 +340,8 @@ def test_fewer_epochs_than_there_are_is_refused(folder):
 
 
 @pytest.mark.parametrize("change, sentence", [
-    (lambda: Path("photos/cat.3.png").unlink(), "are not those it was started with; put them back"),
+    (lambda: Path("photos/cat.3.png").unlink(),
+     "are not those it was started with; put them back, and take out what was added"),
     (lambda: shutil.copy("photos/cat.3.png", "photos/cat.99.png"), "are not those it was started"),
     (lambda: shutil.copy("photos/cat.3.png", "photos/cat.4.png"), "are not those it was started"),
     (lambda: Path("photos/cat.3.png").write_bytes(b""),
@@ -446,6 +447,19 @@ def test_a_signal_ends_the_run_after_the_step_with_everything_saved(sent, code, 
     assert output.endswith("saved; resume with python train.py --resume=runs/long\n")
     assert [record["epoch"] for record in records(run)] == list(range(1, len(records(run)) + 1))
     assert int(max(run.glob("checkpoints/epoch-*")).name[6:12]) == len(records(run)) + 1
+
+
+@pytest.mark.parametrize("error, code", [(KeyboardInterrupt(), 130), (SystemExit(143), 143)])
+def test_a_signal_after_the_last_step_says_how_to_resume(error, code, folder, monkeypatch, capsys):
+    def export(*_):
+        raise error
+
+    with monkeypatch.context() as patched:
+        patched.setattr(train.saved_model, "export", export)
+        assert exit_code("--resume=runs/mine") == code
+    assert capsys.readouterr().out.endswith(
+        "interrupted; resume with python train.py --resume=runs/mine\n")
+    assert exit_code("--resume=runs/mine") == 0 and Path("runs/mine/model").is_dir()
 
 
 def test_a_second_ctrl_c_ends_at_once_and_loses_nothing_saved(folder, processes):
