@@ -424,9 +424,9 @@ def define_flags() -> None:
     flags.DEFINE(counts, "hidden", None, "the number of units of each hidden layer [the "
                  "network's]", module_name="network")
     flags.DEFINE_integer("kernel_size", 3, "height and width of the convolutions' kernels",
-                         lower_bound=1, module_name="network")
+                         lower_bound=1, upper_bound=cli.MOST, module_name="network")
     flags.DEFINE_integer("stride", 1, "by how many pixels a kernel moves from one output to the "
-                         "next", lower_bound=1, module_name="network")
+                         "next", lower_bound=1, upper_bound=cli.MOST, module_name="network")
     flags.DEFINE_enum("pooling", "max", ["max", "average", "none"], "what each 2x2 block becomes "
                       "after a convolution: its maximum, its mean, or no pooling at all",
                       module_name="network")

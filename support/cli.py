@@ -97,6 +97,9 @@ def flags_parser(doc: str, *groups: str) -> Callable[[list[str]], list[str]]:
     return parse
 
 
+MOST = 10**6  # more than any network here has memory for, and less than TensorFlow can count
+
+
 class SizeParser(flags.ArgumentParser):
     """A flag like --input_size=94x125: its value is (94, 125), height first."""
 
@@ -106,8 +109,8 @@ class SizeParser(flags.ArgumentParser):
         if isinstance(argument, tuple):
             return argument
         height, x, width = argument.lower().partition("x")
-        if not (x and height.isdecimal() and width.isdecimal() and int(height) and int(width)):
-            raise ValueError("not HEIGHTxWIDTH: write it like 94x125")
+        if not (x and all(each.isdecimal() and 0 < int(each) < MOST for each in (height, width))):
+            raise ValueError("not HEIGHTxWIDTH, below a million each: write it like 94x125")
         return int(height), int(width)
 
     def serialize(self, value: tuple[int, int]) -> str:  # as --help shows the default
@@ -126,8 +129,8 @@ class CountsParser(flags.ArgumentParser):
         if isinstance(argument, tuple):
             return argument
         counts = argument.split(",") if argument else []
-        if not all(count.isdecimal() and int(count) for count in counts):
-            raise ValueError("not a list of numbers above 0: write it like 64,128")
+        if not all(count.isdecimal() and 0 < int(count) < MOST for count in counts):
+            raise ValueError("not a list of numbers above 0, below a million: write it like 64,128")
         return tuple(map(int, counts))
 
     def flag_type(self) -> str:

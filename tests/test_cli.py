@@ -36,7 +36,8 @@ def parse(parser: flags.ArgumentParser, text: str):
 def test_a_size_that_is_none_is_refused(size):
     with pytest.raises(flags.IllegalFlagValueError) as error:
         parse(cli.SizeParser(), size)
-    assert str(error.value) == f"flag --option={size}: not HEIGHTxWIDTH: write it like 94x125"
+    assert str(error.value) == (f"flag --option={size}: not HEIGHTxWIDTH, below a million each: "
+                                "write it like 94x125")
 
 
 def test_a_size_is_height_first():
@@ -58,7 +59,8 @@ def test_counts_that_are_none_are_refused(text):
     with pytest.raises(flags.IllegalFlagValueError) as error:
         parse(cli.CountsParser(), f"8,{text}")
     assert str(error.value) == (
-        f"flag --option=8,{text}: not a list of numbers above 0: write it like 64,128")
+        f"flag --option=8,{text}: not a list of numbers above 0, below a million: write it like "
+        "64,128")
 
 
 @pytest.mark.parametrize("text, counts", [("64,128", (64, 128)), ("7", (7,)), ("", ())])

@@ -479,9 +479,12 @@ def test_models_help_shows_the_networks_flags(run_script):
 
 
 @pytest.mark.parametrize("argument, reason", [
-    ("--input_size=100", "flag --input_size=100: not HEIGHTxWIDTH: write it like 94x125"),
-    ("--filters=a,b", "flag --filters=a,b: not a list of numbers above 0: write it like 64,128"),
-    ("--hidden=8,", "flag --hidden=8,: not a list of numbers above 0: write it like 64,128"),
+    ("--input_size=100",
+     "flag --input_size=100: not HEIGHTxWIDTH, below a million each: write it like 94x125"),
+    ("--filters=a,b",
+     "flag --filters=a,b: not a list of numbers above 0, below a million: write it like 64,128"),
+    ("--hidden=8,",
+     "flag --hidden=8,: not a list of numbers above 0, below a million: write it like 64,128"),
     ("--input_size=3x3", "--input_size=3x3 is too small for conv1: "),
     ("stray", "models.py takes flags only, not 'stray'"),
 ])
