@@ -263,3 +263,11 @@ def test_it_prints_a_row_for_each_claim_that_is_asked_for(run_script, tmp_path):
     assert (result.returncode, result.stderr) == (0, "")
     rows = [line for line in result.stdout.splitlines() if line.startswith("|")]
     assert [row.split("|")[1].strip() for row in rows] == ["", "---", "1", "3"]
+
+
+def test_a_finished_run_without_its_test_is_told_before_any_training(run_script, tmp_path):
+    (tmp_path / "runs/claims/minute-128-64-1/model").mkdir(parents=True)
+    result = run_script("tools/claims.py", "--claims=9", f"--data_dir={tmp_path}")
+    assert result.returncode == 1
+    assert result.stderr == (f"{tmp_path.resolve()}/runs/claims/minute-128-64-1 has no test.json: "
+                             "put it back, or remove the folder\n")

@@ -364,13 +364,14 @@ def main(argv: list[str]) -> None:
     needed = dict.fromkeys(run for number in chosen for training in CLAIMS[number].trainings
                            for run in runs.of(training))
     unfinished = [run for run in needed if not (run / "model").exists()]
+    for run in needed:
+        if TEST_DIR.value is None and run not in unfinished and not (run / "test.json").exists():
+            raise UserError(f"{run} has no test.json: put it back, or remove the folder")
     for number, run in enumerate(unfinished, start=1):
         print(f"{number} of {len(unfinished)}: {run.name}", file=sys.stderr, flush=True)
         finish(run, data_dir, DTYPE.value)
     for run in needed:
         if not (run / "test.json").exists():
-            if TEST_DIR.value is None:
-                raise UserError(f"{run} has no test.json: put it back, or remove the folder")
             evaluate(run, Path(TEST_DIR.value).resolve())
     print("| | the article says | measured | verdict |\n|---|---|---|---|")
     for number in chosen:
