@@ -13,9 +13,8 @@ and what starts or resumes a run.
 Without photographs in data/ it trains on the drawn pictures in sample/. Each epoch prints a line:
 the training loss, and on the validation images the mean squared error, the Pearson correlation,
 and the best accuracy of ten thresholds. A run leaves its folder runs/NAME: support/run_folder.py
-says what lies in it. Augmentation, dropout, weight decay, schedules and distillation, which the
-article does not have, are off by default; DEFAULTS says where else our defaults differ from the
-article's.
+says what lies in it. Augmentation, dropout, weight decay and schedules, which the article does not
+have, are off by default; DEFAULTS says where else our defaults differ from the article's.
 """
 
 import contextlib
@@ -103,7 +102,6 @@ class Config:
     shift: int = 0
     zoom: float = 0.0
     tta: bool = False
-    teacher: str | None = None  # the folder of a run
     dtype: str = "float32"
 
     def __post_init__(self):
@@ -154,22 +152,6 @@ def cross_entropy_loss(labels, logits):
 
 
 LOSSES = {"mse": squared_error_loss, "bce": cross_entropy_loss}
-
-TEMPERATURE = 2.0  # of distillation
-
-
-def distillation_loss(loss_function: Callable, teacher_logits, logits):
-    """The loss with a trained network's probabilities as labels: float32 (n,), (n,) -> scalar.
-
-    "Cat" says less of an image than "cat with 70%, but it might be a dog". Dividing the logits by
-    a temperature moves the probabilities away from 0 and 1, where they differ little; it also makes
-    the gradient smaller by the temperature's square, which the factor makes up for.
-    Source: Hinton, Vinyals and Dean, "Distilling the Knowledge in a Neural Network", 2015,
-    section 2.
-    """
-    return TEMPERATURE ** 2 * loss_function(tf.sigmoid(teacher_logits / TEMPERATURE),
-                                            logits / TEMPERATURE)
-
 
 class Adam(tf.Module):
     """Adam: a moving average of the gradient over the root of one of its square, times the rate.
@@ -241,8 +223,7 @@ def learning_rate(config: Config, fraction: float) -> float:
 ONE_DEVICE = distribution.SingleDevice()
 
 
-def compile_steps(network: models.Network, optimizer: Adam, config: Config, replicas=ONE_DEVICE,
-                  teacher: models.Network | None = None):
+def compile_steps(network: models.Network, optimizer: Adam, config: Config, replicas=ONE_DEVICE):
     """The training step and the evaluation step, each compiled into one graph.
 
     train_step(images, labels, learning_rate, seed) -> the loss before the step
@@ -251,21 +232,14 @@ def compile_steps(network: models.Network, optimizer: Adam, config: Config, repl
     images uint8 (n, height, width, 3), labels float32 (n,), seed int64 (2,). The batch dimension
     is left open (None), so that the last, smaller batch needs no other graph. Images come as
     uint8, a quarter of what float32 would take: everything else happens inside.
-
-    teacher: a trained network to learn from, see distillation_loss; without one, the labels.
     """
     loss_function = LOSSES[config.loss]
-
-    def training_loss(images, labels, logits):
-        if teacher is None:
-            return loss_function(labels, logits)
-        return distillation_loss(loss_function, teacher(images), logits)
 
     def train_step(images, labels, learning_rate, seed):
         images = augmentation.augment(images, seed, config.flip, config.shift, config.zoom)
         with tf.GradientTape() as tape:                         # records what is computed
             logits = network(images, training=True, seed=seed)  # (n,)
-            loss = training_loss(images, labels, logits)        # how wrong the predictions are
+            loss = loss_function(labels, logits)                # how wrong the predictions are
         gradients = tape.gradient(loss, network.trainable_variables)  # d loss / d weight, for each
         gradients, loss = replicas.all_reduce_mean(gradients, loss, tf.size(labels))
         optimizer.apply(gradients, learning_rate)               # a little step the other way
@@ -338,8 +312,8 @@ def predict(eval_step: Callable, images: np.ndarray, batch_size: int, replicas=O
     return replicas.all_gather(np.concatenate([np.empty(0, np.float32), *predictions]))
 
 
-def train_and_evaluate(config: Config, dataset: data.Dataset, run: Path, replicas=ONE_DEVICE,
-                       teacher: models.Network | None = None) -> dict | None:
+def train_and_evaluate(config: Config, dataset: data.Dataset, run: Path, replicas=ONE_DEVICE
+                       ) -> dict | None:
     """Train up to config.epochs, validating after each, from the newest checkpoint if there is one.
 
     Returns the best epoch's record, with "test" if there are test images: their metrics by the
@@ -349,7 +323,7 @@ def train_and_evaluate(config: Config, dataset: data.Dataset, run: Path, replica
     network = config.make_network()
     network.scale.fit(dataset.mean, dataset.std)
     optimizer = Adam(network.trainable_variables, config.weight_decay)
-    train_step, eval_step = compile_steps(network, optimizer, config, replicas, teacher)
+    train_step, eval_step = compile_steps(network, optimizer, config, replicas)
     progress = checkpoints.TrainingState(config.seed)
     state = tf.train.Checkpoint(network=network, optimizer=optimizer, progress=progress)
 
@@ -414,8 +388,6 @@ flags.DEFINE_enum("loss", None, ["mse", "bce"], "what is minimised: mean squared
 flags.DEFINE_enum("schedule", "constant", ["constant", "onecycle"], "the learning rate: --lr "
                   "throughout, as in the article; or rising to --lr and falling to zero",
                   module_name="training")
-flags.DEFINE_string("teacher", None, "distillation: the folder of a run whose network's "
-                    "probabilities replace the labels", module_name="training")
 flags.DEFINE_float("weight_decay", 0.0, "weight decay of the kernels, in units of the learning "
                    "rate", module_name="training")
 flags.DEFINE_integer("seed", 0, "random seed of the split, the initial weights, the order of the "
@@ -462,8 +434,6 @@ def config_from_flags() -> Config:
     for name, default in dataclasses.asdict(DEFAULTS[values["arch"]]).items():
         if values[name] is None:
             values[name] = default
-    if values["teacher"] is not None:
-        values["teacher"] = str(Path(values["teacher"]).absolute())  # found from everywhere
     return Config(**values)
 
 
@@ -505,18 +475,12 @@ def start_or_resume(resumed: Path | None) -> None:
         replicas = stack.enter_context(
             distribution.setup(STRATEGY.value, run, cli.given_flags(), source.images))
         run = resumed or replicas.run
-        with replicas.scope():
-            teacher, teachers_digest = load_teacher(config)
         with run_folder.cannot_resume(resumed):
             dataset = data.load_dataset(source.images, *sizes, config.seed, config.input_size,
                                         replicas.shard, source.class_names)
             record = run_folder.config_record(
                 saved, dataclasses.asdict(config), source.folder,
                 source.folder.samefile(data.SAMPLE), dataset, sizes, replicas.count)
-        if teachers_digest not in (None, dataset.digest):
-            raise UserError(f"--teacher={config.teacher} was trained on other images, or with "
-                            "another split of them: give the --data_dir, --seed, --train_size, "
-                            "--valid_size and --test_size that it was given")
         if replicas.is_chief:
             run_folder.write_config(run, record)
         if resumed is None:
@@ -524,7 +488,7 @@ def start_or_resume(resumed: Path | None) -> None:
                                (sizes[0] or data.TRAIN_SIZE, sizes[1] or data.VALID_SIZE))
             print(f"{config}" + f", {replicas.count} replicas" * (replicas.count > 1)
                   + f"; the run is {run}/", flush=True)
-        train_to_the_end(config, dataset, run, replicas, teacher)
+        train_to_the_end(config, dataset, run, replicas)
 
 
 def saved_settings(run: Path, saved: dict) -> tuple[Config, list, str, tuple[str, str]]:
@@ -548,38 +512,14 @@ def saved_settings(run: Path, saved: dict) -> tuple[Config, list, str, tuple[str
     return config, sizes, data_dir, class_names
 
 
-def load_teacher(config: Config) -> tuple[models.Network | None, str | None]:
-    """The network of --teacher, and the digest of the images it was trained on: None without one.
-
-    It may teach with these images only: else it could have been trained on images that this run
-    validates on. Raises UserError for a folder that is not a run's with a finished epoch, and for
-    a network that takes images of another size.
-    """
-    if config.teacher is None:
-        return None, None
-    run = Path(config.teacher)
-    if not (run / "config.json").exists():
-        raise UserError(f"--teacher={run} is not the folder of a run: give one that train.py "
-                        "wrote, and put it back if it was moved")
-    record = run_folder.read_config(run)
-    with run_folder.damage_told(run, "config.json"):
-        height, width = record["config"]["input_size"]
-        digest = record["data"]["digest"]
-    if (height, width) != config.input_size:
-        raise UserError(f"--teacher={run} was trained on images of {height}x{width}: give "
-                        f"--input_size={height}x{width}")
-    return models.load(run), digest
-
-
-def train_to_the_end(config: Config, dataset: data.Dataset, run: Path, replicas,
-                     teacher: models.Network | None) -> None:
+def train_to_the_end(config: Config, dataset: data.Dataset, run: Path, replicas) -> None:
     """Train, test, export; whatever gets in the way, say how to resume."""
     command = f"python train.py --resume={shlex.quote(str(run))}"
     if STRATEGY.value != "single":
         command += f" --strategy={STRATEGY.value}"
     try:
         with replicas.scope():
-            best = train_and_evaluate(config, dataset, run, replicas, teacher)
+            best = train_and_evaluate(config, dataset, run, replicas)
         if replicas.is_chief:
             saved_model.export(models.load(run), best["threshold"], dataset.class_names,
                                run / "model")

@@ -61,21 +61,6 @@ def test_gradients_of_the_losses_equal_kerass(loss):
                                rtol=1e-4, atol=1e-7)
 
 
-@pytest.mark.parametrize("loss", train.LOSSES)
-def test_distillation_is_the_loss_with_the_teachers_softened_probabilities_as_labels(loss):
-    teachers, logits = GENERATOR.normal(0, 3, (2, 20))
-    p, q = (1 / (1 + np.exp(-x / 2)) for x in (logits, teachers))
-    expected = 4 * np.mean((p - q) ** 2 if loss == "mse" else
-                           -q * np.log(p) - (1 - q) * np.log(1 - p))
-    teachers, logits = (tf.Variable(x.astype(np.float32)) for x in (teachers, logits))
-    with tf.GradientTape() as tape:
-        ours = train.distillation_loss(train.LOSSES[loss], teachers, logits)
-    np.testing.assert_allclose(ours, expected, rtol=1e-5)
-    slope = 2 * (p - q) * p * (1 - p) if loss == "mse" else p - q  # by p's logit
-    np.testing.assert_allclose(tape.gradient(ours, logits), 4 * slope / 2 / 20, rtol=1e-4,
-                               atol=1e-7)
-
-
 def test_adam_equals_kerass_over_twenty_steps():
     start = GENERATOR.normal(size=(6, 4)).astype(np.float32)
     ours, theirs = tf.Variable(start), tf.Variable(start)
@@ -217,28 +202,6 @@ def test_a_training_step_moves_the_weights_as_keras_does():
         np.testing.assert_allclose(ours, theirs, rtol=1e-4)
     for weight, expected in zip(weights, twin.get_weights(), strict=True):
         np.testing.assert_allclose(weight, expected, atol=2e-5)
-
-
-def test_a_step_with_a_teacher_follows_its_probabilities_and_not_the_labels():
-    config, images = tiny_config(), tiny_dataset(16).train.images
-    teacher = dataclasses.replace(config, seed=1).make_network()
-    before = [weight.numpy() for weight in teacher.variables]
-    logits = [network(images).numpy().astype(float)
-              for network in (config.make_network(), teacher)]
-    p, q = (1 / (1 + np.exp(-x / 2)) for x in logits)
-    moved = []
-    for label in (0, 1):
-        network = config.make_network()
-        train_step, _ = train.compile_steps(network, train.Adam(network.trainable_variables),
-                                            config, teacher=teacher)
-        loss = train_step(images, np.full(16, label, np.float32), 1e-3, (0, 0))
-        np.testing.assert_allclose(
-            loss, 4 * np.mean(-q * np.log(p) - (1 - q) * np.log(1 - p)), rtol=1e-5)
-        moved.append([weight.numpy() for weight in network.trainable_variables])
-    for weight, other in zip(*moved, strict=True):
-        np.testing.assert_array_equal(weight, other)
-    for weight, expected in zip(teacher.variables, before, strict=True):
-        np.testing.assert_array_equal(weight, expected)
 
 
 def test_each_step_is_traced_once_also_for_the_smaller_last_batch():
@@ -439,7 +402,7 @@ def test_a_run_prints_its_story_and_leaves_its_record_and_a_second_one_its_numbe
         "input_size": [24, 32], "kernel_size": 3, "stride": 1, "pooling": "max",
         "scaling": "unit", "init": "adapted", "schedule": "constant", "flip": False, "shift": 0,
         "zoom": 0, "dropout": 0, "weight_decay": 0, "tta": False,
-        "filters": None, "hidden": None, "teacher": None, "dtype": "float32"}
+        "filters": None, "hidden": None, "dtype": "float32"}
     assert record["format"] == 2
     assert record["data"] == {"folder": str(photos), "bundled_sample": False, "train_size": 18,
                               "valid_size": 6, "test_size": 0, "skipped": [],
@@ -542,30 +505,6 @@ def test_a_recipe_trains_and_its_flags_can_be_overridden(recipe, run_script, pho
                         f"--data_dir={photos}")
     assert result.returncode == 0 and result.stderr == ""
     assert ", 1 epochs, " in result.stdout and "best accuracy" in result.stdout
-
-
-def test_a_run_learns_from_a_teacher_and_resumes_with_it_from_another_folder(
-        run_script, run_in, photos, tmp_path):
-    """The teacher has learned that all are cats; whoever learns from it says the same."""
-    flags = (*SMALL, f"--data_dir={photos}", "--lr=3e-3")
-    assert run_script("train.py", *flags, "--epochs=1", "--name=teacher").returncode == 0
-    teacher = models.load(tmp_path / "runs/teacher")
-    for weight in teacher.layers[-1].trainable_variables:
-        weight.assign(tf.fill(weight.shape, 3.0 if len(weight.shape) == 1 else 0.0))
-    tf.train.Checkpoint(network=teacher).write(weights_of(tmp_path / "runs/teacher"))
-    flags += ("--teacher=runs/teacher",)
-    for name, epochs in (("mine", 10), ("whole", 20)):
-        assert run_script("train.py", *flags, f"--epochs={epochs}",
-                          f"--name={name}").returncode == 0
-    mine, whole = tmp_path / "runs/mine", tmp_path / "runs/whole"
-    assert run_in(photos, "train.py", f"--resume={mine}", "--epochs=20").returncode == 0
-    ours, expected = ([{**record, "seconds": 0, "pictures_per_second": 0}
-                       for record in run_folder.read_history(run)] for run in (mine, whole))
-    assert ours == expected and len(ours) == 20
-    record = json.loads((mine / "config.json").read_text())
-    assert record["config"]["teacher"] == str(tmp_path / "runs/teacher")
-    # Of the pictures half are cats: sigmoid(3) for all of them is this far from the labels.
-    assert ours[-1]["mse"] == pytest.approx((0.953 ** 2 + 0.047 ** 2) / 2, rel=0.1)
 
 
 def test_it_learns_what_can_be_learned(run_script, photos):

@@ -120,10 +120,8 @@ def test_only_the_chief_prints_and_writes(two):
 
 
 def test_two_devices_follow_the_path_of_one(two, start_one, photos):
-    """Also where both learn from a teacher."""
     mirrored, single = (
-        start_one(prepare, *FLAGS, "--arch=mlp", f"--data_dir={photos}", *flags,
-                  f"--teacher={two[0]}")
+        start_one(prepare, *FLAGS, "--arch=mlp", f"--data_dir={photos}", *flags)
         for prepare, *flags in ((interrupted_runs.two_devices, "--strategy=mirrored", "--flip"),
                                 (interrupted_runs.compiled, "--strategy=single")))
     assert end(*mirrored) == end(*single) == (0, "")
