@@ -39,9 +39,9 @@ from support import (
     fast_convolution,
     images,
     memory,
-    report,
     run_folder,
     saved_model,
+    summary,
 )
 from support.cli import UserError
 from support.tensorflow_setup import tf
@@ -345,7 +345,7 @@ def train_and_evaluate(config: Config, dataset: data.Dataset, run: Path, replica
                       "learning_rate": learning_rate(config, epoch / config.epochs)}
             mistakes = metrics.mistakes(predictions, valid.labels, record["threshold"])
             recorder.epoch_done(record, predictions, mistakes)
-            report.print_epoch(record, config.epochs)
+            summary.print_epoch(record, config.epochs)
 
     best = recorder.best and dict(recorder.best)
     if len(test.labels):
@@ -484,7 +484,7 @@ def start_or_resume(resumed: Path | None) -> None:
         if replicas.is_chief:
             run_folder.write_config(run, record)
         if resumed is None:
-            report.print_start(shapes, source, flags.FLAGS.data_dir, dataset,
+            summary.print_start(shapes, source, flags.FLAGS.data_dir, dataset,
                                (sizes[0] or data.TRAIN_SIZE, sizes[1] or data.VALID_SIZE))
             print(f"{config}" + f", {replicas.count} replicas" * (replicas.count > 1)
                   + f"; the run is {run}/", flush=True)
@@ -523,7 +523,7 @@ def train_to_the_end(config: Config, dataset: data.Dataset, run: Path, replicas)
         if replicas.is_chief:
             saved_model.export(models.load(run), best["threshold"], dataset.class_names,
                                run / "model")
-            report.print_end(best, run, dataset.class_names)
+            summary.print_end(best, run, dataset.class_names)
     except checkpoints.Interrupted as interrupted:
         print(f"saved; resume with {command}")
         sys.exit(128 + interrupted.signal_number)
@@ -561,7 +561,7 @@ def evaluate(run: Path) -> None:
     if not labels:
         raise UserError(f"none of the {len(label_of)} pictures of {source.folder} can be read")
     positive, negative = source.class_names
-    report.print_evaluation(
+    summary.print_evaluation(
         metrics.measure(predictions, labels),
         metrics.measure_at(best["threshold"], predictions, labels),
         f"{run} ({network.name}) on {len(labels)} pictures of {source.folder}, {sum(labels)} "

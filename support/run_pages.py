@@ -1,6 +1,6 @@
-"""The pages of metrics.py --pictures: where a network goes wrong, and a histogram of predictions.
+"""The pages of report.py --pictures: where a network goes wrong, and a histogram of predictions.
 
-Drawn from what metrics.py has computed. Class 1 is the first of class_names, class 0 the second.
+Drawn from what report.py has computed. Class 1 is the first of class_names, class 0 the second.
 """
 
 from pathlib import Path

@@ -104,7 +104,7 @@ FLAGS = [  # out of range, of the wrong type, contradicting one another
      "--run brings its own kernels: leave --kernel and --padding out"),
     ("filters.py --image=tiny.png --page --kernel=1",
      "--kernel is 1x1, and the page takes 3x3 and 5x5"),
-    ("metrics.py", "name the folders of runs"),
+    ("report.py", "name the folders of runs"),
     ("models.py conv1", "takes flags only, not 'conv1'"),
     ("models.py --pooling=min", "should be one of <max|average|none>"),
     ("models.py --kernel_size=90", "do not fit"),
@@ -187,7 +187,7 @@ RUNS = [  # a run's folder with parts missing or broken
     ("train.py --evaluate=runs/metrics_empty", "runs/metrics_empty has no finished epoch yet"),
     ("train.py --evaluate=runs/metrics_broken", "is damaged: its metrics.jsonl is not what train"),
     *((f"{command}=runs/format_1", "runs/format_1 was written by another version of train.py")
-      for command in ("train.py --resume", "train.py --evaluate", "metrics.py --run",
+      for command in ("train.py --resume", "train.py --evaluate", "report.py --run",
                       "filters.py --image=photos/cat.0.png --run")),
     ("train.py --resume=runs/checkpoints_broken", "none of its checkpoints can be read"),
     ("train.py --resume=runs/metrics_missing", "epochs are missing in its metrics.jsonl; put it"),
@@ -198,16 +198,16 @@ RUNS = [  # a run's folder with parts missing or broken
     ("predict.py tiny.png --run=runs/model_missing", "--run=runs/model_missing holds no model/"),
     *((f"predict.py tiny.png --run=runs/model_{state}", "is damaged, or not what train.py writes")
       for state in ("empty", "broken", "unweighted")),
-    ("metrics.py runs/nowhere", "runs/nowhere is not the folder of a run"),
-    ("metrics.py empty", "empty is not the folder of a run"),
-    ("metrics.py runs/arch_other", "runs/arch_other is damaged"),
-    ("metrics.py runs/metrics_missing", "runs/metrics_missing has no finished epoch yet"),
-    ("metrics.py runs/metrics_empty", "runs/metrics_empty has no finished epoch yet"),
-    *((f"metrics.py runs/{run}", f"runs/{run} is damaged")
+    ("report.py runs/nowhere", "runs/nowhere is not the folder of a run"),
+    ("report.py empty", "empty is not the folder of a run"),
+    ("filters.py --image=photos/cat.0.png --run=runs/arch_other", "--arch=vgg16 is none of the"),
+    ("report.py runs/metrics_missing", "runs/metrics_missing has no finished epoch yet"),
+    ("report.py runs/metrics_empty", "runs/metrics_empty has no finished epoch yet"),
+    *((f"report.py runs/{run}", f"runs/{run} is damaged")
       for run in ("metrics_broken", "config_empty", "config_list", "config_without",
                   "config_binary")),
-    ("metrics.py --pictures runs/predictions_missing", "is not the folder of a run"),
-    ("metrics.py --pictures runs/predictions_broken", "is damaged: its predictions.jsonl is not"),
+    ("report.py --pictures runs/predictions_missing", "is not the folder of a run"),
+    ("report.py --pictures runs/predictions_broken", "is damaged: its predictions.jsonl is not"),
 ]
 
 TABLE = [(row, sentence) for rows in (FLAGS, FOLDERS, RUNS) for row, sentence in rows] + [
@@ -395,7 +395,7 @@ def test_any_name_will_do(run_in, world):
         assert (code, stderr) == (0, "")
         assert stdout.startswith(f"{name}/cat.{name}.png: ".replace("\n", "\\n"))
         assert len(stdout.splitlines()) == 1
-        code, stdout, stderr = run_there("metrics.py", run, "--pictures")
+        code, stdout, stderr = run_there("report.py", run, "--pictures")
         assert (code, stderr) == (0, "")
         for page in ((), ("--page",)):
             code, stdout, stderr = run_there("filters.py", run, f"--image={name}/cat.{name}.png",

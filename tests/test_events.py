@@ -11,7 +11,7 @@ from PIL import Image
 
 import metrics
 import train
-from support import event_file, report
+from support import event_file, summary
 from support.tensorflow_setup import tf
 from test_train import tiny_config, tiny_dataset
 
@@ -77,7 +77,7 @@ def test_a_runs_figures_are_those_of_metrics_jsonl_an_epoch_a_step(tmp_path, mon
 
 def test_an_epoch_can_be_seen_as_soon_as_it_is_over(tmp_path, monkeypatch):
     seen = []
-    monkeypatch.setattr(report, "print_epoch", lambda record, epochs: seen.append(
+    monkeypatch.setattr(summary, "print_epoch", lambda record, epochs: seen.append(
         [event.step for event in read_events(tmp_path) if event.HasField("summary")]))
     train.train_and_evaluate(tiny_config(epochs=3), tiny_dataset(10), tmp_path)
     assert seen == [[1], [1, 2], [1, 2, 3]]

@@ -1,17 +1,12 @@
-"""The metrics against NumPy and by hand, what they refuse, and the table of runs."""
+"""The metrics against NumPy and by hand, and what they refuse."""
 
-import json
-import os
 import warnings
-from pathlib import Path
 
 import numpy as np
 import pytest
-from PIL import Image
 
 import metrics
-from support import report, run_folder
-from support.cli import UserError
+from support import run_folder, summary
 
 
 @pytest.fixture(params=range(5))
@@ -47,7 +42,7 @@ def test_constant_predictions_have_no_pearson_and_cause_no_warning(constant):
         measured = metrics.measure(np.full(10, constant), [0, 1] * 5)
     assert np.isnan(metrics.pearson(np.full(10, constant), [0, 1] * 5))
     assert measured["pearson"] is None
-    assert report.pearson_text(None) == "undefined (all predictions are equal)"
+    assert summary.pearson_text(None) == "undefined (all predictions are equal)"
     assert measured["accuracies"] == [0.5] * 10
 
 
@@ -116,73 +111,6 @@ def test_selection_key_prefers_accuracy_then_the_lower_error():
     assert sorted([best, good, better], key=run_folder.selection_key) == [good, better, best]
 
 
-ARTICLES_LAYERS = {"input_size": [94, 125], "kernel_size": 3, "stride": 1, "pooling": "max",
-                   "filters": None, "hidden": None}
-
-
-def make_run(folder, arch, epochs, sample=False, **options):
-    folder.mkdir(parents=True)
-    (folder / "config.json").write_text(json.dumps({
-        "format": run_folder.FORMAT,
-        "config": {"arch": arch, "lr": 1e-5} | ARTICLES_LAYERS | options,
-        "data": {"bundled_sample": sample}}))
-    (folder / "metrics.jsonl").write_text("".join(
-        json.dumps({"epoch": number, "mse": mse, "pearson": pearson, "best_accuracy": accuracy,
-                    "seconds": 10.0}) + "\n"
-        for number, (mse, pearson, accuracy) in enumerate(epochs, start=1)))
-    return folder
-
-
-def test_the_table_shows_each_runs_best_epoch_beside_the_article(run_script, tmp_path):
-    make_run(tmp_path / "runs" / "a", "conv2_128", [(0.3, 0.2, 0.61), (0.2, 0.5, 0.731),
-                                                    (0.21, 0.45, 0.729)])
-    (tmp_path / "runs" / "a" / "test.json").write_text(json.dumps({"accuracy": 0.712}))
-    make_run(tmp_path / "runs" / "b", "mlp", [(0.5, None, 0.5)], sample=True)
-    result = run_script("metrics.py", "runs/a", "runs/b")
-    assert result.returncode == 0
-    a, b = [line.split() for line in result.stdout.splitlines() if "conv2" in line or "mlp" in line]
-    assert a == ["a", "conv2_128", "1e-05", "2/3", "0.200", "0.247", "0.500", "0.300", "73.1%",
-                 "67%", "71.2%", "30", "s", "photographs"]
-    assert b == ["b", "mlp", "1e-05", "1/1", "0.500", "0.500", "undefined", "–", "50.0%", "50%",
-                 "–", "10", "s", "drawn"]
-
-
-@pytest.mark.parametrize("config, network", [
-    ({"filters": None, "hidden": None, "pooling": "max", "input_size": [94, 125]}, "conv1"),
-    ({"filters": None, "hidden": [512, 64]}, "conv1 --hidden=512,64"),
-    ({"filters": [], "hidden": None}, "conv1 --filters="),
-    ({"input_size": [32, 43], "kernel_size": 5, "stride": 2, "pooling": "average"},
-     "conv1 --input_size=32x43 --kernel_size=5 --stride=2 --pooling=average")])
-def test_a_network_of_other_layers_is_not_given_out_as_the_articles(config, network, tmp_path):
-    assert metrics.row(make_run(tmp_path / "a", "conv1", [(0.3, 0.2, 0.6)], **config))[1] == network
-
-
-def test_a_long_name_cuts_no_figure(run_script, tmp_path):
-    make_run(tmp_path / "runs" / ("long " * 40), "conv1", [(0.3, 0.2, 0.61)])
-    assert "61.0%" in run_script("metrics.py", "runs/" + "long " * 40).stdout
-
-
-def test_a_run_that_is_not_whole_costs_the_others_nothing(run_script, tmp_path):
-    make_run(tmp_path / "runs" / "good", "conv1", [(0.3, 0.2, 0.61)])
-    make_run(tmp_path / "runs" / "young", "conv1", [])
-    result = run_script("metrics.py", "runs/good", "runs/young")
-    assert result.returncode == 1
-    assert "61.0%" in result.stdout
-    assert result.stderr == "runs/young has no finished epoch yet\n"
-
-
-def test_a_run_of_another_version_is_refused(run_script, tmp_path):
-    make_run(tmp_path / "runs/good", "conv1", [(0.3, 0.2, 0.61)])
-    config = make_run(tmp_path / "runs/old", "conv1", [(0.3, 0.2, 0.61)]) / "config.json"
-    record = json.loads(config.read_text())
-    del record["format"]  # as before there was one
-    config.write_text(json.dumps(record))
-    result = run_script("metrics.py", "runs/old", "runs/good")
-    assert result.returncode == 1 and "61.0%" in result.stdout
-    assert result.stderr == ("runs/old was written by another version of train.py, which this one "
-                             "cannot read: train it again, or use the version that wrote it\n")
-
-
 def test_measures_at_a_threshold_by_hand():
     record = metrics.measure_at(0.3, np.array([0.9, 0.35, 0.2, 0.1]), np.array([1, 0, 1, 0]))
     assert record["pictures"] == 4 and record["threshold"] == 0.3 and record["accuracy"] == 0.5
@@ -190,46 +118,6 @@ def test_measures_at_a_threshold_by_hand():
     assert metrics.measure_at(0.1, np.ones(4), np.array([1, 0, 1, 0]))["pearson"] is None
 
 
-# ---------------------------------------------------------------------------------------------
-# Predictions, and the pages drawn of them
-# ---------------------------------------------------------------------------------------------
-
-def add_predictions(run, files, predictions, labels):
-    (run / "predictions.jsonl").write_text("".join(
-        json.dumps({"file": str(file), "label": label, "probability": probability}) + "\n"
-        for file, probability, label in zip(files, predictions, labels, strict=True)))
-
-
-def test_the_pages_of_a_run_from_the_command_line(run_script, tmp_path):
-    run = make_run(tmp_path / "runs" / "mine", "conv1", [(0.3, 0.2, 0.61)])
-    files = [tmp_path / f"{number}.png" for number in range(6)]
-    for file in files:
-        Image.new("RGB", (20, 15), "red").save(file)
-    add_predictions(run, files, [0.9, 0.97, 0.05, 0.35, 0.52, 0.1], [1, 0, 1, 0, 1, 0])
-    result = run_script("metrics.py", "--run=runs/mine", "--pictures")
-    assert result.returncode == 0 and result.stderr == "" and "61.0%" in result.stdout
-    assert result.stdout.split()[-2:] == ["runs/mine/mistakes.png", "runs/mine/histogram.png"]
-    for name in ("mistakes", "histogram"):
-        with Image.open(run / f"{name}.png") as page:
-            assert page.width == 1200
-
-
-def test_predictions_come_back_as_they_were_written(tmp_path):
-    names = ["a.jpg", 'quoted "\n" name.jpg', "猫.jpg", os.fsdecode(b"\xff.jpg")]
-    add_predictions(tmp_path, names, [0.25, 0.5, 0.75, 1.0], [1, 0, 1, 0])
-    files, predictions, labels = run_folder.read_predictions(tmp_path)
-    assert files == [Path(name) for name in names]
-    assert predictions.tolist() == [0.25, 0.5, 0.75, 1.0] and labels.tolist() == [1, 0, 1, 0]
-
-
-@pytest.mark.parametrize("text, reason", [
-    ("", "there are no predictions"), ("{", "JSONDecodeError"), ("3", "TypeError"),
-    ('{"file": "a"}', "KeyError"),
-    ('{"file": "a", "label": 2, "probability": 0.5}', "label 2, probability 0.5"),
-    ('{"file": "a", "label": 1, "probability": NaN}', "label 1, probability nan")])
-def test_damaged_predictions_are_refused(text, reason, tmp_path):
-    with pytest.raises(UserError, match="is not the folder of a run: .*No such file"):
-        metrics.write_pages(tmp_path)
-    (tmp_path / "predictions.jsonl").write_text(text)
-    with pytest.raises(UserError, match=f"predictions.jsonl is not what train.py.*{reason}"):
-        metrics.write_pages(tmp_path)
+def test_whoever_asks_metrics_for_the_table_is_told_where_it_is(refuses):
+    assert refuses("metrics.py", "runs/x") == (
+        "metrics.py holds the measures only; the table of runs: python report.py runs/*")

@@ -18,7 +18,7 @@ from PIL import Image
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 import filters  # noqa: E402  when its folder is on the path
-import metrics  # noqa: E402
+import report  # noqa: E402
 from support import cli  # noqa: E402
 
 RUN = flags.DEFINE_string("run", None, "the run whose kernels, feature maps and prediction are "
@@ -58,7 +58,7 @@ def main(argv: list[str]) -> None:
             with Image.open(filters.OUTPUT / f"{CAT.stem}-{run.name}-{kind}.png") as page:
                 show_rows(page, rows).save(output / f"{kind}.png")
     if HISTOGRAM_RUN.value is not None:
-        metrics.write_pages(Path(HISTOGRAM_RUN.value))
+        report.write_pages(Path(HISTOGRAM_RUN.value))
         shutil.copy(Path(HISTOGRAM_RUN.value) / "histogram.png", output)
 
 
