@@ -80,17 +80,26 @@ def refuse_other_flags(flag: str, *allowed: str) -> None:
                         f"settings it was started with; beside it only {beside} can be given")
 
 
-def flags_parser(doc: str, *groups: str) -> Callable[[list[str]], list[str]]:
+def flags_parser(doc: str, *groups: str, moved: dict[str, str] | None = None
+                 ) -> Callable[[list[str]], list[str]]:
     """absl's parser of flags, whose --help shows doc and then the flags, group by group.
 
-    A flag's group is the module_name that it was defined with.
+    A flag's group is the module_name that it was defined with; without groups --help shows all
+    flags of the script. moved: of each flag that the script had once, what to use instead, like
+    {"run": "use python explain.py --run=runs/NAME"}; whoever types it is told that in one sentence.
     """
     def parse(argv: list[str]) -> list[str]:
         if "--help" in argv:
-            print(doc, *map(flags.FLAGS.module_help, groups), sep="\n")
+            helps = [*map(flags.FLAGS.module_help, groups)] or [flags.FLAGS.main_module_help()]
+            print(doc, *helps, sep="\n")
             sys.exit(0)
         try:
-            return app.parse_flags_with_usage(argv)
+            return flags.FLAGS(argv)
+        except flags.Error as error:
+            name = getattr(error, "flagname", None)  # of a flag that is unknown
+            if moved and name in moved:
+                sys.exit(f"Unknown command line flag '{name}': {moved[name]}")
+            return app.parse_flags_with_usage(argv)  # meets it again, tells it as absl does, exits
         except UnicodeDecodeError as error:
             sys.exit(f"--flagfile is not a file of flags: {error}")
 

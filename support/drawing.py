@@ -4,10 +4,12 @@ Pages are 1,200 pixels wide, on white. Images are Pillow's, RGB.
 """
 
 import textwrap
+from pathlib import Path
 
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
+OUTPUT = Path("filtered")  # the folder of what filters.py and explain.py write
 WIDTH = 1200  # of a page
 ORANGE, BLUE = (255, 176, 64), (80, 160, 255)  # of positive and of negative numbers
 PALE_ORANGE, PALE_BLUE = (255, 227, 189), (197, 224, 255)
@@ -126,3 +128,13 @@ def image_grid(panels: list[tuple[str, Image.Image]], columns: int | None = None
         write(grid, x + 4, y + label_height // 2, label, anchor="lm")
         grid.paste(image.resize((width, height), Image.Resampling.LANCZOS), (x, y + label_height))
     return grid
+
+
+def save(pages: dict[str, Image.Image]) -> list[Path]:
+    """Write each image to filtered/NAME.png; returns the files."""
+    OUTPUT.mkdir(exist_ok=True)
+    files = []
+    for name, page in pages.items():
+        files.append(OUTPUT / f"{name}.png")
+        page.save(files[-1])
+    return files

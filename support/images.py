@@ -19,6 +19,8 @@ from rich import progress
 from rich.console import Console
 from rich.text import Text
 
+from support.cli import UserError
+
 EXTENSIONS = {".jpg", ".jpeg", ".png", ".bmp", ".gif", ".webp"}
 
 
@@ -54,6 +56,14 @@ def read(path: Path, at_least: tuple[int, int] | None = None) -> Image.Image:
         if orientation != 1:
             image = image.transpose(UPRIGHT[orientation])
         return to_rgb(image)
+
+
+def read_checked(path: Path) -> Image.Image:
+    """The image of --image=path at full size. Raises UserError for a file that is none."""
+    try:
+        return read(path)
+    except Exception as error:  # a broken file can make a decoder raise nearly anything
+        raise UserError(f"--image={path}: {why_unreadable(path, error)}") from error
 
 
 # How an image that its camera stored rotated or mirrored is put right (EXIF tag 0x0112).

@@ -1,7 +1,7 @@
-"""The page of filters.py --page: one HTML file, in which a browser computes the convolutions.
+"""The page of filters.py --page and explain.py --page: one HTML file, computed by the browser.
 
-    interactive_page.compose(image, "kittens.jpg", presets, kernel, "same")
-    interactive_page.compose(image, "kittens.jpg", presets, kernel, "same", network)
+    interactive_page.compose(image, "kittens.jpg", kernel, "same")
+    interactive_page.compose(image, "kittens.jpg", kernel, "same", network)
 
 Its parts lie in page/, as HTML, CSS and JavaScript to be read. They are put together here, with the
 image, the kernels and the network. Nothing here needs TensorFlow.
@@ -19,7 +19,9 @@ import numpy as np
 import PIL
 from PIL import Image
 
+from support import drawing, run_folder
 from support.cli import UserError
+from support.kernels import preset_kernels
 
 PARTS = Path(__file__).parent / "page"
 LONGEST_SIDE = 800      # pixels of the image shown; page/pictures.js has the same number
@@ -27,18 +29,17 @@ MAX_PNG_BYTES = 10**6   # of it: in base64 and with the parts of the page, less 
 MAX_WEIGHTS = 10**7     # of a network: 27 MB of base64
 
 
-def compose(image: Image.Image, name: str, presets: dict[int, dict[str, np.ndarray]],
-            kernel: np.ndarray, padding: str, network: dict[str, Any] | None = None) -> str:
+def compose(image: Image.Image, name: str, kernel: np.ndarray, padding: str,
+            network: dict[str, Any] | None = None) -> str:
     """The page of an RGB image and, if there is one, of a network that `describe` described.
 
-    name: of the image's file. presets: the kernels to choose from, {size: {name: (size, size)}}
-    for the sizes 3 and 5; kernel, (3, 3) or (5, 5), and padding are those to begin with. The
-    text is ASCII.
+    name: of the image's file. kernel, (3, 3) or (5, 5), and padding: those to begin with. The text
+    is ASCII.
     """
     return put_together({
         "picture": {"name": name, "png": base64_of(fitting_png(image)), "full_size": image.size},
-        "presets": {size: {name: weights.ravel().tolist() for name, weights in kernels.items()}
-                    for size, kernels in presets.items()},
+        "presets": {size: {name: weights.ravel().tolist()
+                           for name, weights in preset_kernels(size).items()} for size in (3, 5)},
         "pillow": int(PIL.__version__.partition(".")[0]),  # they resize differently
         "settings": {"size": len(kernel), "kernel": kernel.ravel().tolist(), "padding": padding},
         "network": network})
@@ -134,3 +135,11 @@ def put_together(data: dict[str, Any]) -> str:
     text = json.dumps(data, separators=(",", ":")).replace("<", "\\u003c")
     page = page.replace('Security-Policy" content=""', f'Security-Policy" content="{policy}"')
     return page.replace('id="data"></script>', f'id="data">{text}</script>')
+
+
+def write(name: str, page: str) -> Path:
+    """Write a page to filtered/NAME.html, whole or not at all; returns the file."""
+    drawing.OUTPUT.mkdir(exist_ok=True)
+    file = drawing.OUTPUT / f"{name}.html"
+    run_folder.write_text(file, page)
+    return file

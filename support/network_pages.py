@@ -1,6 +1,6 @@
-"""What filters.py --run shows: a network's kernels, its feature maps, and why it predicts so.
+"""What explain.py shows: a network's kernels, its feature maps, and why it predicts so.
 
-Drawn from what filters.py has computed; nothing here knows of networks. An image is at the size of
+Drawn from what explain.py has computed; nothing here knows of networks. An image is at the size of
 the network's input, uint8 (height, width, 3); a photo is the same at full size.
 """
 

@@ -99,9 +99,15 @@ FLAGS = [  # out of range, of the wrong type, contradicting one another
     ("filters.py --image=tiny.png --padding=valid", "is 1x1, smaller than the kernel"),
     ("filters.py --image=tiny.png --padding=none", "should be one of <same|valid>"),
     ("filters.py --image=tiny.png --run=runs/good --kernel=1",
-     "--run brings its own kernels: leave --kernel and --padding out"),
+     "Unknown command line flag 'run': use python explain.py --image=PICTURE --run=runs/NAME"),
     ("filters.py --image=tiny.png --page --run=runs/good --padding=same",
-     "--run brings its own kernels: leave --kernel and --padding out"),
+     "Unknown command line flag 'run': use python explain.py --image=PICTURE --run=runs/NAME"),
+    ("explain.py --image=tiny.png", "--run"),
+    ("explain.py --run=runs/good", "--image"),
+    ("explain.py --image=tiny.png --run=runs/good stray", "takes flags only, not 'stray'"),
+    ("explain.py --image=tiny.png --run=runs/good --kernel=1", "Unknown command line flag 'kernel"),
+    ("explain.py --image=tiny.png --page --run=runs/good --padding=same",
+     "Unknown command line flag 'padding'"),
     ("filters.py --image=tiny.png --page --kernel=1",
      "--kernel is 1x1, and the page takes 3x3 and 5x5"),
     ("report.py", "name the folders of runs"),
@@ -164,18 +170,18 @@ PICTURES = [
 RUNS = [  # a run's folder with parts missing or broken
     *((f"{command}=runs/{run}", sentence)
       for command in ("train.py --resume", "train.py --evaluate", "predict.py tiny.png --run",
-                      "filters.py --image=photos/cat.0.png --run",
-                      "filters.py --image=photos/cat.0.png --page --run")
+                      "explain.py --image=photos/cat.0.png --run",
+                      "explain.py --image=photos/cat.0.png --page --run")
       for run, sentence in (
           ("nowhere", "runs/nowhere"), ("../text.jpg", "text.jpg"), ("../empty", "empty"))),
     *((f"{command}=runs/{run}", "is damaged: its config.json is not what train.py writes")
       for command in ("train.py --resume", "train.py --evaluate",
-                      "filters.py --image=photos/cat.0.png --run")
+                      "explain.py --image=photos/cat.0.png --run")
       for run in ("config_empty", "config_list", "config_without", "config_binary")),
     *((f"{command}=runs/best_{state}", "is damaged: its weights are missing or not of this mlp")
-      for command in ("train.py --evaluate", "filters.py --image=photos/cat.0.png --run")
+      for command in ("train.py --evaluate", "explain.py --image=photos/cat.0.png --run")
       for state in ("missing", "broken")),
-    *((f"filters.py --image=photos/cat.0.png --page --run=runs/{run}", sentence)
+    *((f"explain.py --image=photos/cat.0.png --page --run=runs/{run}", sentence)
       for run, sentence in (
           ("large", "runs/large has 11,560,001 weights, and the page holds 10,000,000: train"),
           ("config_list", "is damaged: its config.json is not what train.py writes"),
@@ -188,7 +194,7 @@ RUNS = [  # a run's folder with parts missing or broken
     ("train.py --evaluate=runs/metrics_broken", "is damaged: its metrics.jsonl is not what train"),
     *((f"{command}=runs/format_1", "runs/format_1 was written by another version of train.py")
       for command in ("train.py --resume", "train.py --evaluate", "report.py --run",
-                      "filters.py --image=photos/cat.0.png --run")),
+                      "explain.py --image=photos/cat.0.png --run")),
     ("train.py --resume=runs/checkpoints_broken", "none of its checkpoints can be read"),
     ("train.py --resume=runs/metrics_missing", "epochs are missing in its metrics.jsonl; put it"),
     ("train.py --resume=runs/metrics_empty", "epochs are missing in its metrics.jsonl; put it"),
@@ -200,7 +206,7 @@ RUNS = [  # a run's folder with parts missing or broken
       for state in ("empty", "broken", "unweighted")),
     ("report.py runs/nowhere", "runs/nowhere is not the folder of a run"),
     ("report.py empty", "empty is not the folder of a run"),
-    ("filters.py --image=photos/cat.0.png --run=runs/arch_other", "--arch=vgg16 is none of the"),
+    ("explain.py --image=photos/cat.0.png --run=runs/arch_other", "--arch=vgg16 is none of the"),
     ("report.py runs/metrics_missing", "runs/metrics_missing has no finished epoch yet"),
     ("report.py runs/metrics_empty", "runs/metrics_empty has no finished epoch yet"),
     *((f"report.py runs/{run}", f"runs/{run} is damaged")
@@ -211,7 +217,8 @@ RUNS = [  # a run's folder with parts missing or broken
 ]
 
 TABLE = [(row, sentence) for rows in (FLAGS, FOLDERS, RUNS) for row, sentence in rows] + [
-    (f"filters.py --image={picture}{page}", f"--image={picture}: {reason}")
+    (f"{script} --image={picture}{page}", f"--image={picture}: {reason}")
+    for script in ("filters.py", "explain.py --run=runs/good")
     for picture, reason in PICTURES for page in ("", " --page")]
 
 
@@ -398,9 +405,9 @@ def test_any_name_will_do(run_in, world):
         code, stdout, stderr = run_there("report.py", run, "--pictures")
         assert (code, stderr) == (0, "")
         for page in ((), ("--page",)):
-            code, stdout, stderr = run_there("filters.py", run, f"--image={name}/cat.{name}.png",
-                                             *page)
-            assert (code, stderr) == (0, "")
+            for script in (["filters.py"], ["explain.py", run]):
+                code, stdout, stderr = run_there(*script, f"--image={name}/cat.{name}.png", *page)
+                assert (code, stderr) == (0, "")
         code, stdout, stderr = run_there("train.py", f"--resume=runs/{name}", "--epochs=2")
         assert (code, stderr) == (0, "")
         assert not (world / "x").exists()

@@ -299,7 +299,7 @@ def test_predictions_have_the_names(run_in, there):
         assert percentage == pytest.approx(100 * of_label, abs=0.06)
 
 
-def test_report_and_filters_show_the_names(run_in, there):
+def test_report_and_explain_show_the_names(run_in, there):
     folder, _ = there
     table = run_in(folder, "report.py", "--run=runs/insects", "--pictures")
     assert (table.returncode, table.stderr) == (0, "")
@@ -307,7 +307,7 @@ def test_report_and_filters_show_the_names(run_in, there):
     assert row.rstrip().endswith(", ".join(NAMES))
     assert "0.36" not in row  # the article measured cats and dogs
     picture = next((folder / "insects").glob("wasps*/IMG_1.png"))
-    page = run_in(folder, "filters.py", f"--image={picture}", "--run=runs/insects")
+    page = run_in(folder, "explain.py", f"--image={picture}", "--run=runs/insects")
     assert (page.returncode, page.stderr) == (0, "")
     assert page.stdout.startswith(f"IMG_1.png: {NAMES[0]} with probability ")
 

@@ -75,6 +75,40 @@ def test_counts_have_no_value_unless_given():
 
 
 # ---------------------------------------------------------------------------------------------
+# The parser of a script's flags
+# ---------------------------------------------------------------------------------------------
+
+@pytest.mark.parametrize("argument", ["--run", "--run=x", "--norun"])
+def test_a_flag_that_has_moved_is_told_with_what_to_use(argument, capsys):
+    parse = cli.flags_parser("doc", moved={"run": "use python b.py --run=runs/NAME"})
+    with pytest.raises(SystemExit) as exit:
+        parse(["a.py", argument])
+    if argument == "--norun":  # never was one
+        assert exit.value.code == 1
+        assert "Unknown command line flag 'norun'" in capsys.readouterr().err
+    else:
+        assert exit.value.code == (
+            "Unknown command line flag 'run': use python b.py --run=runs/NAME")
+
+
+@pytest.mark.parametrize("moved", [None, {}, {"run": "use another"}])
+def test_other_flags_are_told_as_absl_does(moved, capsys):
+    with pytest.raises(SystemExit) as exit:
+        cli.flags_parser("doc", moved=moved)(["a.py", "--no_such_flag"])
+    assert exit.value.code == 1
+    assert capsys.readouterr().err.startswith(
+        "FATAL Flags parsing error: Unknown command line flag 'no_such_flag'")
+
+
+def test_the_help_of_a_script_without_groups_shows_all_its_flags(run_script):
+    result = run_script("filters.py", "--help")
+    assert (result.returncode, result.stderr) == (0, "")
+    assert "python filters.py --image kittens.jpg" in result.stdout
+    for flag in ("--image", "--kernel", "--padding", "--[no]page"):
+        assert f"  {flag}:" in result.stdout
+
+
+# ---------------------------------------------------------------------------------------------
 # Errors
 # ---------------------------------------------------------------------------------------------
 

@@ -1,4 +1,4 @@
-"""The page of filters.py --page, in a browser: its numbers against TensorFlow, NumPy and Pillow.
+"""The page of filters.py and of explain.py, in a browser: against TensorFlow, NumPy and Pillow.
 
 Where there is no browser these tests are skipped; with BROWSER_TESTS=required they fail instead.
 What they compare comes from window.page, which page/page.js describes.
@@ -19,16 +19,18 @@ from PIL import Image, ImageOps, PngImagePlugin
 
 import browser
 import data
+import explain
 import filters
 import models
 from conftest import ROOT
-from support import interactive_page, run_folder
+from support import images, interactive_page, run_folder
 from support.cli import UserError
-from test_filters import make_run
+from support.kernels import preset_kernels
+from test_explain import GlobalAveragePool, make_run
 
 GENERATOR = np.random.default_rng(5)
 NOISE = GENERATOR.integers(0, 256, (29, 38, 3), dtype=np.uint8)
-PRESETS = {size: filters.preset_kernels(size) for size in (3, 5)}
+PRESETS = {size: preset_kernels(size) for size in (3, 5)}
 SETTINGS = [dict(padding=padding, stride=stride, relu=relu, pooling=pooling)
             for padding, stride, relu, pooling in itertools.product(
                 ("same", "valid"), (1, 2), (False, True), (False, True))]
@@ -98,7 +100,7 @@ def network_page(folder, name, picture, arch, size, threshold=0.5, dtype="float3
         kernel.assign(kernel.numpy().astype(np.float16))
     with pytest.MonkeyPatch.context() as monkeypatch:
         monkeypatch.chdir(folder)
-        file = filters.write_page(picture, filters.V, "same", run)
+        file = explain.write_page(picture, run)
     return folder / file, network, rounded
 
 
@@ -188,8 +190,7 @@ def test_a_large_picture_is_scaled_down_until_the_page_is_small(tmp_path, monkey
 def test_a_network_takes_less_than_three_bytes_a_weight(folder):
     file, network, _ = network_page(folder, "wide", save_picture(folder / "x.png"), "conv1",
                                     (24, 32))
-    alone = len(interactive_page.compose(Image.fromarray(NOISE), "x.png", PRESETS, filters.V,
-                                         "same"))
+    alone = len(interactive_page.compose(Image.fromarray(NOISE), "x.png", filters.V, "same"))
     assert file.stat().st_size - alone < 2.7 * network.weight_count + 20_000
 
 
@@ -209,7 +210,7 @@ def test_a_run_without_a_finished_epoch_gets_no_page(folder, tmp_path):
     run = make_run(tmp_path / "new", models.Network("mlp", (4, 5), hidden=(4,)), hidden=(4,))
     (run / "metrics.jsonl").write_text("")
     with pytest.raises(UserError, match="has no finished epoch yet"):
-        filters.write_page(save_picture(folder / "x.png"), filters.V, "same", run)
+        explain.write_page(save_picture(folder / "x.png"), run)
 
 
 # ---------------------------------------------------------------------------------------------
@@ -248,18 +249,6 @@ def test_a_kernel_of_any_numbers_equals_filters_convolve(page, kernel_page, size
             matrix(page.evaluate("page.filtered()")),
             filters.convolve(NOISE[:, :, index].astype(np.float32), kernel, "same"), atol=1e-4)
     assert page.evaluate("document.querySelector('#preset').value") == "your own"
-
-
-def test_the_presets_are_the_articles_kernels_and_what_their_names_say():
-    np.testing.assert_array_equal(PRESETS[3]["V"], filters.V)
-    np.testing.assert_array_equal(PRESETS[3]["H"], filters.H)
-    for size, kernels in PRESETS.items():
-        sums = {name: kernel.sum() for name, kernel in kernels.items()}
-        assert {name for name, total in sums.items() if total == 1} == {
-            "identity", "blur", "sharpen", "emboss"}  # a flat area stays as bright as it was
-        assert {name for name, total in sums.items() if total == 0} == {
-            "V", "H", "diagonal \\", "diagonal /", "outline"}
-        assert all(kernel.shape == (size, size) for kernel in kernels.values())
 
 
 @pytest.mark.parametrize("padding", ["same", "valid"])
@@ -549,7 +538,7 @@ def test_formats_without_loss_give_pillows_numbers(page, kernel_page, tmp_path, 
     page.open(kernel_page)
     file = save_picture(tmp_path / name, **options)
     np.testing.assert_array_equal(opened(page, file),
-                                  filters.brightness(filters.read_image(file)))
+                                  filters.brightness(images.read_checked(file)))
 
 
 def test_transparency_is_shown_on_white(page, kernel_page, tmp_path):
@@ -557,7 +546,7 @@ def test_transparency_is_shown_on_white(page, kernel_page, tmp_path):
     pixels = np.dstack([NOISE, GENERATOR.integers(0, 256, (29, 38), dtype=np.uint8)])
     pixels[:5, :, 3], pixels[5:10, :, 3] = 0, 255
     numbers = opened(page, save_picture(tmp_path / "a.png", pixels))
-    expected = filters.brightness(filters.read_image(tmp_path / "a.png"))
+    expected = filters.brightness(images.read_checked(tmp_path / "a.png"))
     np.testing.assert_array_equal(numbers[:10], expected[:10])
     np.testing.assert_allclose(numbers, expected, atol=1.5)  # browsers round what is in between
 
@@ -632,10 +621,10 @@ NETWORKS = {
 }
 
 
-def tensors(network, image):
-    """The output of every layer for one image, without the batch dimension."""
+def tensors(network, image, count=None):
+    """The output of every layer, or of the first ones, for one image: without the batch."""
     x, outputs = image[None], []
-    for layer in network.layers:
+    for layer in network.layers[:count]:
         x = layer(x)
         outputs.append(x.numpy()[0])
     return outputs
@@ -794,6 +783,30 @@ def test_a_dropped_jpeg_gets_nearly_the_probability_of_predict(tta_page, tmp_pat
         image = data.load_image(file, (23, 30)).astype(int)
         assert np.abs(np.reshape(told, image.shape) - image).mean() < 1, file
         assert abs(shown - expected) < 0.02, file
+
+
+def test_a_layer_that_the_page_does_not_know_is_named(page, folder, tmp_path, monkeypatch):
+    monkeypatch.setattr(models, "Flatten", GlobalAveragePool)
+    picture = save_picture(folder / "photo.png")
+    file, network, rounded = network_page(folder, "average", picture, "conv2_48", (23, 30),
+                                          scaling="standard", filters=(6, 10), hidden=(20, 8))
+    image = data.load_image(picture, (23, 30))
+    page.open(file)
+    assert page.evaluate("page.message()") == ""
+    assert "cannot compute the layer global_average_pool (GlobalAveragePool)" in page.evaluate(
+        "document.querySelector('#network-facts').textContent")
+    layers = page.evaluate("page.network.layers()")
+    for layer, output in zip(layers, tensors(rounded, image, 7), strict=True):
+        np.testing.assert_allclose(np.reshape(layer["values"], output.shape), output, rtol=1e-4,
+                                   atol=1e-4 * max(1, np.abs(output).max()))
+    page.evaluate("page.network.choose(1, 2)")
+    probability = network.probability(image[None]).numpy()[0]
+    assert page.evaluate("page.network.probability()") == pytest.approx(probability, abs=1e-6)
+    assert page.evaluate("page.network.label()") == ("cat" if probability > 0.5 else "dog")
+    assert page.evaluate("document.querySelector('#cover').disabled")
+    drop(page, save_picture(tmp_path / "other.png", NOISE[::-1]))
+    assert page.evaluate("[page.network.probability(), page.network.label()]") == [None, None]
+    assert "predict.py" in page.evaluate("document.querySelector('#probability').textContent")
 
 
 def test_the_page_says_how_to_get_a_network_and_what_it_cannot_show(page, kernel_page, folder):

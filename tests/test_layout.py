@@ -25,8 +25,8 @@ def imported_by(file: Path) -> set[str]:
 
 
 def test_the_files_are_found():
-    assert {"train", "models", "data", "metrics", "filters", "predict", "report",
-            "bench"} <= SCRIPTS
+    assert {"train", "models", "data", "metrics", "filters", "predict", "explain",
+            "report", "bench"} <= SCRIPTS
     assert len(SUPPORT) > 8
     assert {"data", "models", "support"} <= imported_by(ROOT / "train.py")
 
@@ -46,7 +46,8 @@ def test_these_start_without_tensorflow():
     """To import TensorFlow takes seconds, and these have no use for it."""
     modules = ("data", "metrics", "report", "support.cli", "support.images", "support.download",
                "support.drawing", "support.run_folder", "support.run_pages",
-               "support.network_pages", "support.interactive_page", "support.rounds", "bench")
+               "support.network_pages", "support.kernels", "support.interactive_page",
+               "support.rounds", "bench")
     result = subprocess.run(
         [sys.executable, "-c", f"import sys, {', '.join(modules)}\n"
          "print('tensorflow' in sys.modules)"], cwd=ROOT, capture_output=True, text=True)

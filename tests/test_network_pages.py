@@ -7,17 +7,19 @@ import pytest
 from PIL import Image
 from rich.console import Console
 
+import explain
 import filters
 import models
 from support import drawing, network_pages
+from support.kernels import edge_filters
 
 
 def table_rows(kernels, initial):
     console = Console(file=io.StringIO(), width=150)
     console.print(network_pages.similarity_table(
-        filters.edge_similarities(kernels), filters.edge_similarities(initial),
-        filters.relative_change(kernels, initial), list(filters.edge_filters(3)),
-        filters.EDGE_SIMILARITY))
+        explain.edge_similarities(kernels), explain.edge_similarities(initial),
+        explain.relative_change(kernels, initial), list(edge_filters(3)),
+        explain.EDGE_SIMILARITY))
     lines = console.file.getvalue().splitlines()
     return [[cell.strip() for cell in line.split("│")[1:-1]] for line in lines if "│" in line]
 
@@ -26,7 +28,7 @@ def test_the_table_counts_the_edge_filters_of_both_networks():
     initial = np.ones((3, 3, 3, 24), np.float32)
     kernels = initial.copy()
     kernels[:, :, :, 3] = filters.V[:, :, None]
-    kernels[:, :, :, 7] = kernels[:, :, :, 8] = -filters.edge_filters(3)["/"][:, :, None]
+    kernels[:, :, :, 7] = kernels[:, :, :, 8] = -edge_filters(3)["/"][:, :, None]
     # V - 1 has three times -2, -1 and 0; the two -/ - 1 the same numbers: 45 for each colour.
     change = (3 * 3 * (3 * 4 + 3 * 1) / (24 * 27)) ** 0.5
     assert table_rows(kernels, initial) == [
@@ -40,11 +42,11 @@ def test_the_strongest_kernel_comes_first():
     kernels[:, :, :, 17] = 1
     network.kernels[0].assign(kernels)
     image = np.full((24, 32, 3), 99, np.uint8)
-    order = filters.mean_activations(network, [image]).argsort()[::-1]
-    similarities = filters.edge_similarities(kernels)
+    order = explain.mean_activations(network, [image]).argsort()[::-1]
+    similarities = explain.edge_similarities(kernels)
     page = np.asarray(network_pages.kernels_page(
-        kernels, order, similarities, similarities, filters.edge_filters(3),
-        filters.EDGE_SIMILARITY, 1, "mine"))
+        kernels, order, similarities, similarities, edge_filters(3),
+        explain.EDGE_SIMILARITY, 1, "mine"))
     orange = (page == drawing.ORANGE).all(axis=2)
     rows = np.flatnonzero(orange[:, :8].any(axis=1))  # the first column: V, and then the first one
     assert orange[rows[-1] - 100:rows[-1], 2:106].all()

@@ -14,8 +14,9 @@ from conftest import ROOT
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
 TEXTS = {page: page.read_text() for page in PAGES}
 README, EVERYTHING = TEXTS[ROOT / "README.md"], "\n".join(TEXTS.values())
-SCRIPTS = ("train.py", "models.py", "data.py", "filters.py", "report.py", "bench.py",
-           "predict.py", "tools/claims.py", "tools/draw_sample.py", "tools/readme_pictures.py")
+SCRIPTS = ("train.py", "models.py", "data.py", "filters.py", "explain.py", "report.py",
+           "bench.py", "predict.py", "tools/claims.py", "tools/draw_sample.py",
+           "tools/readme_pictures.py")
 BLOCKS = [block.replace("&&\n", "&& ") for block in
           re.findall(r"^```\w*\n(.*?)^```", EVERYTHING, re.DOTALL | re.MULTILINE)]
 COMMANDS = [line.split("#")[0].strip() for block in BLOCKS for line in block.splitlines()
@@ -101,7 +102,7 @@ def test_no_table_row_is_cut_short():
 
 def test_every_file_named_exists():
     scripts = {"train.py", "predict.py", "models.py", "data.py", "metrics.py", "filters.py",
-               "report.py", "bench.py"}
+               "explain.py", "report.py", "bench.py"}
     named = set(re.findall(r"`((?:[a-z_]+/)?[a-z_]+\.(?:py|txt|jpg|md|flags))`", EVERYTHING))
     assert scripts | {"tools/draw_sample.py", "recipes/minute.flags"} <= named
     for name in (named | set(re.findall(r"`([a-z]+/)`", README))) - {"photo.jpg", "data/"}:
@@ -139,7 +140,8 @@ def test_the_pictures_shown_can_be_made_again(run_script, photos, tmp_path):
 
 
 def test_every_function_named_exists():
-    named = re.findall(r"`(train|models|data|metrics|filters|report)\.([A-Za-z_.]+)`", EVERYTHING)
+    named = re.findall(
+        r"`(train|models|data|metrics|filters|explain|report)\.([A-Za-z_.]+)`", EVERYTHING)
     named = [(module, name) for module, name in named if name not in ("py", "jsonl")]
     assert len(named) > 15
     for module, name in named:  # models.Network.adapt_to_pixels: a function of a class, too

@@ -17,9 +17,10 @@ from PIL import Image
 
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
-import filters  # noqa: E402  when its folder is on the path
+import explain  # noqa: E402  when its folder is on the path
+import filters  # noqa: E402
 import report  # noqa: E402
-from support import cli  # noqa: E402
+from support import cli, drawing  # noqa: E402
 
 RUN = flags.DEFINE_string("run", None, "the run whose kernels, feature maps and prediction are "
                           "shown", required=True)
@@ -50,12 +51,12 @@ def main(argv: list[str]) -> None:
     run, output = Path(RUN.value).resolve(), Path(OUTPUT.value)
     output.mkdir(exist_ok=True)
     with tempfile.TemporaryDirectory() as folder:
-        filters.OUTPUT = Path(folder)
+        drawing.OUTPUT = Path(folder)
         filters.filter_image(ROOT / "kittens.jpg", {"V": filters.V, "H": filters.H}, "same")
-        filters.look_into(CAT, run)
-        shutil.copy(filters.OUTPUT / "kittens-V-H-sheet.png", output)
+        explain.look_into(CAT, run)
+        shutil.copy(drawing.OUTPUT / "kittens-V-H-sheet.png", output)
         for kind, rows in ROWS.items():
-            with Image.open(filters.OUTPUT / f"{CAT.stem}-{run.name}-{kind}.png") as page:
+            with Image.open(drawing.OUTPUT / f"{CAT.stem}-{run.name}-{kind}.png") as page:
                 show_rows(page, rows).save(output / f"{kind}.png")
     if HISTOGRAM_RUN.value is not None:
         report.write_pages(Path(HISTOGRAM_RUN.value))

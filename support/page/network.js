@@ -84,13 +84,19 @@ function pool(x, shape, combine) {
   return y;
 }
 
-// The outputs of all layers for an image of the size of the network's input; the last one is the
-// logit.
+// The layers that are computed here: those before the first one of a type that LAYERS has not.
+function computedLayers({layers}) {
+  const unknown = layers.findIndex(({type}) => !Object.hasOwn(LAYERS, type));
+  return unknown < 0 ? layers : layers.slice(0, unknown);
+}
+
+// The outputs of these layers for an image of the size of the network's input; the last one of a
+// whole network is the logit.
 function activationsOf(network, picture) {
   const outputs = [];
   let x = tensor([picture.height, picture.width, 3],
                  picture.pixels.filter((_, place) => place % 4 !== 3));  // red, green, blue
-  for (const layer of network.layers) {
+  for (const layer of computedLayers(network)) {
     x = LAYERS[layer.type](x, layer);
     outputs.push(x);
   }

@@ -7,6 +7,7 @@ const COLOURS = ["red", "green", "blue"];
 // what the rest of the page uses of it.
 function startNetworkPart(network, sendKernel) {
   readKernels(network);
+  const layers = computedLayers(network), unknown = network.layers[layers.length];
   const [height, width] = network.input_size;
   const square = {row: 0, column: 0, size: Math.max(1, Math.floor(Math.min(height, width) / 5))};
   const blocks = findBlocks(), timings = {};
@@ -14,10 +15,11 @@ function startNetworkPart(network, sendKernel) {
   let chosen = null;                  // {block, filter, channel}
   const place = {row: 0, column: 0};  // of the window, in the chosen map
 
-  // Each convolution with the layers after it: bias and ReLU, and pooling, in either order.
+  // Each convolution with the layers after it: bias and ReLU, and pooling, in either order. One
+  // whose bias and ReLU are not computed here is left out.
   function findBlocks() {
     const made = [];
-    network.layers.forEach((layer, index) => {
+    layers.forEach((layer, index) => {
       if (layer.type === "Conv2D") {
         made.push({index, layer, last: index, stage: "last"});
       } else if (made.length && made.at(-1).last === index - 1 &&
@@ -26,14 +28,16 @@ function startNetworkPart(network, sendKernel) {
         made.at(-1)[layer.type === "BiasRelu" ? "biasRelu" : "pooling"] = layer;
       }
     });
-    return made;
+    return made.filter(({biasRelu}) => biasRelu);
   }
 
   // ---- computing -------------------------------------------------------------------------
 
-  function show(input) {
+  // byTensorFlow: the probability that TensorFlow computed for this picture, if it did.
+  function show(input, byTensorFlow = null) {
     const started = performance.now();
     uncovered = input;
+    probability = byTensorFlow;
     compute();
     if (byId("cover").checked) {  // it covers the new picture, too
       before = probabilityOf(network, input, activationsOf(network, input).at(-1).values[0]);
@@ -46,7 +50,9 @@ function startNetworkPart(network, sendKernel) {
     const started = performance.now(), covering = byId("cover").checked;
     const picture = covering ? cover(uncovered, square.row, square.column, square.size) : uncovered;
     outputs = activationsOf(network, picture);
-    probability = probabilityOf(network, picture, outputs.at(-1).values[0]);
+    if (!unknown) {
+      probability = probabilityOf(network, picture, outputs.at(-1).values[0]);
+    }
     if (!covering) {
       before = probability;
     }
@@ -59,11 +65,16 @@ function startNetworkPart(network, sendKernel) {
   }
 
   function showPrediction(covering) {
+    byId("bar").firstElementChild.style.width = `${100 * probability}%`;
+    byId("bar").lastElementChild.style.left = `${100 * network.threshold}%`;
+    if (probability === null) {
+      byId("label").textContent = "";
+      byId("probability").textContent = "For this picture, ask predict.py for the prediction.";
+      return;
+    }
     const name = network.classes[0], label = labelOf(network, probability);
     const ofLabel = label === name ? probability : 1 - probability;
     byId("label").textContent = `${label} (${percent(ofLabel)})`;
-    byId("bar").firstElementChild.style.width = `${100 * probability}%`;
-    byId("bar").lastElementChild.style.left = `${100 * network.threshold}%`;
     byId("probability").textContent =
       `The probability of ${name} is ${probability.toFixed(4)}; above the run's threshold of ` +
       `${network.threshold} it predicts ${name}.` +
@@ -120,7 +131,7 @@ function startNetworkPart(network, sendKernel) {
         gallery);
       byId("maps").append(block.element);
     });
-    if (!blocks.length) {
+    if (!blocks.length && !unknown) {
       byId("maps").append(element("p", {textContent: "This network has no convolution: there " +
         "are no kernels and no feature maps to show."}));
     }
@@ -281,8 +292,8 @@ function startNetworkPart(network, sendKernel) {
 
   // The activations of each hidden layer: a square a unit, 32 to a row.
   function makeUnits() {
-    network.layers.slice(0, -1).forEach((layer, index) => {
-      if (layer.type !== "Dense") {
+    layers.forEach((layer, index) => {
+      if (layer.type !== "Dense" || layer === network.layers.at(-1)) {
         return;
       }
       const units = layer.shape[0], columns = Math.min(32, units);
@@ -327,7 +338,10 @@ function startNetworkPart(network, sendKernel) {
       "is float32." +
       (dtype === "float32" ? "" : ` (It was trained in ${dtype}, which is less exact.)`) +
       (tta ? " The probability is the mean of that of the picture and of its mirror image; the " +
-             "maps are those of the picture." : "");
+             "maps are those of the picture." : "") +
+      (unknown ? ` This page cannot compute the layer ${unknown.name} (${unknown.type}): it shows ` +
+                 "the layers before it and, for the picture that it was made with, the " +
+                 "prediction that TensorFlow computed." : "");
     byId("input-size").textContent = `${height} x ${width} pixels (height x width)`;
     byId("layers").tBodies[0].replaceChildren(...network.layers.map(
       ({name, shape, weights}) => element("tr", {}, ...[
@@ -349,6 +363,7 @@ function startNetworkPart(network, sendKernel) {
   }
 
   byId("with-network").hidden = false;
+  byId("cover").disabled = Boolean(unknown);
   byId("cover").addEventListener("change", () => {
     byId("input").classList.toggle("covering", byId("cover").checked);
     moveCover((height - square.size) >> 1, (width - square.size) >> 1);
@@ -365,8 +380,9 @@ function startNetworkPart(network, sendKernel) {
   makeMaps();
   makeUnits();
 
-  return {show, choose, moveWindow, moveCover, atPlace, timings, square,
-          probability: () => probability, label: () => labelOf(network, probability),
+  return {show, choose, moveWindow, moveCover, atPlace, timings, square, isWhole: !unknown,
+          probability: () => probability,
+          label: () => probability === null ? null : labelOf(network, probability),
           outputs: () => outputs, input: () => uncovered,
           showComparison(text) { byId("comparison").textContent = text; }};
 }

@@ -15,7 +15,9 @@
 //   page.network                    null without a network, or
 //     .input()                      {width, height, pixels}: its input, red, green and blue
 //     .layers()                     [{name, shape, values}]: the activations of all layers
-//     .probability(), .label()      of the first class; the class at the run's threshold
+//     .probability(), .label()      of the first class; the class at the run's threshold;
+//                                   null if the page does not know them
+//     .isWhole                      whether the page computes all layers
 //     .choose(block, filter), .moveWindow(row, column), .place()    a feature map and its window
 //     .cover(), .moveCover(row, column)                             the grey square
 
@@ -40,10 +42,11 @@ function startPage() {
     if (networkPart) {
       const {input, probability, classes} = data.network;
       const image = await decodePicture(fromBase64(input), name);
-      networkPart.show(image);
+      networkPart.show(image, probability);
       networkPart.showComparison(
         `TensorFlow computes ${probability.toFixed(6)} for ${classes[0]} from the unrounded ` +
-        `weights, this page ${networkPart.probability().toFixed(6)}.`);
+        `weights${networkPart.isWhole ?
+          `, this page ${networkPart.probability().toFixed(6)}` : ""}.`);
     }
     kernelPart.show(picture, name, noteOf(picture, width, height));
   }

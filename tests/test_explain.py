@@ -1,0 +1,282 @@
+"""What explain.py tells of a network: by hand, and for networks made to look at one place."""
+
+import inspect
+import json
+import re
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+import explain
+import filters
+import models
+from conftest import ROOT
+from support import checkpoints, run_folder
+from support.cli import UserError
+from support.tensorflow_setup import tf
+
+GENERATOR = np.random.default_rng(0)
+
+
+def make_run(folder, network, files=(), class_names=("cat", "dog"), **options):
+    """What train.py leaves in a run's folder of this network, with these validation images.
+
+    options: of models.Network, those that are not their defaults.
+    """
+    folder.mkdir(parents=True)
+    options = {name: option.default for name, option in inspect.signature(
+        models.Network).parameters.items() if name != "conv2d"} | options
+    run_folder.write_config(folder, {"data": {"class_names": class_names}, "config": options | {
+        "arch": network.name, "input_size": network.input_size, "lr": 1e-3}})
+    files = list(files)
+    run_folder.write_predictions(folder, files, np.ones(len(files)), np.full(len(files), 0.5))
+    checkpoints.write(tf.train.Checkpoint(network=network), folder / "best/epoch-000001")
+    (folder / "metrics.jsonl").touch()
+    run_folder.write_history(folder, {"epoch": 1, "best_accuracy": 0.5, "mse": 0.25,
+                                      "threshold": 0.5})
+    return folder
+
+
+def test_similarity_is_the_cosine_on_grey_by_hand():
+    kernels = np.zeros((3, 3, 3, 5), np.float32)
+    kernels[:, :, :, 0] = -0.01 * filters.V[:, :, None]  # its sides exchanged, and faint
+    kernels[:, :, 1, 1] = filters.H                      # in green only: on grey still H
+    kernels[:, :, :, 2] = 1                              # brightness, no edge
+    kernels[:, :, 0, 3], kernels[:, :, 2, 3] = filters.V, -filters.V  # red against blue
+    kernels[:, :, 0, 4] = filters.V + filters.H
+    # V and a diagonal have four numbers in common and a length of root 6 each: 4 / 6.
+    by_hand = [[1, 0, 4 / 6, 4 / 6], [0, 1, 4 / 6, 4 / 6], [0, 0, 0, 0], [0, 0, 0, 0],
+               [6 / 72 ** 0.5, 6 / 72 ** 0.5, 8 / 72 ** 0.5, 0]]
+    np.testing.assert_allclose(explain.edge_similarities(kernels), by_hand, atol=1e-6)
+    assert not explain.edge_similarities(np.ones((1, 1, 3, 2), np.float32)).any()  # no sides
+
+
+def test_of_random_kernels_two_percent_count_as_edge_filters():
+    kernels = GENERATOR.uniform(-1, 1, (3, 3, 3, 20_000))
+    similarities = explain.edge_similarities(kernels).max(axis=1)
+    assert np.mean(similarities >= explain.EDGE_SIMILARITY) == pytest.approx(0.0224, abs=0.005)
+
+
+def test_of_kernels_that_sum_to_zero_four_percent_do_and_of_larger_ones_hardly_any():
+    kernels = GENERATOR.uniform(-1, 1, (3, 3, 3, 20_000))
+    similarities = explain.edge_similarities(kernels - kernels.mean(axis=(0, 1, 2))).max(axis=1)
+    assert np.mean(similarities >= explain.EDGE_SIMILARITY) == pytest.approx(0.038, abs=0.005)
+    larger = explain.edge_similarities(GENERATOR.uniform(-1, 1, (5, 5, 3, 20_000))).max(axis=1)
+    assert np.mean(larger >= explain.EDGE_SIMILARITY) < 0.001
+
+
+def test_mean_activation_is_the_mean_response_whatever_its_sign():
+    network = models.Network("conv1", (12, 14), scaling="unit")
+    kernels = np.zeros((3, 3, 3, 24), np.float32)
+    kernels[1, 1, 0, 5], kernels[1, 1, 1, 6] = 2, -3  # twice the red, three times less the green
+    network.kernels[0].assign(kernels)
+    red, green = np.zeros((2, 12, 14, 3), np.uint8)
+    red[:, :, 0] = green[:, :, 1] = 255
+    by_hand = np.zeros(24)
+    by_hand[5], by_hand[6] = 2 / 3, 2 * 3 / 3  # one image is red and two are green
+    np.testing.assert_allclose(explain.mean_activations(network, [red, green, green]), by_hand,
+                               rtol=1e-6)
+
+
+@pytest.mark.parametrize("pooling", ["max", "average", "none"])
+def test_feature_maps_equal_the_articles_words(pooling):
+    network = models.Network("conv1", (12, 15), pooling=pooling, scaling="unit")
+    bias = next(layer.bias for layer in network.layers if isinstance(layer, models.BiasRelu))
+    bias.assign(np.linspace(-0.5, 0.5, 24))
+    image = GENERATOR.integers(0, 256, (12, 15, 3), dtype=np.uint8)
+    (responses, activations), = explain.feature_maps(network, image)
+    for index in (0, 23):
+        kernel = network.kernels[0].numpy()[:, :, :, index]
+        by_hand = sum(filters.convolve_by_hand(image[:, :, colour] / 255, kernel[:, :, colour],
+                                               "valid") for colour in range(3))
+        np.testing.assert_allclose(responses[:, :, index], by_hand, atol=1e-5)
+        by_hand = np.maximum(by_hand + bias.numpy()[index], 0)
+        if pooling != "none":
+            fours = by_hand[:10, :12].reshape(5, 2, 6, 2)
+            by_hand = {"max": fours.max, "average": fours.mean}[pooling](axis=(1, 3))
+        np.testing.assert_allclose(activations[:, :, index], by_hand, atol=1e-5)
+
+
+def test_the_occlusion_map_is_the_mean_loss_of_the_squares_that_cover_a_pixel():
+    occlusions = [explain.Occlusion(0, 0, 0.9), explain.Occlusion(0, 1, 0.5),
+                  explain.Occlusion(1, 0, 0.7), explain.Occlusion(1, 1, 0.3)]
+    np.testing.assert_allclose(explain.occlusion_map((3, 3), 2, 0.7, occlusions),
+                               [[-0.2, 0, 0.2], [-0.1, 0.1, 0.3], [0, 0.2, 0.4]], atol=1e-6)
+
+
+def test_the_square_slides_over_the_whole_image():
+    network, image = models.Network("mlp", (11, 14)), np.zeros((11, 14, 3), np.uint8)
+    assert [occlusion[:2] for occlusion in explain.occlude(network, image, size=4)] == [
+        (row, column) for row in range(8) for column in range(11)]
+    assert {row for row, *_ in explain.occlude(network, image, size=8)} == {
+        0, 2, 3}  # by a quarter of its size, and the last one to the edge
+
+
+def looks_at(arch, rows, columns, sign=1.0):
+    """A network whose logit is sign * (mean brightness of this part of a 24x32 image - 1 / 2)."""
+    network = models.Network(arch, (24, 32), scaling="unit")
+    for kernel in network.kernels:
+        kernel.assign(tf.zeros_like(kernel))
+    first, *hidden = network.kernels
+    if arch == "mlp":
+        part = np.zeros((24, 32, 3, 512), np.float32)
+        part[rows, columns, :, 0] = 1
+        first.assign(part.reshape(-1, 512))
+    else:  # the first kernel passes its middle pixel on; of the maps only this part is taken
+        kernel = np.zeros((3, 3, 3, 24), np.float32)
+        kernel[1, 1, :, 0] = 1
+        first.assign(kernel)
+        part = np.zeros((11, 15, 24, 128), np.float32)
+        part[-(-rows.start * 11 // 24):rows.stop * 11 // 24,
+             -(-columns.start * 15 // 32):columns.stop * 15 // 32, 0, 0] = 1
+        hidden.pop(0).assign(part.reshape(-1, 128))
+    for kernel in hidden[:-1]:
+        kernel[0, 0].assign(1)
+    hidden[-1][0, 0].assign(sign * 4 / part.sum())
+    network.layers[-1].bias.assign([-sign * 2])
+    return network
+
+
+CORNERS = {"top left": (slice(0, 8), slice(0, 8)), "top right": (slice(0, 8), slice(24, 32)),
+           "bottom left": (slice(16, 24), slice(0, 8)),
+           "bottom right": (slice(16, 24), slice(24, 32))}
+
+
+@pytest.mark.parametrize("corner", CORNERS)
+@pytest.mark.parametrize("arch", ["mlp", "conv1"])
+def test_a_network_made_to_look_at_one_corner_shows_that_corner(arch, corner):
+    rows, columns = CORNERS[corner]
+    network = looks_at(arch, rows, columns)
+    image = GENERATOR.integers(200, 256, (24, 32, 3), dtype=np.uint8)
+    inside = np.zeros((24, 32), bool)
+    inside[rows, columns] = True
+
+    gradient = explain.saliency_map(network, image)
+    assert gradient[inside].any() and not gradient[~inside].any()
+
+    before = network.probability(image[None]).numpy()[0]
+    occlusions = explain.occlude(network, image, 4)
+    carried = explain.occlusion_map((24, 32), 4, before, occlusions)
+    assert before > 0.6 and inside.flat[carried.argmax()]
+    assert carried[inside].sum() > 0.8 * carried.sum() > 0 and carried.min() > -1e-6
+    # On the page: orange in this corner, none in the others; what is evidence for a dog is blue.
+    for sign, colour in ((1, 0), (-1, 2)):
+        page = explain.explain_prediction(looks_at(arch, rows, columns, sign), image,
+                                          Image.fromarray(image), "x.jpg", "planted",
+                                          ("cat", "dog"))
+        pixels = np.asarray(page).astype(int)
+        height = round(394 * 24 / 32)
+        top = page.height - 36 - height
+        panel = pixels[top:top + height, 402:402 + 394]
+        coloured = panel[:, :, colour] - panel[:, :, 2 - colour]
+        for other, (rows_of, columns_of) in CORNERS.items():
+            part = coloured[rows_of.start * height // 24:rows_of.stop * height // 24,
+                            columns_of.start * 394 // 32:columns_of.stop * 394 // 32]
+            assert (part.max() > 100) == (other == corner) and part.min() > -3
+
+
+def test_the_saliency_map_equals_the_change_of_the_logit():
+    network = models.Network("conv2_48", (12, 14), scaling="unit")
+    image = GENERATOR.integers(1, 255, (12, 14, 3), dtype=np.uint8)
+    gradient = explain.saliency_map(network, image)
+    for row, column in ((3, 4), (7, 9), (11, 13)):
+        changes = []
+        for colour in range(3):  # a hundredth of a level either way, as the pixels of two images
+            twins = np.repeat(image[None].astype(np.float32), 2, axis=0)
+            twins[:, row, column, colour] += 0.02, -0.02
+            changes.append(np.abs(np.subtract(*network(twins).numpy())) / 0.04)
+        assert gradient[row, column] == pytest.approx(max(changes), rel=0.05, abs=1e-5)
+
+
+@pytest.mark.parametrize("arch, options", [
+    ("conv1", {"pooling": "none", "kernel_size": 5, "dtype": "bfloat16"}),
+    ("conv2_fc512", {"pooling": "average", "kernel_size": 1, "scaling": "standard"}),
+    ("conv1", {"stride": 2, "kernel_size": 2})])
+def test_a_network_gets_three_pages(arch, options, photos, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    network = models.Network(arch, (24, 32), **options)
+    run = make_run(tmp_path / "runs" / "of mine", network,
+                   [*photos.iterdir(), tmp_path / "gone.jpg"], **options)
+    written = explain.look_into(photos / "cat.0.png", run)
+    assert [str(file) for file in written] == [
+        f"filtered/cat.0-of mine-{kind}.png" for kind in ("kernels", "maps", "why")]
+    for file in written:
+        with Image.open(file) as page:
+            assert page.width == 1200
+    image = np.asarray(Image.open(photos / "cat.0.png"))
+    probability = 1 / (1 + np.exp(-network(image[None]).numpy()[0]))
+    said = capsys.readouterr().out
+    assert f"cat.0.png: cat with probability {probability:.1%}" in said
+    count = network.layers[1].filters
+    assert len(re.findall(rf"│ (trained|untrained) +│ +{count} │", said)) == 2
+
+
+def test_a_network_without_convolutions_shows_only_why(photos, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    run = make_run(tmp_path / "mine", models.Network("mlp", (24, 32)))
+    written = explain.look_into(photos / "dog.1.png", run)
+    assert [file.name for file in written] == ["dog.1-mine-why.png"]
+    assert "mlp has no convolution: there are no kernels" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("flag", ["kernel", "padding"])
+def test_a_network_takes_no_kernel_and_no_padding(flag, refuses):
+    assert f"Unknown command line flag '{flag}'" in refuses(
+        "explain.py", "--image=x.jpg", "--run=runs/a", f"--{flag}=1")
+
+
+class GlobalAveragePool(models.Layer):
+    """The mean of each feature map, in place of Flatten: a layer that is new to explain.py."""
+
+    def build(self, input_shape, init, seed):
+        self.output_shape = input_shape[-1:]
+
+    def __call__(self, x):
+        return tf.reduce_mean(x, axis=(1, 2))
+
+
+def test_a_network_with_a_new_layer_shows_the_feature_maps_before_it(photos, tmp_path,
+                                                                     monkeypatch):
+    monkeypatch.setattr(models, "Flatten", GlobalAveragePool)
+    monkeypatch.chdir(tmp_path)
+    network = models.Network("conv2_48", (24, 32))
+    assert network.layers[7].output_shape == (48,)
+    maps = explain.feature_maps(network, np.zeros((24, 32, 3), np.uint8))
+    assert [each.shape for pair in maps for each in pair] == [
+        (22, 30, 48), (11, 15, 48), (9, 13, 48), (4, 6, 48)]
+    run = make_run(tmp_path / "mine", network, photos.iterdir())
+    assert [file.name for file in explain.look_into(photos / "cat.0.png", run)] == [
+        f"cat.0-mine-{kind}.png" for kind in ("kernels", "maps", "why")]
+    assert '"type":"GlobalAveragePool"' in explain.write_page(photos / "cat.0.png", run).read_text()
+
+
+def test_what_no_page_can_be_drawn_of_is_refused(photos, tmp_path):
+    run = make_run(tmp_path / "mine", models.Network("conv1", (24, 32)))
+    with pytest.raises(UserError, match="--image=none.jpg: no such file"):
+        explain.look_into(Path("none.jpg"), run)
+    with pytest.raises(UserError, match="is not the folder of a run"):
+        explain.look_into(photos / "cat.0.png", tmp_path)
+    with pytest.raises(UserError, match="there are no predictions"):
+        explain.look_into(photos / "cat.0.png", run)
+
+
+def test_a_run_of_another_version_is_refused(refuses, photos, tmp_path):
+    config = make_run(tmp_path / "old", models.Network("conv1", (24, 32))) / "config.json"
+    record = json.loads(config.read_text())
+    del record["format"]  # as before there was one
+    config.write_text(json.dumps(record))
+    assert refuses("explain.py", f"--image={photos}/cat.0.png", "--run=old") == (
+        "old was written by another version of train.py, which this one cannot read: train it "
+        "again, or use the version that wrote it")
+
+
+def test_explain_looks_into_a_network_from_the_command_line(run_script, tmp_path):
+    make_run(tmp_path / "runs" / "a", models.Network("conv1", (24, 32)), [ROOT / "kittens.jpg"])
+    result = run_script("explain.py", f"--image={ROOT}/kittens.jpg", "--run=runs/a")
+    assert result.returncode == 0 and result.stderr == ""
+    assert result.stdout.startswith("kittens.jpg: cat with probability")
+    assert "trained" in result.stdout and "untrained" in result.stdout
+    assert result.stdout.splitlines()[-3:] == [
+        f"filtered/kittens-a-{kind}.png" for kind in ("kernels", "maps", "why")]
