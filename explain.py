@@ -22,7 +22,8 @@ from rich.console import Console
 
 import data
 import models
-from support import cli, drawing, images, interactive_page, network_pages, run_folder
+from page import compose
+from support import cli, drawing, images, network_pages, run_folder
 from support.cli import UserError
 from support.kernels import edge_filters
 from support.tensorflow_setup import tf
@@ -226,9 +227,8 @@ def write_page(path: Path, run: Path) -> Path:
     network that is too large for a page.
     """
     image, kernel = images.read_checked(path), edge_filters(3)["V"]
-    return interactive_page.write(
-        f"{path.stem}-{run.resolve().name}",
-        interactive_page.compose(image, path.name, kernel, "same", describe_network(path, run)))
+    page = compose.page(image, path.name, kernel, "same", describe_network(path, run))
+    return compose.write(f"{path.stem}-{run.resolve().name}", page)
 
 
 def describe_network(path: Path, run: Path) -> dict:
@@ -239,16 +239,16 @@ def describe_network(path: Path, run: Path) -> dict:
     """
     with tf.Graph().as_default():  # shapes only: nothing is computed, no memory is taken
         weight_count = models.load(run, trained=False).weight_count
-    if weight_count > interactive_page.MAX_WEIGHTS:
+    if weight_count > compose.MAX_WEIGHTS:
         raise UserError(f"--run={run} has {weight_count:,} weights, and the page holds "
-                        f"{interactive_page.MAX_WEIGHTS:,}: train a network with a smaller "
+                        f"{compose.MAX_WEIGHTS:,}: train a network with a smaller "
                         "--input_size, or that of recipes/minute.flags")
     network = models.load(run)
     best = run_folder.best_epoch(run_folder.read_history(run))
     class_names = run_folder.read_class_names(run)
     image = data.load_image(path, network.input_size)
     probability = float(network.probability(image[None])[0])
-    record = interactive_page.describe(network, run.resolve().name, image, probability,
+    record = compose.describe(network, run.resolve().name, image, probability,
                                        best["threshold"], class_names)
     for kernel in network.kernels:
         kernel.assign(kernel.numpy().astype(np.float16))

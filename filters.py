@@ -19,7 +19,8 @@ import numpy as np
 from absl import app, flags
 from PIL import Image
 
-from support import cli, drawing, images, interactive_page
+from page import compose
+from support import cli, drawing, images
 from support.cli import UserError
 from support.tensorflow_setup import tf
 
@@ -138,8 +139,8 @@ def write_page(path: Path, kernel: np.ndarray, padding: str) -> Path:
     if len(kernel) not in (3, 5):
         raise UserError(f"--kernel is {len(kernel)}x{len(kernel)}, and the page takes 3x3 and 5x5: "
                         "leave --page out, or use one of these sizes")
-    page = interactive_page.compose(images.read_checked(path), path.name, kernel, padding)
-    return interactive_page.write(path.stem, page)
+    page = compose.page(images.read_checked(path), path.name, kernel, padding)
+    return compose.write(path.stem, page)
 
 
 # ---------------------------------------------------------------------------------------------

@@ -23,7 +23,8 @@ import explain
 import filters
 import models
 from conftest import ROOT
-from support import images, interactive_page, run_folder
+from page import compose
+from support import images, run_folder
 from support.cli import UserError
 from support.kernels import preset_kernels
 from test_explain import GlobalAveragePool, make_run
@@ -156,7 +157,8 @@ def test_the_page_of_the_kittens_is_one_file_of_less_than_1_5_mb(run_script, tmp
 
 
 def test_the_parts_can_be_put_together_as_they_are():
-    parts = {file.name: file.read_text() for file in interactive_page.PARTS.iterdir()}
+    parts = {file.name: file.read_text() for file in compose.PARTS.iterdir()
+             if file.suffix in (".html", ".css", ".js")}
     assert len(parts) == 9
     for name, text in parts.items():
         assert text.isascii() and (name == "page.html" or "</" not in text), name
@@ -190,7 +192,7 @@ def test_a_large_picture_is_scaled_down_until_the_page_is_small(tmp_path, monkey
 def test_a_network_takes_less_than_three_bytes_a_weight(folder):
     file, network, _ = network_page(folder, "wide", save_picture(folder / "x.png"), "conv1",
                                     (24, 32))
-    alone = len(interactive_page.compose(Image.fromarray(NOISE), "x.png", filters.V, "same"))
+    alone = len(compose.page(Image.fromarray(NOISE), "x.png", filters.V, "same"))
     assert file.stat().st_size - alone < 2.7 * network.weight_count + 20_000
 
 
@@ -198,12 +200,12 @@ def test_what_a_page_cannot_hold_is_refused(folder, tmp_path, monkeypatch):
     picture = save_picture(folder / "x.png")
     with pytest.raises(UserError, match="--kernel is 7x7, and the page takes 3x3 and 5x5"):
         filters.write_page(picture, np.ones((7, 7), np.float32), "same")
-    monkeypatch.setattr(interactive_page, "MAX_WEIGHTS", 1000)
+    monkeypatch.setattr(compose, "MAX_WEIGHTS", 1000)
     with pytest.raises(UserError, match=r"has 2,\d+ weights, and the page holds 1,000: .*smaller "
                                         "--input_size, or that of recipes/minute.flags"):
         network_page(folder, "large", picture, "mlp", (4, 5), hidden=(32, 16))
     with pytest.raises(UserError, match="mine has a weight of 100000, and the page"):
-        interactive_page.rounded(np.float32([1, 1e5]), "mine")
+        compose.rounded(np.float32([1, 1e5]), "mine")
 
 
 def test_a_run_without_a_finished_epoch_gets_no_page(folder, tmp_path):
@@ -881,7 +883,7 @@ def luminance(colour):
 
 
 def test_colours_keep_the_contrast_of_wcag_aa_in_light_and_dark():
-    text = (ROOT / "support/page/page.css").read_text()
+    text = (ROOT / "page/page.css").read_text()
     schemes = [dict(re.findall(r"--([a-z-]+): (#[0-9a-f]{6})", block))
                for block in re.findall(r":root \{(.*?)\}", text, re.DOTALL)]
     assert len(schemes) == 2

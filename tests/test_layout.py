@@ -1,4 +1,4 @@
-"""Where things stand: what support/ may import and define, and what starts without TensorFlow."""
+"""Where things stand: what each file may import and define, and what needs no TensorFlow."""
 
 import ast
 import subprocess
@@ -10,7 +10,7 @@ import pytest
 from conftest import ROOT
 
 SCRIPTS = {script.stem for script in ROOT.glob("*.py")}
-SUPPORT = sorted((ROOT / "support").glob("*.py"))
+REST = sorted([*ROOT.glob("support/*.py"), *ROOT.glob("page/*.py")])
 
 
 def imported_by(file: Path) -> set[str]:
@@ -27,26 +27,32 @@ def imported_by(file: Path) -> set[str]:
 def test_the_files_are_found():
     assert {"train", "models", "data", "metrics", "filters", "predict", "explain",
             "report", "bench"} <= SCRIPTS
-    assert len(SUPPORT) > 8
+    assert len(REST) > 8
+    assert ROOT / "page/compose.py" in REST
     assert {"data", "models", "support"} <= imported_by(ROOT / "train.py")
 
 
-@pytest.mark.parametrize("file", SUPPORT, ids=lambda file: file.name)
-def test_support_imports_no_script(file):
+@pytest.mark.parametrize("file", REST, ids=lambda file: f"{file.parent.name}/{file.name}")
+def test_support_and_page_import_no_script(file):
     assert not imported_by(file) & SCRIPTS
 
 
-@pytest.mark.parametrize("file", SUPPORT, ids=lambda file: file.name)
-def test_support_defines_no_flag(file):
+@pytest.mark.parametrize("file", REST, ids=lambda file: f"{file.parent.name}/{file.name}")
+def test_support_and_page_define_no_flag(file):
     """Flags stand where a reader looks for them: in the scripts."""
     assert "DEFINE" not in file.read_text()
+
+
+@pytest.mark.parametrize("script", sorted(SCRIPTS - {"bench"}))  # it measures train.py
+def test_scripts_import_no_other_scripts_than_these(script):
+    assert imported_by(ROOT / f"{script}.py") & SCRIPTS <= {"data", "models", "metrics"}
 
 
 def test_these_start_without_tensorflow():
     """To import TensorFlow takes seconds, and these have no use for it."""
     modules = ("data", "metrics", "report", "support.cli", "support.images", "support.download",
                "support.drawing", "support.run_folder", "support.run_pages",
-               "support.network_pages", "support.kernels", "support.interactive_page",
+               "support.network_pages", "support.kernels", "page.compose",
                "support.rounds", "bench")
     result = subprocess.run(
         [sys.executable, "-c", f"import sys, {', '.join(modules)}\n"

@@ -3,7 +3,7 @@
 
 const COLOURS = ["red", "green", "blue"];
 
-// network: see interactive_page.py; sendKernel(settings) shows a kernel in the first part. Returns
+// network: see compose.py; sendKernel(settings) shows a kernel in the first part. Returns
 // what the rest of the page uses of it.
 function startNetworkPart(network, sendKernel) {
   readKernels(network);

@@ -1,10 +1,10 @@
 """The page of filters.py --page and explain.py --page: one HTML file, computed by the browser.
 
-    interactive_page.compose(image, "kittens.jpg", kernel, "same")
-    interactive_page.compose(image, "kittens.jpg", kernel, "same", network)
+    compose.page(image, "kittens.jpg", kernel, "same")
+    compose.page(image, "kittens.jpg", kernel, "same", network)
 
-Its parts lie in page/, as HTML, CSS and JavaScript to be read. They are put together here, with the
-image, the kernels and the network. Nothing here needs TensorFlow.
+Its parts lie beside this file, as HTML, CSS and JavaScript to be read. They are put together here,
+with the image, the kernels and the network. Nothing here needs TensorFlow.
 """
 
 import base64
@@ -23,14 +23,14 @@ from support import drawing, run_folder
 from support.cli import UserError
 from support.kernels import preset_kernels
 
-PARTS = Path(__file__).parent / "page"
-LONGEST_SIDE = 800      # pixels of the image shown; page/pictures.js has the same number
+PARTS = Path(__file__).parent
+LONGEST_SIDE = 800      # pixels of the image shown; pictures.js has the same number
 MAX_PNG_BYTES = 10**6   # of it: in base64 and with the parts of the page, less than 1.5 MB
 MAX_WEIGHTS = 10**7     # of a network: 27 MB of base64
 
 
-def compose(image: Image.Image, name: str, kernel: np.ndarray, padding: str,
-            network: dict[str, Any] | None = None) -> str:
+def page(image: Image.Image, name: str, kernel: np.ndarray, padding: str,
+         network: dict[str, Any] | None = None) -> str:
     """The page of an RGB image and, if there is one, of a network that `describe` described.
 
     name: of the image's file. kernel, (3, 3) or (5, 5), and padding: those to begin with. The text
@@ -115,14 +115,14 @@ def put_together(data: dict[str, Any]) -> str:
     The content security policy allows these by their hashes, and nothing from elsewhere. Names of
     files, runs and classes are in the data only, and the scripts show them as text.
     """
-    page, hashes = (PARTS / "page.html").read_text(), {"style": [], "script": []}
+    html, hashes = (PARTS / "page.html").read_text(), {"style": [], "script": []}
 
     def inline(line: str, tag: str, file: str) -> None:
-        nonlocal page
+        nonlocal html
         text = "\n" + (PARTS / file).read_text()
         digest = base64_of(hashlib.sha256(text.encode()).digest())
         hashes[tag].append(f"'sha256-{digest}'")
-        page = page.replace(line, f"<{tag}>{text}</{tag}>")
+        html = html.replace(line, f"<{tag}>{text}</{tag}>")
 
     inline('<link rel="stylesheet" href="page.css">', "style", "page.css")
     for file in ("convolution.js", "pictures.js", "network.js", "drawing.js", "kernel_part.js",
@@ -133,13 +133,13 @@ def put_together(data: dict[str, Any]) -> str:
               "form-action 'none'")
     # In a script element only "<" can end the element or begin a comment.
     text = json.dumps(data, separators=(",", ":")).replace("<", "\\u003c")
-    page = page.replace('Security-Policy" content=""', f'Security-Policy" content="{policy}"')
-    return page.replace('id="data"></script>', f'id="data">{text}</script>')
+    html = html.replace('Security-Policy" content=""', f'Security-Policy" content="{policy}"')
+    return html.replace('id="data"></script>', f'id="data">{text}</script>')
 
 
-def write(name: str, page: str) -> Path:
+def write(name: str, html: str) -> Path:
     """Write a page to filtered/NAME.html, whole or not at all; returns the file."""
     drawing.OUTPUT.mkdir(exist_ok=True)
     file = drawing.OUTPUT / f"{name}.html"
-    run_folder.write_text(file, page)
+    run_folder.write_text(file, html)
     return file
