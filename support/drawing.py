@@ -83,10 +83,13 @@ def printable(name: str) -> str:
 
 def shorten(name: str, width: int, size: int = 17) -> str:
     """A printable name, at most this many pixels wide: shortened in its middle: "cat.01….jpg"."""
-    short = name
-    while ImageFont.load_default(size).getlength(short) > width:
-        name = name[:-1]
-        short = f"{name}…{short[-9:]}"
+    font, short, start, end = ImageFont.load_default(size), name, name[:-9], name[-9:]
+    while font.getlength(short) > width and (start or end):
+        if start:
+            start = start[:-1]
+        else:  # nine wide letters can be too many
+            end = end[1:]
+        short = f"{start}…{end}"
     return short
 
 

@@ -32,6 +32,15 @@ def test_long_names_are_shortened_in_the_middle():
     assert ImageFont.load_default(17).getlength(short) <= 190
 
 
+@pytest.mark.parametrize("count, width", [(20, 150), (9, 100), (5, 60), (20, 1)])
+def test_of_wide_letters_as_many_are_left_as_fit(count, width):
+    length_of = ImageFont.load_default(17).getlength
+    short = drawing.shorten("W" * count, width)
+    assert short == "…" + "W" * (len(short) - 1) and len(short) <= min(count, 9)
+    assert length_of(short) <= width or short == "…"
+    assert length_of(short + "W") > width
+
+
 def test_a_grid_shows_an_image_of_any_shape():
     thin = Image.new("RGB", (900, 1))
     assert drawing.image_grid([("thin", thin), ("same", thin)]).width == drawing.WIDTH
