@@ -6,24 +6,19 @@
 
 The variants of a comparison run in interleaved rounds, each in a process of its own (see
 support/rounds.py). A table gives each variant's median, lowest and highest figure, and how many
-times that figure ours is: the median of the rounds' ratios. Training, memory, checkpoints and
-workers are measured in float32, or in bfloat16 with --dtype=bfloat16.
+times that figure ours is: the median of the rounds' ratios. Training and memory are measured in
+float32, or in bfloat16 with --dtype=bfloat16.
 """
 
 import contextlib
 import functools
 import itertools
 import json
-import math
 import os
 import platform
-import socket
-import subprocess
-import sys
 import tempfile
 import time
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
 from importlib import metadata
 from pathlib import Path
 from typing import NamedTuple
@@ -38,16 +33,13 @@ import data
 from support import cli, images, rounds
 from support.cli import UserError
 
-ROOT = Path(__file__).parent
 INPUT_SIZE = (94, 125)  # models.INPUT_SIZE, which cannot be had without TensorFlow
 
 # How much one round does. STEPS of training: some seconds' worth. MEMORY_STEPS: in an epoch, where
-# memory is measured. PREDICTIONS: one at a time. WORKERS_STEPS: steps, and sums of gradients, of
-# several workers.
+# memory is measured. PREDICTIONS: one at a time.
 STEPS = {"mlp": 48, "conv1": 36, "conv2_48": 12, "conv2_128": 4, "conv2_fc512": 5}
 MEMORY_STEPS = 4
 PREDICTIONS = 50
-WORKERS_STEPS = 4
 
 
 # ---------------------------------------------------------------------------------------------
@@ -67,13 +59,12 @@ def noise_images(count: int) -> tuple[np.ndarray, np.ndarray]:
     return pixels, np.resize([1, 0], count).astype(np.float32)
 
 
-def our_steps(config, replicas=None):
-    """As train.py makes them: network, optimizer, training step and evaluation step."""
+def our_steps(config):
+    """As train.py makes them: network, training step and evaluation step."""
     import train
     network = config.make_network()
     optimizer = train.Adam(network.trainable_variables, config.weight_decay)
-    return network, optimizer, *train.compile_steps(network, optimizer, config,
-                                                    replicas or train.ONE_DEVICE)
+    return network, *train.compile_steps(network, optimizer, config, train.ONE_DEVICE)
 
 
 def our_training(config: dict, steps: int) -> Iterator[dict]:
@@ -86,7 +77,7 @@ def our_training(config: dict, steps: int) -> Iterator[dict]:
     from support import checkpoints
     from support.tensorflow_setup import tf
     config = train.Config(**config)
-    _, _, train_step, _ = our_steps(config)
+    _, train_step, _ = our_steps(config)
     count = steps * config.batch_size
     pixels, labels = noise_images(count)
     part = data.Part(tf.constant(pixels), labels, [])
@@ -103,71 +94,6 @@ def our_training(config: dict, steps: int) -> Iterator[dict]:
             seconds["our step alone"] += ended - trained
             started = ended
         yield {name: count / spent for name, spent in seconds.items()}
-
-
-PURPOSES = ("forward", "gradients of the weights", "gradients of the inputs",
-            "pooling, bias, ReLU", "Adam", "other")
-
-
-def our_step_parts(config: dict) -> Iterator[dict]:
-    """Milliseconds that a training step spends on each of PURPOSES, and "all" that it takes.
-
-    TensorFlow itself takes the time of every operation. Here they run one after the other, each in
-    all threads: what is left between "all" and the sum is between the operations.
-    """
-    import train
-    from support.tensorflow_setup import tf
-    config, v1 = train.Config(**config), tf.compat.v1
-    pixels, labels = noise_images(config.batch_size)
-    with tf.Graph().as_default() as graph:
-        network = config.make_network()
-        optimizer = train.Adam(network.trainable_variables)
-        images, truth = map(v1.placeholder, (tf.uint8, tf.float32), (pixels.shape, labels.shape))
-        with tf.GradientTape() as tape, tf.name_scope("forward"):
-            loss = train.LOSSES[config.loss](truth, network(images, training=True, seed=(0, 0)))
-        with tf.name_scope("backward"):
-            gradients = tape.gradient(loss, network.trainable_variables)
-        before = len(graph.get_operations())
-        with tf.name_scope("update"):
-            optimizer.apply(gradients, tf.constant(config.lr))
-        step = [operation for operation in graph.get_operations()[before:]
-                if operation.type in ("ResourceApplyAdam", "AssignAddVariableOp")]
-        session = v1.Session(config=v1.ConfigProto(inter_op_parallelism_threads=1))
-        session.run([each.initializer for each in (*network.variables, *optimizer.variables)])
-    feed, trace = {images: pixels, truth: labels}, v1.RunOptions.FULL_TRACE
-    while True:
-        started = time.perf_counter()
-        session.run(step, feed)
-        milliseconds = dict.fromkeys(PURPOSES, 0.0)
-        milliseconds["all"] = 1000 * (time.perf_counter() - started)
-        times = v1.RunMetadata()
-        session.run(step, feed, v1.RunOptions(trace_level=trace), times)
-        for device in times.step_stats.dev_stats:
-            for node in device.node_stats:
-                milliseconds[purpose_of(graph, node.node_name)] += (
-                    node.op_end_rel_micros - node.op_start_rel_micros) / 1000
-        yield milliseconds
-
-
-def purpose_of(graph, name: str) -> str:
-    """What an operation of our_step_parts' graph is for, one of PURPOSES."""
-    try:
-        operation = graph.get_operation_by_name(name)
-    except KeyError:  # TensorFlow made it, when it optimized the graph
-        return "other"
-    kind, scope = operation.type, name.partition("/")[0]
-    if scope == "update":
-        return "Adam"
-    if scope == "forward" and kind == "Relu" and operation.inputs[0].op.type == "AddV2":
-        return "forward"  # of a Dense layer: one operation with its product and its bias
-    if kind.startswith(("MaxPool", "AvgPool", "Bias", "Relu")):
-        return "pooling, bias, ReLU"
-    if kind == "Conv2DBackpropInput" or kind == "MatMul" and operation.get_attr("transpose_b"):
-        return "gradients of the inputs"
-    if scope == "backward" or kind == "Conv2DBackpropFilter" or (
-            scope == "gradient_tape" and kind == "MatMul"):
-        return "gradients of the weights"
-    return "forward" if scope == "forward" and kind in ("Conv2D", "MatMul", "AddV2") else "other"
 
 
 def keras_network(arch: str, lr: float = 1e-5, loss: str = "bce"):
@@ -317,7 +243,7 @@ def our_memory(config: dict, steps: int) -> Iterator[dict]:
     from support import checkpoints
     from support.tensorflow_setup import tf
     config = train.Config(**config)
-    network, _, train_step, eval_step = our_steps(config)
+    network, train_step, eval_step = our_steps(config)
     (train_images, labels), (valid_images, _) = map(noise_images,
                                                     (data.TRAIN_SIZE, data.VALID_SIZE))
     train_images = tf.constant(train_images)
@@ -353,106 +279,11 @@ def keras_memory(config: dict, tuned: bool, steps: int) -> Iterator[dict]:
     yield after
 
 
-def our_saving(config: dict, steps: int) -> Iterator[dict]:
-    """Seconds of an epoch of 4096 images, from a few of its steps, and of all that it saves.
-
-    It saves the weights, as if every epoch were the best so far, and checkpoints: in the mean one
-    in (PAUSE + 1) times the seconds that one takes, and those at the ends of the first and the
-    last epoch, which all epochs bear alike.
-    """
-    import train
-    from support import checkpoints
-    from support.tensorflow_setup import tf
-    config = train.Config(**config)
-    network, optimizer, train_step, _ = our_steps(config)
-    progress = checkpoints.TrainingState(config.seed)
-    weights = tf.train.Checkpoint(network=network)
-    state = tf.train.Checkpoint(network=network, optimizer=optimizer, progress=progress)
-    batch = tuple(map(tf.constant, noise_images(config.batch_size)))
-    with tempfile.TemporaryDirectory(dir=Path.cwd()) as folder:  # where runs/ would be
-        while True:
-            started = time.perf_counter()
-            for step in range(steps):
-                loss = train_step(*batch, config.lr, (config.seed, step))
-            float(loss)
-            trained = time.perf_counter()
-            checkpoints.write(weights, Path(folder, "best"))
-            written = time.perf_counter()
-            progress.epoch += 1
-            took = checkpoints.save(state, Path(folder), None)
-            epoch = (trained - started) * data.TRAIN_SIZE / (steps * config.batch_size)
-            count = (epoch / ((checkpoints.PAUSE + 1) * took)
-                     + min(2, config.epochs) / config.epochs)
-            yield {"epoch": epoch, "saving": count * took + written - trained}
-
-
-def our_worker(config: dict, addresses: list[str], rank: int, steps: int) -> Iterator[dict]:
-    """Seconds that one of the workers at these addresses takes: for a step, and for a sum alone.
-
-    The sum is that of the network's gradients over all workers; its latency, that of one number.
-    """
-    os.environ["TF_CONFIG"] = json.dumps({"cluster": {"worker": addresses},
-                                          "task": {"type": "worker", "index": rank}})
-    import train
-    from support import distribution
-    from support.tensorflow_setup import tf
-    config = train.Config(**config)
-    strategy = tf.distribute.MultiWorkerMirroredStrategy()
-    replicas = distribution.Replicas(strategy, addresses, rank)
-    batch = tuple(map(tf.constant, noise_images(config.batch_size)))
-    with replicas.scope():
-        network, _, train_step, _ = our_steps(config, replicas)
-
-        def sum_over_workers(shapes):
-            """A function that adds up tensors of these shapes over all workers."""
-            @tf.function
-            def sum_them():
-                def in_replica():
-                    zeros = [tf.zeros(shape) for shape in shapes]
-                    sums = tf.distribute.get_replica_context().all_reduce("SUM", zeros)
-                    return tf.add_n([tf.reshape(each, [-1])[0] for each in sums])
-                return strategy.experimental_local_results(strategy.run(in_replica))[0]
-            return sum_them
-
-        work = {"step": functools.partial(train_step, *batch, config.lr, (config.seed, 0)),
-                "sum": sum_over_workers([weight.shape for weight in network.trainable_variables]),
-                "latency": sum_over_workers([()])}
-        while True:
-            seconds = {}
-            for name, function in work.items():
-                float(function())  # also: they begin together
-                started = time.perf_counter()
-                for _ in range(steps):
-                    float(function())
-                seconds[name] = (time.perf_counter() - started) / steps
-            yield seconds
-
-
-def cold_start() -> Iterator[float]:
-    """Seconds from `python train.py` to the end of its first epoch, which is of one step."""
-    while True:
-        with tempfile.TemporaryDirectory() as runs:
-            command = [sys.executable, str(ROOT / "train.py"), f"--data_dir={data.SAMPLE}",
-                       "--train_size=2", "--valid_size=2", "--epochs=1", f"--runs_dir={runs}"]
-            started = time.perf_counter()
-            process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
-                                       text=True)
-            while not (line := process.stdout.readline()).startswith("epoch 1/1"):
-                if not line:
-                    raise RuntimeError(f"{' '.join(command)}: {process.communicate()[1]}")
-            seconds = time.perf_counter() - started
-            process.kill()
-            process.communicate()
-        yield seconds
-
-
 class NetworkFacts(NamedTuple):
     """What bench.py's own process, which never imports TensorFlow, has to know of a network."""
 
-    config: dict         # fields of train.Config
-    multiply_adds: int   # of one image in training
-    forward: int         # of these, those of the forward pass
-    gradient_bytes: int
+    config: dict        # fields of train.Config
+    multiply_adds: int  # of one image in training
 
 
 def network_facts(networks: list[str], batch_size: int | None, dtype: str
@@ -466,8 +297,7 @@ def network_facts(networks: list[str], batch_size: int | None, dtype: str
         config["batch_size"] = batch_size or config["batch_size"]
         with tf.Graph().as_default():  # shapes only: nothing is computed, no memory is taken
             network = train.Config(**config).make_network()
-        facts[arch] = NetworkFacts(config, network.training_multiply_adds, network.multiply_adds,
-                                   4 * network.weight_count)
+        facts[arch] = NetworkFacts(config, network.training_multiply_adds)
     yield facts
 
 
@@ -478,7 +308,7 @@ def network_facts(networks: list[str], batch_size: int | None, dtype: str
 def bench_training(console: Console, facts: dict[str, NetworkFacts], round_count: int) -> dict:
     """Images per second of a training epoch, and its share of the machine's limit."""
     results = {}
-    for arch, (config, multiply_adds, *_) in facts.items():
+    for arch, (config, multiply_adds) in facts.items():
         variants = {
             "ours": functools.partial(our_training, config, STEPS[arch]),
             **keras_variants(keras_training, config, STEPS[arch]),
@@ -496,26 +326,6 @@ def keras_variants(function, config: dict, steps: int) -> dict[str, rounds.Varia
     return {"Keras fit": functools.partial(function, config, True, steps),
             "Keras fit, float32, untouched": functools.partial(
                 function, {**config, "dtype": "float32"}, False, steps)}
-
-
-def bench_step(console: Console, facts: dict[str, NetworkFacts], round_count: int) -> dict:
-    """What a training step spends its time on, and how long a matrix product would take for it."""
-    results, rows = {}, []
-    for arch, (config, multiply_adds, forward, _) in facts.items():
-        figures = results[arch] = rounds.interleave({
-            "ours": functools.partial(our_step_parts, config),
-            "matrix product": functools.partial(matrix_product, config["dtype"])}, round_count)
-        speed = np.median(figures["matrix product"])
-        of_inputs = multiply_adds - 2 * forward  # those of the first layer are not needed
-        for purpose in (*PURPOSES, "all"):
-            products = {"forward": forward, "gradients of the weights": forward,
-                        "gradients of the inputs": of_inputs, "all": multiply_adds}.get(purpose)
-            rows.append([f"{arch}, {purpose}", *spread(figures[purpose]),
-                         "" if products is None else
-                         f"{1000 * config['batch_size'] * products / speed:.1f}"])
-    print_table(console, "a training step, milliseconds", [
-        "network, purpose", "median", "lowest", "highest", "as a matrix product"], rows)
-    return results
 
 
 def bench_loading(console: Console, facts: dict[str, NetworkFacts], round_count: int) -> dict:
@@ -600,7 +410,7 @@ def bench_memory(console: Console, facts: dict[str, NetworkFacts], round_count: 
     It hardly varies: every variant runs once.
     """
     results = {}
-    for arch, (config, *_) in facts.items():
+    for arch, (config, _) in facts.items():
         variants = {"ours": functools.partial(our_memory, config, MEMORY_STEPS),
                     **keras_variants(keras_memory, config, MEMORY_STEPS)}
         figures = results[arch] = {name: rounds.run_once(variant)
@@ -616,89 +426,8 @@ def bench_memory(console: Console, facts: dict[str, NetworkFacts], round_count: 
     return results
 
 
-def bench_checkpoint(console: Console, facts: dict[str, NetworkFacts], round_count: int) -> dict:
-    """What share of an epoch of 4096 images goes into saving."""
-    results, rows = {}, []
-    for arch, (config, *_) in facts.items():
-        variant = functools.partial(our_saving, config, STEPS[arch])
-        figures = results[arch] = rounds.interleave({"ours": variant}, round_count)
-        shares = 100 * np.divide(figures["saving"], figures["epoch"])
-        rows.append([arch, *(f"{np.median(figures[part]):.2f}" for part in ("epoch", "saving")),
-                     *spread(shares)])
-    print_table(console, "an epoch of 4096 pictures, and saving in it",
-                ["network", "epoch, s", "saving, s", "% of it", "lowest", "highest"], rows)
-    return results
-
-
-def bench_workers(console: Console, facts: dict[str, NetworkFacts], round_count: int) -> dict:
-    """What a step costs on several machines, from two processes of this one that share its cores.
-
-    Each has a whole batch. Beside it the sum of the gradients alone, and how many workers are
-    worthwhile where the machines are connected by a cable, on paper.
-    """
-    results, rows = {}, []
-    for arch, (config, *_, size) in facts.items():
-        addresses = free_addresses(2)
-        alone = rounds.interleave(
-            {arch: functools.partial(our_worker, config, addresses[:1], 0, WORKERS_STEPS)},
-            round_count)
-        chief, other = (functools.partial(our_worker, config, addresses, rank, WORKERS_STEPS)
-                        for rank in (0, 1))
-        of_chief = []
-        with (rounds.running(chief) as run_chief, rounds.running(other) as run_other,
-              ThreadPoolExecutor() as pool):
-            for _ in range(round_count + 1):  # the first one only warms up
-                both = pool.submit(run_chief), pool.submit(run_other)
-                of_chief.append(both[0].result())
-                both[1].result()
-        figures = {name: [figure[name] for figure in of_chief[1:]] for name in of_chief[0]}
-        results[arch] = {**figures, "step alone": alone["step"]}
-        step = float(np.median(alone["step"]))
-        medians = {name: float(np.median(seconds)) for name, seconds in figures.items()}
-        rows.append([arch, f"{size / 1e6:.1f}", f"{1000 * step:.0f}",
-                     f"{1000 * medians['step']:.0f}", f"{1000 * medians['sum']:.0f}",
-                     f"{size / medians['sum'] / 1e6:.0f}", f"{1000 * medians['latency']:.1f}",
-                     *(str(worthwhile_workers(size, step, gigabits * 1e9 / 8,
-                                              config["batch_size"])) for gigabits in (10, 100))])
-    print_table(console, "two workers on this machine, milliseconds", [
-        "network", "gradient, MB", "step alone", "step of two", "its sum", "MB/s", "latency",
-        "workers, 10 Gbit/s", "100 Gbit/s"], rows)
-    return results
-
-
-def free_addresses(count: int) -> list[str]:
-    """HOST:PORT of ports that nothing on this machine listens at."""
-    with contextlib.ExitStack() as stack:
-        sockets = [stack.enter_context(socket.create_server(("127.0.0.1", 0)))
-                   for _ in range(count)]
-        return [f"127.0.0.1:{each.getsockname()[1]}" for each in sockets]
-
-
-def worthwhile_workers(gradient_bytes: int, step: float, bandwidth: float, batch_size: int) -> int:
-    """Up to how many workers each is at least half as useful as one that computes alone.
-
-    n workers share a batch, which takes one of them `step` seconds, and sum their gradients around
-    a ring: each sends, and gets, 2 (n - 1) / n times their bytes. With c = 2 gradient_bytes /
-    bandwidth (in bytes a second) they take step / n + c (n - 1) / n, and each is as useful as
-    step / (step + c (n - 1)) of one alone: a half at n = 1 + step / c. They cannot be more than the
-    images of a batch.
-    """
-    return min(batch_size, math.floor(1 + step * bandwidth / (2 * gradient_bytes)))
-
-
-def bench_start(console: Console, facts: dict[str, NetworkFacts], round_count: int) -> dict:
-    """Seconds from a cold `python train.py` to the end of its first step and what follows it."""
-    figures = rounds.interleave({"python train.py": cold_start}, round_count)
-    print_table(console, "from the command to the end of a first epoch of one step, seconds",
-                ["command", "median", "lowest", "highest"],
-                [[name, *spread(seconds)] for name, seconds in figures.items()])
-    return figures
-
-
-PARTS = {"training": bench_training, "step": bench_step, "loading": bench_loading,
-         "predicting": bench_predicting, "memory": bench_memory, "checkpoint": bench_checkpoint,
-         "workers": bench_workers, "start": bench_start}
-WITHOUT_NETWORKS = {"loading", "start"}
+PARTS = {"training": bench_training, "loading": bench_loading, "predicting": bench_predicting,
+         "memory": bench_memory}
 
 
 # ---------------------------------------------------------------------------------------------
@@ -767,7 +496,7 @@ def main(argv: list[str]) -> None:
                "python": platform.python_version(), "dtype": chosen.dtype}
     console.print(", ".join(f"{name} {value}" for name, value in machine.items()))
     facts = {}
-    if set(chosen.part) - WITHOUT_NETWORKS:
+    if set(chosen.part) - {"loading"}:
         facts = rounds.run_once(functools.partial(
             network_facts, chosen.networks, chosen.batch_size, chosen.dtype))
     results = {"machine": machine}

@@ -120,7 +120,7 @@ FLAGS = [  # out of range, of the wrong type, contradicting one another
     ("data.py --sample=0", "--sample=0"),
     ("bench.py fast", "takes flags only, not 'fast'"),
     ("bench.py --networks=vgg", "--networks=vgg is none of the networks: mlp, "),
-    ("bench.py --part=speed", "should be one of <training|step|loading|"),
+    ("bench.py --part=speed", "should be one of <training|loading|"),
     ("bench.py --rounds=0", "flag --rounds=0"),
     ("bench.py --batch_size=-1", "flag --batch_size=-1"),
     ("bench.py --json=empty", "empty: Is a directory"),

@@ -15,8 +15,7 @@ import bench
 import bench_variants
 import data
 import models
-from support import checkpoints, rounds
-from support.tensorflow_setup import tf
+from support import rounds
 
 
 def facts_of(arch, batch_size=None, dtype="float32"):
@@ -155,34 +154,11 @@ def test_training_with_many_images_is_traced_once():
     assert after[10]["peak"] >= after[10]["now"] > 5120 * 94 * 125 * 3
 
 
-def test_saving_is_timed_beside_an_epoch_of_4096_images(clock, tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-    saving = bench.our_saving({**config_of("conv1"), "epochs": 5}, steps=2)
-    # Two steps of 32 images in 2 s: 128 s an epoch. The weights take 2 s, a checkpoint too. Of
-    # five epochs two end with one: 2 / 5 in each.
-    monkeypatch.setattr(checkpoints, "PAUSE", 7)  # one each 2 + 14 s: eight in an epoch
-    assert next(saving) == {"epoch": 128, "saving": pytest.approx(2 + 2 * (8 + 2 / 5))}
-    monkeypatch.setattr(checkpoints, "PAUSE", 127)  # one in two epochs
-    assert next(saving) == {"epoch": 128, "saving": pytest.approx(2 + 2 * (0.5 + 2 / 5))}
-    saving = bench.our_saving({**config_of("conv1"), "epochs": 1}, steps=2)
-    assert next(saving) == {"epoch": 128, "saving": 2 + 2 * (0.5 + 1)}  # the first is the last
-
-
-def test_the_cost_of_saving_is_told_as_a_share(monkeypatch, capsys):
-    monkeypatch.setattr(rounds, "interleave", lambda variants, count: {
-        "epoch": [50.0, 50.0, 50.0], "saving": [1.0, 2.0, 1.5]})
-    facts = bench.NetworkFacts({}, multiply_adds=0, forward=0, gradient_bytes=0)
-    bench.bench_checkpoint(Console(width=120), {"mlp": facts}, 3)
-    rows = [line.strip("│ ").split() for line in capsys.readouterr().out.splitlines()]
-    assert "mlp │ 50.00 │ 1.50 │ 3.0 │ 2.0 │ 4.0".split() in rows
-
-
 def test_tables_name_every_variant_with_its_spread_and_ratio(monkeypatch, capsys):
     monkeypatch.setattr(rounds, "interleave", lambda variants, count: {
         name: [10.0 * number, 30.0 * number, 20.0 * number]
         for number, name in enumerate(variants, start=1)})
-    facts = bench.NetworkFacts({"dtype": "float32", "batch_size": 32}, multiply_adds=5,
-                               forward=2, gradient_bytes=0)
+    facts = bench.NetworkFacts({"dtype": "float32", "batch_size": 32}, multiply_adds=5)
     bench.bench_training(Console(width=120), {"mlp": facts}, 3)
     rows = [line.strip("│ ").split() for line in capsys.readouterr().out.splitlines()]
     assert "ours │ 20.0 │ 10.0 │ 30.0".split() in rows
@@ -190,69 +166,23 @@ def test_tables_name_every_variant_with_its_spread_and_ratio(monkeypatch, capsys
     assert "as a matrix product │ 16.0 │ 8.0 │ 24.0 │ 1.25 x".split() in rows  # 80 / 5
 
 
-def test_the_parts_of_a_step_are_those_of_its_operations():
-    """Of a Dense layer by hand; and of conv1, whose step has some of each."""
-    with tf.Graph().as_default() as graph:
-        x = tf.Variable(tf.ones((2, 8)), name="x")
-        with tf.GradientTape() as tape, tf.name_scope("forward"):
-            y = tf.nn.relu(x @ tf.ones((8, 3)) + 1.0)
-        gradient = tape.gradient(y, x)
-    operations = {operation.type: operation.name for operation in graph.get_operations()}
-    assert bench.purpose_of(graph, operations["Relu"]) == "forward"
-    assert bench.purpose_of(graph, gradient.op.name) == "gradients of the inputs"
-    assert bench.purpose_of(graph, operations["ReluGrad"]) == "pooling, bias, ReLU"
-    assert bench.purpose_of(graph, "x/none") == "other"
-
-    milliseconds = next(bench.our_step_parts({**config_of("conv1"), "batch_size": 2}))
-    assert milliseconds.keys() == {*bench.PURPOSES, "all"}
-    assert all(milliseconds[purpose] > 0 for purpose in bench.PURPOSES)
-
-
-def test_the_table_of_a_step_has_its_products_beside_it(monkeypatch, capsys):
-    monkeypatch.setattr(rounds, "interleave", lambda variants, count: {
-        "matrix product": [2000.0] * 3, "all": [9.0, 8.0, 7.0],
-        **{purpose: [3.0, 1.0, 2.0] for purpose in bench.PURPOSES}})
-    facts = bench.NetworkFacts({"dtype": "float32", "batch_size": 4}, multiply_adds=5, forward=2,
-                               gradient_bytes=0)
-    bench.bench_step(Console(width=120), {"mlp": facts}, 3)
-    rows = [line.strip("│ ").split(" │ ") for line in capsys.readouterr().out.splitlines()]
-    rows = [[cell.strip() for cell in row] for row in rows]
-    assert ["mlp, forward", "2.0", "1.0", "3.0", "4.0"] in rows  # 4 images of 2 in 2 a ms
-    assert ["mlp, gradients of the inputs", "2.0", "1.0", "3.0", "2.0"] in rows
-    assert ["mlp, all", "8.0", "7.0", "9.0", "10.0"] in rows
-
-
-def test_a_worker_is_worthwhile_as_long_as_it_is_half_as_useful_as_one_alone():
-    # 10 MB at 1 GB/s: the sum takes n workers 20 ms * (n - 1) / n. Five of them take 100 / 5 + 16
-    # = 36 ms for what takes one 100 ms, as 2.8 of 5 would; six 33.3 ms, as three of six would.
-    assert bench.worthwhile_workers(10_000_000, 0.1, 1e9, 32) == 6
-    assert bench.worthwhile_workers(10_000_000, 0.1, 1e9, 4) == 4  # an image each
-    assert bench.worthwhile_workers(10_000_000, 0.001, 1e9, 32) == 1
-
-
-def test_two_workers_are_timed_together_and_the_figures_kept(start, tmp_path, monkeypatch, capsys):
-    """The command from its flags to its table and its file; variants are forked, not spawned."""
+def test_the_command_prints_a_table_and_keeps_the_figures(start, tmp_path, monkeypatch, capsys):
+    """From its flags to its table and its file; variants are forked, not spawned."""
     forkserver = multiprocessing.get_context("forkserver")
     monkeypatch.setattr(bench.rounds.multiprocessing, "get_context", lambda method: forkserver)
+    write_jpegs = bench.write_jpegs
+    monkeypatch.setattr(bench, "write_jpegs", lambda folder, count: write_jpegs(folder, 20))
+    monkeypatch.setattr(bench.cli, "explicitly_set", lambda name: False)
     monkeypatch.setattr(bench, "flags", types.SimpleNamespace(FLAGS=types.SimpleNamespace(
-        part=["workers"], networks=["conv1"], batch_size=2, dtype="float32", rounds=1,
+        part=["predicting"], networks=["conv1"], batch_size=2, dtype="float32", rounds=1,
         json=str(tmp_path / "figures.json"))))
     start(len, "").join()  # the process that all are forked from
     bench.main.__wrapped__(["bench.py"])
-    printed = capsys.readouterr().out
-    assert "gradient, MB" in printed and "34.5" in printed  # 4 x 8,637,473 bytes
+    assert "predictions of conv1 for 400 made JPEGs" in capsys.readouterr().out
     figures = json.loads((tmp_path / "figures.json").read_text())
-    workers = figures["workers"]["conv1"]
-    assert 0 < workers["latency"][0] < workers["sum"][0] < 240
+    variants = figures["predicting"]["conv1"]
+    assert list(variants) == ["ours", "one at a time through Model.predict",
+                              "Keras predict of a dataset"]
+    assert all(len(speeds) == 1 and speeds[0] > 0 for speeds in variants.values())
     assert figures["machine"]["cores"] == os.cpu_count()
     assert figures["machine"]["dtype"] == "float32"
-
-
-def test_a_cold_start_is_timed_to_the_end_of_its_first_epoch(monkeypatch, capsys):
-    seconds = next(bench.cold_start())
-    assert 0 < seconds < 240
-    monkeypatch.setattr(bench.rounds, "interleave", lambda variants, count: {
-        name: [seconds] * count for name in variants})
-    assert bench.bench_start(Console(width=120), {}, 1) == {"python train.py": [seconds]}
-    printed = capsys.readouterr().out
-    assert "python train.py" in printed and "lowest" in printed and f"{seconds:.1f}" in printed
