@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
-from support import rounds
+import rounds
 
 
 def process_and_time():

@@ -118,13 +118,13 @@ FLAGS = [  # out of range, of the wrong type, contradicting one another
     ("models.py --hidden=8,", "flag --hidden=8,: not a list of numbers above 0"),
     ("data.py photos", "data.py takes flags only, not 'photos'"),
     ("data.py --sample=0", "--sample=0"),
-    ("bench.py fast", "takes flags only, not 'fast'"),
-    ("bench.py --networks=vgg", "--networks=vgg is none of the networks: mlp, "),
-    ("bench.py --part=speed", "should be one of <training|loading|"),
-    ("bench.py --rounds=0", "flag --rounds=0"),
-    ("bench.py --batch_size=-1", "flag --batch_size=-1"),
-    ("bench.py --json=empty", "empty: Is a directory"),
-    ("bench.py --json=no/file", "no/file: No such file or directory"),
+    ("tools/bench.py fast", "takes flags only, not 'fast'"),
+    ("tools/bench.py --networks=vgg", "--networks=vgg is none of the networks: mlp, "),
+    ("tools/bench.py --part=speed", "should be one of <training|loading|"),
+    ("tools/bench.py --rounds=0", "flag --rounds=0"),
+    ("tools/bench.py --batch_size=-1", "flag --batch_size=-1"),
+    ("tools/bench.py --json=empty", "empty: Is a directory"),
+    ("tools/bench.py --json=no/file", "no/file: No such file or directory"),
     ("tools/claims.py --claims=12", "--claims=12 is none of the claims: they are 1 to 11"),
     ("tools/claims.py --data_dir=photos --claims=11", "--claims=11 needs a --test_dir"),
     ("tools/claims.py --data_dir=photos --test_dir=no", "--test_dir=no is not a folder: give that"),
@@ -133,7 +133,7 @@ FLAGS = [  # out of range, of the wrong type, contradicting one another
 
 FOLDERS = [  # of pictures
     *((f"{script} --data_dir={folder}", sentence)
-      for script in ("train.py", "data.py", "bench.py", "train.py --evaluate=runs/good")
+      for script in ("train.py", "data.py", "tools/bench.py", "train.py --evaluate=runs/good")
       for folder, sentence in (
           ("nowhere", "--data_dir=nowhere is not a folder"),
           ("text.jpg", "--data_dir=text.jpg is not a folder"),
@@ -141,7 +141,7 @@ FOLDERS = [  # of pictures
           ("only_cats", "--data_dir=only_cats holds 1 pictures of cats and none of dogs"))),
     ("data.py --data_dir=data", "--data_dir=data is not a folder"),  # typed: not the sample
     *((f"{script} --data_dir=three", "--data_dir=three holds 3 classes, ants, bees, wasps: choose")
-      for script in ("train.py", "data.py", "bench.py")),
+      for script in ("train.py", "data.py", "tools/bench.py")),
     ("train.py --classes=ants,bees", "--data_dir=photos holds no pictures of ants, neither"),
     ("train.py --data_dir=three --classes=ants,owls", "--data_dir=three holds no pictures of owls"),
     ("train.py --classes=ants", "--classes=ants must name two classes"),

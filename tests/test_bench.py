@@ -1,21 +1,25 @@
-"""bench.py and support/rounds.py: variants take turns in processes, and measure what they say."""
+"""tools/bench.py and rounds.py: variants take turns in processes, and measure what they say."""
 
 import functools
 import itertools
 import json
 import multiprocessing
 import os
+import sys
 import types
 
 import pytest
 from PIL import Image
 from rich.console import Console
 
-import bench
-import bench_variants
 import data
 import models
-from support import rounds
+from conftest import ROOT
+
+sys.path.insert(0, str(ROOT / "tools"))
+import bench  # noqa: E402  when its folder is on the path
+import bench_variants  # noqa: E402
+import rounds  # noqa: E402
 
 
 def facts_of(arch, batch_size=None, dtype="float32"):

@@ -15,7 +15,7 @@ PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
 TEXTS = {page: page.read_text() for page in PAGES}
 README, EVERYTHING = TEXTS[ROOT / "README.md"], "\n".join(TEXTS.values())
 SCRIPTS = ("train.py", "models.py", "data.py", "filters.py", "explain.py", "report.py",
-           "bench.py", "predict.py", "tools/claims.py", "tools/draw_sample.py",
+           "predict.py", "tools/bench.py", "tools/claims.py", "tools/draw_sample.py",
            "tools/readme_pictures.py")
 BLOCKS = [block.replace("&&\n", "&& ") for block in
           re.findall(r"^```\w*\n(.*?)^```", EVERYTHING, re.DOTALL | re.MULTILINE)]
@@ -102,7 +102,7 @@ def test_no_table_row_is_cut_short():
 
 def test_every_file_named_exists():
     scripts = {"train.py", "predict.py", "models.py", "data.py", "metrics.py", "filters.py",
-               "explain.py", "report.py", "bench.py"}
+               "explain.py", "report.py", "tools/bench.py"}
     named = set(re.findall(r"`((?:[a-z_]+/)?[a-z_]+\.(?:py|txt|jpg|md|flags))`", EVERYTHING))
     assert scripts | {"tools/draw_sample.py", "recipes/minute.flags"} <= named
     for name in (named | set(re.findall(r"`([a-z]+/)`", README))) - {"photo.jpg", "data/"}:

@@ -9,13 +9,12 @@ slows all of them alike. The processes keep one variant's settings and memory fr
 import contextlib
 import multiprocessing
 import os
-import resource
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 # A generator function: each `next` does the work of a round and yields its figure, or a dictionary
-# of several. It is pickled on its way to its process: a function of a module, or a partial of one.
+# of several. Its process imports it by name: it is a function of a module, or a partial of one.
 Variant = Callable[[], Iterator]
 
 
@@ -106,6 +105,7 @@ def process_memory() -> dict[str, int]:
         fields = dict(line.split(":") for line in lines)
         return {"now": 1024 * int(fields["VmRSS"].split()[0]),
                 "peak": 1024 * int(fields["VmHWM"].split()[0])}
+    import resource  # which Windows lacks
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     peak *= 1 if sys.platform == "darwin" else 1024
     return {"now": peak, "peak": peak}

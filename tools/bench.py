@@ -1,11 +1,11 @@
 """How fast is the hand-written loop? Beside Keras, and beside what this machine can do.
 
-    python bench.py                                          # all parts, all networks
-    python bench.py --part=training --networks=conv2_48      # one part, one network
-    python bench.py --part=loading --data_dir=PHOTOS --json=FILE
+    python tools/bench.py                                        # all parts, all networks
+    python tools/bench.py --part=training --networks=conv2_48    # one part, one network
+    python tools/bench.py --part=loading --data_dir=PHOTOS --json=FILE
 
 The variants of a comparison run in interleaved rounds, each in a process of its own (see
-support/rounds.py). A table gives each variant's median, lowest and highest figure, and how many
+rounds.py). A table gives each variant's median, lowest and highest figure, and how many
 times that figure ours is: the median of the rounds' ratios. Training and memory are measured in
 float32, or in bfloat16 with --dtype=bfloat16.
 """
@@ -16,6 +16,7 @@ import itertools
 import json
 import os
 import platform
+import sys
 import tempfile
 import time
 from collections.abc import Iterator
@@ -29,9 +30,12 @@ from PIL import Image
 from rich.console import Console
 from rich.table import Table
 
-import data
-from support import cli, images, rounds
-from support.cli import UserError
+import rounds
+
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+import data  # noqa: E402
+from support import cli, images  # noqa: E402
+from support.cli import UserError  # noqa: E402
 
 INPUT_SIZE = (94, 125)  # models.INPUT_SIZE, which cannot be had without TensorFlow
 
@@ -43,7 +47,7 @@ PREDICTIONS = 50
 
 
 # ---------------------------------------------------------------------------------------------
-# The variants: generators that do a round's work and yield its figure (support/rounds.py).
+# The variants: generators that do a round's work and yield its figure (rounds.py).
 # Each imports what it measures in its own process: TensorFlow reads its settings once, when it is
 # imported, and the untouched Keras must not get this project's. `config`, where a variant takes it,
 # holds fields of train.Config.
