@@ -4,14 +4,13 @@
     python tools/bench.py --part=training --networks=conv2_48    # one part, one network
     python tools/bench.py --part=loading --data_dir=PHOTOS --json=FILE
 
-The variants of a comparison run in interleaved rounds, each in a process of its own (see
-rounds.py). A table gives each variant's median, lowest and highest figure, and how many
-times that figure ours is: the median of the rounds' ratios. Training and memory are measured in
-float32, or in bfloat16 with --dtype=bfloat16.
+The variants of a comparison run in interleaved rounds, each in a process of its own (rounds.py). A
+table gives each variant's median, lowest and highest figure, and how many times that figure ours
+is: the median of the rounds' ratios. Training and memory are measured in float32, or in bfloat16
+with --dtype=bfloat16.
 """
 
 import contextlib
-import functools
 import itertools
 import json
 import os
@@ -20,9 +19,9 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterator
+from functools import partial
 from importlib import metadata
 from pathlib import Path
-from typing import NamedTuple
 
 import numpy as np
 from absl import app, flags
@@ -39,11 +38,10 @@ from support.cli import UserError  # noqa: E402
 
 INPUT_SIZE = (94, 125)  # models.INPUT_SIZE, which cannot be had without TensorFlow
 
-# How much one round does. STEPS of training: some seconds' worth. MEMORY_STEPS: in an epoch, where
-# memory is measured. PREDICTIONS: one at a time.
+# How much one round does: some seconds' worth of training.
 STEPS = {"mlp": 48, "conv1": 36, "conv2_48": 12, "conv2_128": 4, "conv2_fc512": 5}
-MEMORY_STEPS = 4
-PREDICTIONS = 50
+MEMORY_STEPS = 4  # of an epoch, where memory is measured
+PREDICTIONS = 50  # one at a time
 
 
 # ---------------------------------------------------------------------------------------------
@@ -54,10 +52,7 @@ PREDICTIONS = 50
 # ---------------------------------------------------------------------------------------------
 
 def noise_images(count: int) -> tuple[np.ndarray, np.ndarray]:
-    """Random images uint8 (count, height, width, 3) with labels float32 (count,).
-
-    How long a step takes does not depend on what it sees.
-    """
+    """Random images uint8 (count, height, width, 3) with labels float32 (count,)."""
     generator = np.random.default_rng(0)
     pixels = generator.integers(0, 256, (count, *INPUT_SIZE, 3), dtype=np.uint8)
     return pixels, np.resize([1, 0], count).astype(np.float32)
@@ -71,6 +66,13 @@ def our_steps(config):
     return network, *train.compile_steps(network, optimizer, config, train.ONE_DEVICE)
 
 
+def our_epoch(train_step, part, config, epoch: int) -> Iterator:
+    """An epoch as train.py trains it; yields after every step."""
+    import train
+    from support.checkpoints import TrainingState
+    return train.train_epoch(train_step, part, config, TrainingState(config.seed, epoch))
+
+
 def our_training(config: dict, steps: int) -> Iterator[dict]:
     """Images per second of train.py's epoch: shuffling, gathering, steps; all but the bar.
 
@@ -78,7 +80,6 @@ def our_training(config: dict, steps: int) -> Iterator[dict]:
     epoch there is one alone: the machine changes its speed by more than the two differ.
     """
     import train
-    from support import checkpoints
     from support.tensorflow_setup import tf
     config = train.Config(**config)
     _, train_step, _ = our_steps(config)
@@ -88,9 +89,8 @@ def our_training(config: dict, steps: int) -> Iterator[dict]:
     batch = part.images[:config.batch_size], tf.constant(labels[:config.batch_size])
     for epoch in itertools.count(1):
         seconds = {"ours": 0.0, "our step alone": 0.0}
-        progress = checkpoints.TrainingState(config.seed, epoch)
         started = time.perf_counter()
-        for _ in train.train_epoch(train_step, part, config, progress):
+        for _ in our_epoch(train_step, part, config, epoch):
             trained = time.perf_counter()
             float(train_step(*batch, config.lr, (config.seed, 0)))
             ended = time.perf_counter()
@@ -100,9 +100,13 @@ def our_training(config: dict, steps: int) -> Iterator[dict]:
         yield {name: count / spent for name, spent in seconds.items()}
 
 
-def keras_network(arch: str, lr: float = 1e-5, loss: str = "bce"):
-    """The article's network as its author would write it today."""
+def keras_network(arch: str, lr: float = 1e-5, loss: str = "bce", dtype: str = "float32",
+                  tuned: bool = False):
+    """The article's network, as today's Keras has it; tuned: with our settings of TensorFlow."""
+    if tuned:
+        import support.tensorflow_setup  # noqa: F401  before Keras imports TensorFlow
     import tensorflow as tf
+    tf.keras.config.set_dtype_policy("mixed_bfloat16" if dtype == "bfloat16" else "float32")
     layers = tf.keras.layers
     filters, hidden = {"mlp": ((), (512,)), "conv1": ((24,), (128, 128)),
                        "conv2_48": ((48, 48), (256, 256)), "conv2_128": ((128, 128), (256, 256)),
@@ -113,19 +117,8 @@ def keras_network(arch: str, lr: float = 1e-5, loss: str = "bce"):
     stack += [layers.Flatten()] + [layers.Dense(units, activation="relu") for units in hidden]
     stack += [layers.Dense(1, activation="sigmoid", dtype="float32")]
     model = tf.keras.Sequential(stack)
-    model.compile(tf.keras.optimizers.Adam(lr),
-                  {"mse": "mse", "bce": "binary_crossentropy"}[loss])
+    model.compile(tf.keras.optimizers.Adam(lr), "mse" if loss == "mse" else "binary_crossentropy")
     return model
-
-
-def keras_network_like(config: dict, tuned: bool):
-    """keras_network with our settings; tuned: also those that we give to TensorFlow itself."""
-    if tuned:
-        import support.tensorflow_setup  # noqa: F401  before Keras imports TensorFlow
-    import tensorflow as tf
-    tf.keras.config.set_dtype_policy(
-        "mixed_bfloat16" if config["dtype"] == "bfloat16" else "float32")
-    return keras_network(config["arch"], config["lr"], config["loss"])
 
 
 def keras_training(config: dict, tuned: bool, steps: int) -> Iterator[float]:
@@ -134,17 +127,16 @@ def keras_training(config: dict, tuned: bool, steps: int) -> Iterator[float]:
     fit makes its pipeline anew each time it is called, which a training pays once: a round is a
     fit of two epochs, and the second of them is timed.
     """
-    model = keras_network_like(config, tuned)
+    model = keras_network(config["arch"], config["lr"], config["loss"], config["dtype"], tuned)
     import tensorflow as tf
     train_images, labels = noise_images(steps * config["batch_size"])
-    begun, ended = [], []
+    started, ended = [], []
     clock = tf.keras.callbacks.LambdaCallback(
-        on_epoch_begin=lambda epoch, logs: begun.append(time.perf_counter()),
+        on_epoch_begin=lambda epoch, logs: started.append(time.perf_counter()),
         on_epoch_end=lambda epoch, logs: ended.append(time.perf_counter()))
     while True:
-        model.fit(train_images, labels, config["batch_size"], epochs=2, verbose=0,
-                  callbacks=[clock])
-        yield len(train_images) / (ended[-1] - begun[-1])
+        model.fit(train_images, labels, config["batch_size"], 2, verbose=0, callbacks=[clock])
+        yield len(train_images) / (ended[-1] - started[-1])
 
 
 def matrix_product(dtype: str, size: int = 4096) -> Iterator[float]:
@@ -164,9 +156,9 @@ def our_loading(folder: str) -> Iterator[float]:
     while True:
         started = time.perf_counter()
         labeled_images = data.find_images(Path(folder))
-        half = len(labeled_images) // 2
-        dataset = data.load_dataset(labeled_images, len(labeled_images) - half + half % 2,
-                                    half - half % 2, 0, seed=0, size=INPUT_SIZE)
+        valid_count = len(labeled_images) // 4 * 2
+        dataset = data.load_dataset(labeled_images, len(labeled_images) - valid_count, valid_count,
+                                    0, seed=0, size=INPUT_SIZE)
         count = len(dataset.train.files) + len(dataset.valid.files)
         yield count / (time.perf_counter() - started)
 
@@ -250,14 +242,11 @@ def our_memory(config: dict, steps: int) -> Iterator[dict]:
     network, train_step, eval_step = our_steps(config)
     (train_images, labels), (valid_images, _) = map(noise_images,
                                                     (data.TRAIN_SIZE, data.VALID_SIZE))
-    train_images = tf.constant(train_images)
-    count = steps * config.batch_size
-    seen = data.Part(train_images[:count], labels[:count], [])
-    after = {}
+    train_images, count, after = tf.constant(train_images), steps * config.batch_size, {}
+    part = data.Part(train_images[:count], labels[:count], [])
     with tempfile.TemporaryDirectory() as run:
         for epoch in range(1, 11):
-            progress = checkpoints.TrainingState(config.seed, epoch)
-            for _ in train.train_epoch(train_step, seen, config, progress):
+            for _ in our_epoch(train_step, part, config, epoch):
                 pass
             train.predict(eval_step, valid_images[:None if epoch == 1 else 64], config.batch_size)
             checkpoints.write(tf.train.Checkpoint(network=network), Path(run, "best"))
@@ -269,29 +258,25 @@ def our_memory(config: dict, steps: int) -> Iterator[dict]:
 
 def keras_memory(config: dict, tuned: bool, steps: int) -> Iterator[dict]:
     """The same of Model.fit, predict and save_weights."""
-    model = keras_network_like(config, tuned)
+    model = keras_network(config["arch"], config["lr"], config["loss"], config["dtype"], tuned)
     (train_images, labels), (valid_images, _) = map(noise_images,
                                                     (data.TRAIN_SIZE, data.VALID_SIZE))
     after = {}
     with tempfile.TemporaryDirectory() as run:
         for epoch in range(1, 11):
             model.fit(train_images, labels, config["batch_size"], steps_per_epoch=steps, verbose=0)
-            model.predict(valid_images[:None if epoch == 1 else 64], config["batch_size"],
-                          verbose=0)
+            model.predict(valid_images[:None if epoch == 1 else 64], config["batch_size"], 0)
             model.save_weights(Path(run, "best.weights.h5"))
             after[epoch] = rounds.process_memory()
     yield after
 
 
-class NetworkFacts(NamedTuple):
-    """What bench.py's own process, which never imports TensorFlow, has to know of a network."""
-
-    config: dict        # fields of train.Config
-    multiply_adds: int  # of one image in training
+# What bench.py's own process, which never imports TensorFlow, has to know of each network: fields
+# of its train.Config, and the multiply-adds of training on one image.
+Facts = dict[str, tuple[dict, int]]
 
 
-def network_facts(networks: list[str], batch_size: int | None, dtype: str
-                  ) -> Iterator[dict[str, NetworkFacts]]:
+def network_facts(networks: list[str], batch_size: int | None, dtype: str) -> Iterator[Facts]:
     """The facts of each network as train.py trains it; batch_size: if not its own."""
     import train
     from support.tensorflow_setup import tf
@@ -301,7 +286,7 @@ def network_facts(networks: list[str], batch_size: int | None, dtype: str
         config["batch_size"] = batch_size or config["batch_size"]
         with tf.Graph().as_default():  # shapes only: nothing is computed, no memory is taken
             network = train.Config(**config).make_network()
-        facts[arch] = NetworkFacts(config, network.training_multiply_adds)
+        facts[arch] = config, network.training_multiply_adds
     yield facts
 
 
@@ -309,56 +294,52 @@ def network_facts(networks: list[str], batch_size: int | None, dtype: str
 # The parts: each measures, prints its table and returns its figures
 # ---------------------------------------------------------------------------------------------
 
-def bench_training(console: Console, facts: dict[str, NetworkFacts], round_count: int) -> dict:
+def bench_training(console: Console, facts: Facts, round_count: int) -> dict:
     """Images per second of a training epoch, and its share of the machine's limit."""
     results = {}
     for arch, (config, multiply_adds) in facts.items():
-        variants = {
-            "ours": functools.partial(our_training, config, STEPS[arch]),
+        figures = results[arch] = rounds.interleave({
+            "ours": partial(our_training, config, STEPS[arch]),
             **keras_variants(keras_training, config, STEPS[arch]),
-            "matrix product": functools.partial(matrix_product, config["dtype"])}
-        figures = results[arch] = rounds.interleave(variants, round_count)
+            "matrix product": partial(matrix_product, config["dtype"])}, round_count)
         limit = np.divide(figures.pop("matrix product"), multiply_adds)
         figures["as a matrix product"] = limit.tolist()
         print_comparison(console, f"training {arch} in {config['dtype']}, "
-                         f"batch {config['batch_size']}, pictures/s", figures)
+                         f"batch {config['batch_size']}, images/s", figures)
     return results
 
 
 def keras_variants(function, config: dict, steps: int) -> dict[str, rounds.Variant]:
     """Keras with our settings, and as its users have it."""
-    return {"Keras fit": functools.partial(function, config, True, steps),
-            "Keras fit, float32, untouched": functools.partial(
+    return {"Keras fit": partial(function, config, True, steps),
+            "Keras fit, float32, untouched": partial(
                 function, {**config, "dtype": "float32"}, False, steps)}
 
 
-def bench_loading(console: Console, facts: dict[str, NetworkFacts], round_count: int) -> dict:
+def bench_loading(console: Console, facts: Facts, round_count: int) -> dict:
     """Images per second from files to uint8 arrays."""
     with readable_images() as (folder, what):
         figures = rounds.interleave({
-            "ours": functools.partial(our_loading, folder),
-            "the article's loop": functools.partial(article_loading, folder),
-            "Keras image_dataset_from_directory": functools.partial(keras_loading, folder),
-        }, round_count)
-    print_comparison(console, f"loading {what}, pictures/s", figures)
+            "ours": partial(our_loading, folder),
+            "the article's loop": partial(article_loading, folder),
+            "Keras image_dataset_from_directory": partial(keras_loading, folder)}, round_count)
+    print_comparison(console, f"loading {what}, images/s", figures)
     return figures
 
 
-def bench_predicting(console: Console, facts: dict[str, NetworkFacts], round_count: int) -> dict:
+def bench_predicting(console: Console, facts: Facts, round_count: int) -> dict:
     """Images per second from files to probabilities."""
     results = {}
     with readable_images() as (folder, what), tempfile.TemporaryDirectory() as runs:
         for arch in facts:
             run = f"{runs}/{arch}"
-            rounds.run_once(functools.partial(export_network, arch, run))
+            rounds.run_once(partial(export_network, arch, run))
             results[arch] = rounds.interleave({
-                "ours": functools.partial(our_predicting, run, folder),
-                "one at a time through Model.predict": functools.partial(
+                "ours": partial(our_predicting, run, folder),
+                "one at a time through Model.predict": partial(
                     article_predicting, arch, folder, PREDICTIONS),
-                "Keras predict of a dataset": functools.partial(keras_predicting, arch, folder),
-            }, round_count)
-            print_comparison(console, f"predictions of {arch} for {what}, pictures/s",
-                             results[arch])
+                "Keras predict of a dataset": partial(keras_predicting, arch, folder)}, round_count)
+            print_comparison(console, f"predictions of {arch} for {what}, images/s", results[arch])
     return results
 
 
@@ -386,7 +367,7 @@ def link_images(source: Path, folder: Path, most: int = 1000,
     found = [image for image in found if image.path.suffix.lower() != ".webp"]  # Keras cannot
     shapes = images.in_threads(data.upright_shape, [image.path for image in found])
     for (path, label), shape in zip(found, shapes, strict=False):
-        if len(readable[label]) < most // 2 and not isinstance(shape, images.Skipped):
+        if not isinstance(shape, images.Skipped):
             readable[label].append(path)
         if min(map(len, readable.values())) == most // 2:
             break
@@ -408,23 +389,19 @@ def write_jpegs(folder: Path, count: int) -> None:
         coarse.resize((500, 375), Image.Resampling.BICUBIC).save(path, quality=90)
 
 
-def bench_memory(console: Console, facts: dict[str, NetworkFacts], round_count: int) -> dict:
-    """Peak memory of a training process with 4096 + 1024 images; whether it grows.
-
-    It hardly varies: every variant runs once.
-    """
+def bench_memory(console: Console, facts: Facts, round_count: int) -> dict:
+    """Peak memory of a training process with 4096 + 1024 images, and growth; of one round."""
     results = {}
     for arch, (config, _) in facts.items():
-        variants = {"ours": functools.partial(our_memory, config, MEMORY_STEPS),
+        variants = {"ours": partial(our_memory, config, MEMORY_STEPS),
                     **keras_variants(keras_memory, config, MEMORY_STEPS)}
         figures = results[arch] = {name: rounds.run_once(variant)
                                    for name, variant in variants.items()}
         print_table(
-            console, f"memory of {arch} in {config['dtype']}, 4096 + 1024 pictures",
+            console, f"memory of {arch} in {config['dtype']}, 4096 + 1024 images",
             ["variant", "peak", "after 2 epochs", "after 10", "growth", "traces after 2, 10"],
             [[name, f"{after[10]['peak'] / 1e9:.2f} GB", f"{after[2]['now'] / 1e9:.2f} GB",
-              f"{after[10]['now'] / 1e9:.2f} GB",
-              f"{after[10]['now'] / after[2]['now'] - 1:+.1%}",
+              f"{after[10]['now'] / 1e9:.2f} GB", f"{after[10]['now'] / after[2]['now'] - 1:+.1%}",
               f"{after[2]['traces']}, {after[10]['traces']}" if "traces" in after[2] else ""]
              for name, after in figures.items()])
     return results
@@ -434,16 +411,12 @@ PARTS = {"training": bench_training, "loading": bench_loading, "predicting": ben
          "memory": bench_memory}
 
 
-# ---------------------------------------------------------------------------------------------
-# The tables
-# ---------------------------------------------------------------------------------------------
-
 def print_comparison(console: Console, title: str, figures: dict[str, list[float]]) -> None:
     """A row for each variant, and how many times its figure ours is."""
-    print_table(console, title, ["variant", "median", "lowest", "highest", "ours is"],
-                [[name, *spread(speeds),
-                  "" if name == "ours" else f"{ratio(figures['ours'], speeds):.2f} x"]
-                 for name, speeds in figures.items()])
+    print_table(console, title, ["variant", "median", "lowest", "highest", "ours is"], [
+        [name, *(f"{value:.1f}" for value in (np.median(speeds), min(speeds), max(speeds))),
+         "" if name == "ours" else f"{ratio(figures['ours'], speeds):.2f} x"]
+        for name, speeds in figures.items()])
 
 
 def print_table(console: Console, title: str, columns: list[str], rows: list[list[str]]) -> None:
@@ -453,10 +426,6 @@ def print_table(console: Console, title: str, columns: list[str], rows: list[lis
     for row in rows:
         table.add_row(*row)
     console.print(table)
-
-
-def spread(figures: list[float]) -> list[str]:
-    return [f"{value:.1f}" for value in (np.median(figures), min(figures), max(figures))]
 
 
 def ratio(ours: list[float], theirs: list[float]) -> float:
@@ -499,10 +468,8 @@ def main(argv: list[str]) -> None:
                **{name: metadata.version(name) for name in ("tensorflow", "keras", "numpy")},
                "python": platform.python_version(), "dtype": chosen.dtype}
     console.print(", ".join(f"{name} {value}" for name, value in machine.items()))
-    facts = {}
-    if set(chosen.part) - {"loading"}:
-        facts = rounds.run_once(functools.partial(
-            network_facts, chosen.networks, chosen.batch_size, chosen.dtype))
+    facts = rounds.run_once(partial(network_facts, chosen.networks, chosen.batch_size,
+                                    chosen.dtype))
     results = {"machine": machine}
     for part in chosen.part:
         results[part] = PARTS[part](console, facts, chosen.rounds)
