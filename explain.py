@@ -237,19 +237,17 @@ def describe_network(path: Path, run: Path) -> dict:
     Prints the probability of the first class, and by how much it changes when the kernels are
     rounded to float16, as the page holds them.
     """
-    with tf.Graph().as_default():  # shapes only: nothing is computed, no memory is taken
-        weight_count = models.load(run, trained=False).weight_count
+    weight_count = models.shapes_only(models.saved_options(run)).weight_count
     if weight_count > compose.MAX_WEIGHTS:
         raise UserError(f"--run={run} has {weight_count:,} weights, and the page holds "
                         f"{compose.MAX_WEIGHTS:,}: train a network with a smaller "
                         "--input_size, or that of recipes/minute.flags")
     network = models.load(run)
-    best = run_folder.best_epoch(run_folder.read_history(run))
     class_names = run_folder.read_class_names(run)
     image = data.load_image(path, network.input_size)
     probability = float(network.probability(image[None])[0])
     record = compose.describe(network, run.resolve().name, image, probability,
-                                       best["threshold"], class_names)
+                              run_folder.read_best(run)["threshold"], class_names)
     for kernel in network.kernels:
         kernel.assign(kernel.numpy().astype(np.float16))
     change = float(network.probability(image[None])[0]) - probability

@@ -1,19 +1,19 @@
 """The five networks of the article's "Training our Neural Networks", layer by layer.
 
     python models.py                    # what each network is made of, and what it costs
+    python models.py --arch=conv1       # one of them
     python models.py --kernel_size=5    # the same with other layers: see python models.py --help
 
 For every network the command prints its layers, their output shapes, their weights, and how many
 multiply-adds one image costs. It is the article's argument in numbers: "each neuron's value in B
 won't depend on N*M weights, but only on C*C (much less) of them".
 
-A layer is a `tf.Module`. `build` makes its `tf.Variable`s for the shape of its input; calling it
-computes its output. A network is the list of its layers. How it is trained is in train.py; here
-only dropout asks whether it is.
+In this order: the initial weights; the layers; the five networks, each a list of layers; then the
+options of a network, and the table. A layer is a `tf.Module`: `build` makes its `tf.Variable`s for
+the shape of its input, calling it computes its output. How a network is trained is in train.py.
 """
 
-import inspect
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from itertools import chain
 from pathlib import Path
 
@@ -21,13 +21,10 @@ from absl import app, flags
 from rich.console import Console
 from rich.table import Table
 
-from support import checkpoints, cli, run_folder
+from support import checkpoints, cli, run_folder, settings
 from support.cli import UserError
+from support.settings import Config
 from support.tensorflow_setup import tf
-
-ARCHITECTURES = ("mlp", "conv1", "conv2_48", "conv2_128", "conv2_fc512")
-INPUT_SIZE = (94, 125)  # height, width: a quarter of the photographs' most common shape
-
 
 # ---------------------------------------------------------------------------------------------
 # Initial weights
@@ -58,7 +55,8 @@ def he(fan_in: int, fan_out: int) -> float:
 # The limit of each kind of initial weights; "adapted" changes He's in Network.adapt_to_pixels.
 INITIALIZERS = {"glorot": glorot, "he": he, "adapted": he}
 
-# Both expect inputs of mean 0 and standard deviation 1. That of the pixels, after each --scaling:
+# Both expect inputs of mean 0 and standard deviation 1. The pixels' own standard deviation is about
+# this, after each --scaling:
 PIXEL_STD = {"none": 50.0, "unit": 0.2, "standard": 1.0}
 
 
@@ -97,8 +95,12 @@ class Scale(Layer):
     def __init__(self, scaling: str = "none", dtype: str = "float32"):
         super().__init__()
         self.scaling, self.dtype = scaling, dtype
+
+    def build(self, input_shape: tuple[int, int, int], init: str, seed: tuple[int, int]) -> None:
+        self.output_shape = input_shape
         self.mean = tf.Variable(tf.zeros(3), trainable=False)
-        self.std = tf.Variable(tf.fill([3], 255.0 if scaling == "unit" else 1.0), trainable=False)
+        std = 255.0 if self.scaling == "unit" else 1.0
+        self.std = tf.Variable(tf.fill([3], std), trainable=False)
 
     def fit(self, mean, std) -> None:
         """Take the training images' mean and standard deviation, both (3,), if they are wanted."""
@@ -235,100 +237,86 @@ class Dense(Layer):
 # The five networks
 # ---------------------------------------------------------------------------------------------
 
-def layers_of(arch: str, filters: Sequence[int] | None = None, hidden: Sequence[int] | None = None,
-              kernel_size: int = 3, stride: int = 1, pooling: str = "max", scaling: str = "none",
-              dropout: float = 0.0, dtype: str = "float32", conv2d: Callable = tf.nn.conv2d
-              ) -> list[Layer]:
-    """The layers of one of ARCHITECTURES, not built yet.
+# The layers between the pixels' scaling and the output. conv(n) is a convolution with n filters,
+# and what follows it; fc(n) is a hidden fully connected layer with n units.
+NETWORKS = {
+    # "a single hidden layer fully connected neural network"
+    "mlp":         lambda conv, fc: [Flatten(), *fc(512)],
+    # "a single convolutional layer (with 24 kernels), followed by 2 fully connected layers"
+    "conv1":       lambda conv, fc: [*conv(24), Flatten(), *fc(128), *fc(128)],
+    # "I added another convolutional layer, and made both a lot bigger (48 kernels each)"
+    "conv2_48":    lambda conv, fc: [*conv(48), *conv(48), Flatten(), *fc(256), *fc(256)],
+    # "both convolutional layers a lot bigger, with 128 filters each"
+    "conv2_128":   lambda conv, fc: [*conv(128), *conv(128), Flatten(), *fc(256), *fc(256)],
+    # "double the fully connected layers' size", "just 64 filters" in the first convolution
+    "conv2_fc512": lambda conv, fc: [*conv(64), *conv(128), Flatten(), *fc(512), *fc(512)],
+}
 
-    filters and hidden, if given, replace the network's own convolutions and hidden layers.
-    """
+
+def layers_of(config: Config, conv2d: Callable = tf.nn.conv2d) -> list[Layer]:
+    """A network's layers, not built yet: one of NETWORKS, changed by its options."""
     def conv(count: int) -> list[Layer]:
-        convolution = Conv2D(count, kernel_size, stride, conv2d)
-        # The textbook's order is bias, ReLU, pooling. Adding the same number to a block and
-        # cutting it off at 0 leaves its maximum the maximum: pooled first, the result is the same
-        # for a quarter of the additions. A mean would change.
+        convolution = Conv2D(count, config.kernel_size, config.stride, conv2d)
+        # The textbook's order is bias, ReLU, pooling. But a bias and ReLU never change which of
+        # four numbers is the largest: after max pooling they give the same result, for a quarter
+        # of the additions. A mean would change.
         return {"max": [convolution, MaxPool(), BiasRelu()],
                 "average": [convolution, BiasRelu(), AveragePool()],
-                "none": [convolution, BiasRelu()]}[pooling]
+                "none": [convolution, BiasRelu()]}[config.pooling]
 
-    def fc(units: int) -> list[Layer]:  # a hidden fully connected layer
-        return [Dropout(dropout), Dense(units)] if dropout else [Dense(units)]
+    def fc(units: int) -> list[Layer]:
+        return [Dropout(config.dropout), Dense(units)] if config.dropout else [Dense(units)]
 
-    scale, flatten, output = Scale(scaling, dtype), Flatten(), Dense(1, relu=False)
-    layers = {
-        # "a single hidden layer fully connected neural network"
-        "mlp":         [scale, flatten, *fc(512), output],
-        # "a single convolutional layer (with 24 kernels), followed by 2 fully connected layers"
-        "conv1":       [scale, *conv(24), flatten, *fc(128), *fc(128), output],
-        # "I added another convolutional layer, and made both a lot bigger (48 kernels each)"
-        "conv2_48":    [scale, *conv(48), *conv(48), flatten, *fc(256), *fc(256), output],
-        # "both convolutional layers a lot bigger, with 128 filters each"
-        "conv2_128":   [scale, *conv(128), *conv(128), flatten, *fc(256), *fc(256), output],
-        # "double the fully connected layers' size", "just 64 filters" in the first convolution
-        "conv2_fc512": [scale, *conv(64), *conv(128), flatten, *fc(512), *fc(512), output],
-    }[arch]
-    if filters is not None:
-        layers = [scale, *chain(*map(conv, filters)), *layers[layers.index(flatten):]]
-    if hidden is not None:
-        layers = [*layers[:layers.index(flatten) + 1], *chain(*map(fc, hidden)), output]
-    return layers
+    layers = NETWORKS[config.arch](conv, fc)
+    flatten = next(place for place, layer in enumerate(layers) if isinstance(layer, Flatten))
+    before, after = layers[:flatten], layers[flatten + 1:]
+    if config.filters is not None:
+        before = list(chain(*map(conv, config.filters)))
+    if config.hidden is not None:
+        after = list(chain(*map(fc, config.hidden)))
+    return [Scale(config.scaling, config.dtype), *before, layers[flatten], *after,
+            Dense(1, relu=False)]
 
 
 class Network(tf.Module):
-    """One of the article's networks: uint8 images in, one number an image out.
+    """A network: uint8 images in, one number an image out.
 
     The output is the logit: its sigmoid is the probability of the positive class (cat). It stops
-    short of the sigmoid because the loss is more exact when computed from the logit.
+    short of the sigmoid because the loss is more exact when computed from the logit. Weights and
+    the last layer are float32 whatever --dtype says.
 
-    init: the initial weights, one of INITIALIZERS; seed: the random seed they follow from.
-    dtype: what it computes in, float32 or bfloat16; the weights and the last layer are always
-    float32. tta: test-time augmentation, see `probability`. The other options: `layers_of`.
-
-    Raises UserError, with the reason, for options that cannot work together.
+    config: its options, see define_flags. conv2d: tf.nn.conv2d, or a faster one that computes the
+    same. Raises UserError, with the reason, for options that cannot work together.
     """
 
-    def __init__(self, arch: str, input_size: tuple[int, int] = INPUT_SIZE, init: str = "glorot",
-                 seed: int = 0, tta: bool = False, filters: Sequence[int] | None = None,
-                 hidden: Sequence[int] | None = None, kernel_size: int = 3, stride: int = 1,
-                 pooling: str = "max", scaling: str = "none", dropout: float = 0.0,
-                 dtype: str = "float32", conv2d: Callable = tf.nn.conv2d):
-        super().__init__(name=arch)
-        if arch not in ARCHITECTURES:
-            raise UserError(f"--arch={arch} is none of the networks: {', '.join(ARCHITECTURES)}")
-        self.input_size, self.tta = input_size, tta
-        self.layers = layers_of(arch, filters, hidden, kernel_size, stride, pooling, scaling,
-                                dropout, dtype, conv2d)
+    def __init__(self, config: Config, conv2d: Callable = tf.nn.conv2d):
+        super().__init__(name=config.arch)
+        self.input_size, self.tta = config.input_size, config.tta
+        self.layers = layers_of(config, conv2d)
         self.scale = self.layers[0]
-        if (kernel_size, stride, pooling) != (3, 1, "max") and not any(
-                isinstance(layer, Conv2D) for layer in self.layers):
-            raise UserError(f"--arch={arch} has no convolution: --kernel_size, --stride and "
+        if not any(isinstance(layer, Conv2D) for layer in self.layers) and (
+                config.kernel_size, config.stride, config.pooling) != (3, 1, "max"):
+            raise UserError(f"--arch={config.arch} has no convolution: --kernel_size, --stride and "
                             "--pooling have nothing to change in it; leave them out")
 
-        shape = (*input_size, 3)
+        shape = (*config.input_size, 3)
         for layer in self.layers:  # each is built for the output of the one before it
-            layer.build(shape, init, seed=(seed, len(self.kernels)))
+            layer.build(shape, config.init, seed=(config.seed, len(self.kernels)))
             if min(layer.output_shape) < 1:
-                what = (f"its {kernel_size}x{kernel_size} kernels do not fit into the "
-                        f"{shape[0]}x{shape[1]} that is left; use a larger --input_size, or a "
-                        "smaller --kernel_size or --stride" if isinstance(layer, Conv2D) else
-                        "nothing is left after its last pooling; use a larger one, or a smaller "
-                        "--stride")
-                raise UserError(f"--input_size={input_size[0]}x{input_size[1]} is too small for "
-                                f"{arch}: {what}")
+                raise too_small(config, layer, shape)
             shape = layer.output_shape
-        if init == "adapted":
-            self.adapt_to_pixels(PIXEL_STD[scaling])
+        if config.init == "adapted":
+            self.adapt_to_pixels(PIXEL_STD[config.scaling])
 
     def adapt_to_pixels(self, std: float) -> None:
         """Change He's initial weights for pixels of this standard deviation.
 
         The first layer's kernels are made to sum to zero, as V and H do: an even grey area gives
-        an output of zero however bright it is. The two layers after it are made smaller, until the
-        logits are a twentieth of what standardised pixels would give. A step of Adam is about the
-        learning rate for every weight, so smaller weights change faster in proportion: these two
-        layers learn before the first one does, where every change multiplies the pixels'
-        brightness. The twentieth was chosen by validation, among 1, 1/3 and 1/20.
+        an output of zero however bright it is. The two layers after it are divided by so much that
+        the logits come out 20 times smaller than He's weights give for standardised pixels. A step
+        of Adam is about the learning rate for every weight, so smaller weights change faster in
+        proportion: these two layers learn before the first one does, where every change multiplies
+        the pixels' brightness. The 20 was chosen by validation, among 1, 3 and 20.
         """
         first, *others = self.kernels
         inputs = tuple(range(len(first.shape) - 1))  # every axis but the outputs'
@@ -339,7 +327,7 @@ class Network(tf.Module):
     def __call__(self, images, training: bool = False, seed=None):
         """uint8 (n, height, width, 3) -> the logits, float32 (n,).
 
-        training: whether dropout drops; then seed, two integers, decides what.
+        training: whether there is dropout. seed: two integers, its random seed; needed in training.
         """
         x = images
         for index, layer in enumerate(self.layers[:-1]):
@@ -351,9 +339,9 @@ class Network(tf.Module):
         return tf.squeeze(logits, axis=1)
 
     def probability(self, images):
-        """That of the positive class (cat): uint8 (n, height, width, 3) -> float32 (n,).
+        """The probability of the positive class: uint8 (n, height, width, 3) -> float32 (n,).
 
-        With test-time augmentation it is the mean of that of an image and of its mirror image.
+        With --tta, test-time augmentation, the mean for an image and its mirror image.
         """
         probability = tf.sigmoid(self(images))
         if self.tta:
@@ -362,7 +350,7 @@ class Network(tf.Module):
 
     @property
     def kernels(self) -> list[tf.Variable]:
-        """Of each layer that has one, from the first to the last."""
+        """The kernels of all layers that have one, from the first to the last."""
         return [layer.kernel for layer in self.layers if hasattr(layer, "kernel")]
 
     @property
@@ -371,12 +359,12 @@ class Network(tf.Module):
 
     @property
     def multiply_adds(self) -> int:
-        """Of one image, forward."""
+        """How many multiply-adds one image takes, forward."""
         return sum(layer.multiply_adds for layer in self.layers)
 
     @property
     def training_multiply_adds(self) -> int:
-        """Of one image, forward and backward.
+        """How many multiply-adds one image takes, forward and backward.
 
         The backward pass multiplies as often as the forward pass for the gradient of the weights,
         and once more for the gradient of the layer's input, which the first layer does not need.
@@ -385,10 +373,22 @@ class Network(tf.Module):
         return 3 * self.multiply_adds - first.multiply_adds
 
 
-def from_config(config: dict, conv2d: Callable = tf.nn.conv2d) -> Network:
-    """The network that a run's configuration describes: train.Config's fields, or config.json's."""
-    options = inspect.signature(Network).parameters.keys() - {"conv2d"}
-    return Network(**{name: config[name] for name in options}, conv2d=conv2d)
+def too_small(config: Config, layer: Layer, shape: tuple[int, ...]) -> UserError:
+    """The error for a layer that has no output. shape: of its input."""
+    if isinstance(layer, Conv2D):
+        what = (f"its {config.kernel_size}x{config.kernel_size} kernels do not fit into the "
+                f"{shape[0]}x{shape[1]} that is left; use a larger --input_size, or a smaller "
+                "--kernel_size or --stride")
+    else:
+        what = "nothing is left after its last pooling; use a larger one, or a smaller --stride"
+    height, width = config.input_size
+    return UserError(f"--input_size={height}x{width} is too small for {config.arch}: {what}")
+
+
+def shapes_only(config: Config) -> Network:
+    """The network for its shapes and counts: nothing is computed, and no memory is taken."""
+    with tf.Graph().as_default():
+        return Network(config)
 
 
 def load(run: Path, trained: bool = True) -> Network:
@@ -396,41 +396,76 @@ def load(run: Path, trained: bool = True) -> Network:
 
     Raises UserError for a folder that is not a whole run's, or one without a finished epoch.
     """
-    record = run_folder.read_config(run)
-    with run_folder.damage_told(run, "config.json"):
-        network = from_config(record["config"])
+    network = Network(saved_options(run))
     if trained:
-        if run_folder.best_epoch(run_folder.read_history(run)) is None:
-            raise UserError(f"{run} has no finished epoch yet: train it first, with --resume")
+        run_folder.read_best(run)
         checkpoints.read_best_weights(run, network)
     return network
 
 
 # ---------------------------------------------------------------------------------------------
-# The table
+# The options of a network
 # ---------------------------------------------------------------------------------------------
 
-def define_flags() -> None:
-    """The flags that change a network's layers: this script's, and train.py's.
+def define_flags(values: flags.FlagValues = flags.FLAGS) -> None:
+    """Define a network's options: this script's flags, and train.py's.
 
     "MLPs with more layers", "bigger and bigger models"; and the article closes by proposing
     "different pooling layers, filter sizes, striding": each of these is a flag.
     """
+    group = dict(module_name="network", flag_values=values)
     size, counts = cli.SizeParser(), cli.CountsParser()
-    flags.DEFINE(size, "input_size", "94x125", "the size that every image is resized to",
-                 serializer=size, module_name="network")
+    flags.DEFINE_enum("arch", "conv2_fc512", list(NETWORKS), "the network", **group)
+    flags.DEFINE(size, "input_size", "94x125", "the size that every image is resized to: a quarter "
+                 "of the photographs' most common shape", serializer=size, **group)
     flags.DEFINE(counts, "filters", None, "the number of filters of each convolution [the "
-                 "network's]", module_name="network")
+                 "network's]", **group)
     flags.DEFINE(counts, "hidden", None, "the number of units of each hidden layer [the "
-                 "network's]", module_name="network")
+                 "network's]", **group)
     flags.DEFINE_integer("kernel_size", 3, "height and width of the convolutions' kernels",
-                         lower_bound=1, upper_bound=cli.MOST, module_name="network")
+                         lower_bound=1, upper_bound=cli.MOST, **group)
     flags.DEFINE_integer("stride", 1, "by how many pixels a kernel moves from one output to the "
-                         "next", lower_bound=1, upper_bound=cli.MOST, module_name="network")
+                         "next", lower_bound=1, upper_bound=cli.MOST, **group)
     flags.DEFINE_enum("pooling", "max", ["max", "average", "none"], "what each 2x2 block becomes "
-                      "after a convolution: its maximum, its mean, or no pooling at all",
-                      module_name="network")
+                      "after a convolution: its maximum, its mean, or no pooling at all", **group)
+    flags.DEFINE_float("dropout", 0.0, "dropout rate before each hidden layer", **group)
+    flags.register_validator("dropout", lambda rate: 0 <= rate < 1,
+                             "must be a share: at least 0, below 1", values)
+    flags.DEFINE_enum("scaling", "none", ["none", "unit", "standard"], "what the pixels become: "
+                      "raw 0..255 as in the article, 0..1, or mean 0 and standard deviation 1 for "
+                      "each colour over the training images", **group)
+    flags.DEFINE_enum("init", None, list(INITIALIZERS), "the initial weights: Glorot's, as in the "
+                      "article; He's, which are made for ReLU; or these, adapted to raw pixels "
+                      "[the network's, see DEFAULTS in train.py]", **group)
+    flags.DEFINE_bool("tta", False, "test-time augmentation: predict the mean of the "
+                      "probabilities of an image and its mirror image", **group)
+    flags.DEFINE_enum("dtype", "float32", ["float32", "bfloat16"], "what the network computes in; "
+                      "bfloat16 is faster on processors that have instructions for it, and much "
+                      "slower on others", **group)
+    flags.DEFINE_integer("seed", 0, "random seed of the initial weights; in training also of the "
+                         "split, the order of the images, augmentation and dropout", lower_bound=0,
+                         upper_bound=2**31 - 1, **group)
 
+
+def options(arch: str, **changes) -> Config:
+    """The options of a network as the article has it, but for these changes."""
+    values = flags.FlagValues()
+    define_flags(values)
+    defaults = {flag.name: flag.default for flag in settings.flags_of(values, "network")}
+    return Config(**defaults | {"arch": arch, "init": "glorot"} | changes)
+
+
+def saved_options(run: Path) -> Config:
+    """The options of a run's network. Raises UserError as run_folder.read_config does."""
+    run_folder.check_path(run)
+    values = flags.FlagValues()
+    define_flags(values)
+    return run_folder.read_settings(run, values, "network", never_none=["init"])
+
+
+# ---------------------------------------------------------------------------------------------
+# The table
+# ---------------------------------------------------------------------------------------------
 
 def layer_table(network: Network) -> Table:
     table = Table(title=network.name, title_justify="left")
@@ -449,15 +484,12 @@ def layer_table(network: Network) -> Table:
 
 @cli.script()
 def main(argv: list[str]) -> None:
-    console, values = Console(), flags.FLAGS
-    for arch in ARCHITECTURES:
-        options = dict(input_size=values.input_size, filters=values.filters, hidden=values.hidden)
-        if values.filters or (values.filters is None and arch != "mlp"):  # it has convolutions
-            options |= dict(kernel_size=values.kernel_size, stride=values.stride,
-                            pooling=values.pooling)
-        with tf.Graph().as_default():  # shapes only: nothing is computed, no memory is taken
-            network = Network(arch, **options)
-        console.print(layer_table(network))
+    chosen = vars(settings.from_flags(flags.FLAGS, "network"))
+    for arch in [chosen["arch"]] if cli.explicitly_set("arch") else NETWORKS:
+        config = options(**chosen | {"arch": arch, "init": "glorot"})
+        if not any(isinstance(layer, Conv2D) for layer in layers_of(config)):
+            config.kernel_size, config.stride, config.pooling = 3, 1, "max"
+        Console().print(layer_table(shapes_only(config)))
 
 
 if __name__ == "__main__":

@@ -1,17 +1,16 @@
-"""Cats or dogs? A trained network's predictions for any pictures.
+"""Cats or dogs? A trained network's predictions for any pictures, and how good they are.
 
     python predict.py --run=runs/NAME photo.jpg holiday/              # a line a picture
     python predict.py --run=runs/NAME --json holiday/ > holiday.jsonl
+    python predict.py --run=runs/NAME --evaluate=PHOTOS               # how many are right
 
 prints lines like "photo.jpg: cat (93.1%)", for every picture of a folder and of its subfolders. A
 picture is of the positive class (cat) if the network's probability for that is above the threshold
 that the run's validation chose. What cannot be read is named on stderr with the reason; then the
 exit code is 1.
 
-Of the run only model/ is used, a SavedModel: there is no network in this file. It could decode
-the files as well (its signature serving_default). They are loaded as in training instead, in
-threads by data.load_image: that reads WebP, too, and a damaged file does not fail the others of
-its batch.
+--evaluate compares the predictions with the labels of a folder like those that train.py takes. It
+leaves out what cannot be read, and names it.
 """
 
 import json
@@ -25,38 +24,32 @@ import numpy as np
 from absl import app, flags
 
 import data
-from support import cli, images, saved_model
+import metrics
+import models
+from support import class_folders, cli, images, run_folder, summary
 from support.cli import UserError
 from support.tensorflow_setup import tf
 
 
-def image_files(names: list[str]) -> tuple[list[Path], list[images.Skipped]]:
-    """The files among the names, and the images in the folders among them, sorted by path.
-
-    The second list names the folders that cannot be read or hold no image.
-    """
-    paths, problems = [], []
-    for name in map(Path, names):
-        if not name.is_dir():
-            paths.append(name)
-            continue
-        errors: list[OSError] = []
-        found = [path for folder, _, files in os.walk(name, onerror=errors.append)
-                 for path in map(Path(folder).joinpath, files) if images.is_image(path)]
-        paths += sorted(found)
-        problems += [images.Skipped(Path(error.filename), error.strerror.lower())
-                     for error in errors]
-        if not found and not errors:
-            problems.append(images.Skipped(name, "no pictures in this folder"))
-    return paths, problems
-
-
-def predictions(model: saved_model.Exported, paths: list[Path]
+def predictions(network: models.Network, paths: list[Path], what: str
                 ) -> Iterator[tuple[list[Path], np.ndarray, list[images.Skipped]]]:
-    """Yield batches: n files, their probabilities, float32 (n,), and what was skipped."""
-    for loaded, batch, skipped in images.load_batches(paths, data.load_image, model.input_size):
-        yield loaded, model.probability(batch), skipped
+    """Yield batches: n files, their probabilities, float32 (n,), and what could not be read.
 
+    Meanwhile a bar shows `what` is done, and how far it is.
+    """
+    eval_step = tf.function(network.probability, autograph=False, input_signature=[
+        tf.TensorSpec((None, *network.input_size, 3), tf.uint8)])
+    with images.progress_bar(what, len(paths)) as advance:
+        for files, batch, skipped in images.load_batches(paths, data.load_image,
+                                                         network.input_size):
+            # A convolution of no image at all is an error.
+            yield files, eval_step(batch).numpy() if files else np.empty(0, np.float32), skipped
+            advance(len(files) + len(skipped))
+
+
+# ---------------------------------------------------------------------------------------------
+# A line a picture
+# ---------------------------------------------------------------------------------------------
 
 class Prediction(NamedTuple):
     """probability: that of the positive class; positive: whether it is above the threshold."""
@@ -86,38 +79,103 @@ def on_one_line(path: Path) -> str:
 def print_predictions(run: Path, names: list[str], form: Callable[[Prediction], str]) -> bool:
     """Print form(prediction) of every image; True if all could be read.
 
-    Raises UserError for a run without a whole model/.
+    Raises UserError for a folder that is not a whole run's.
     """
-    model = saved_model.load(run)
+    network, threshold = models.load(run), run_folder.read_best(run)["threshold"]
+    class_names = run_folder.read_class_names(run)
     paths, problems = image_files(names)
     for path, reason in problems:
         print(f"{on_one_line(path)}: {reason}", file=sys.stderr)
-    with images.progress_bar("predicting", len(paths)) as advance:
-        for files, probabilities, skipped in predictions(model, paths):
-            for file, probability in zip(files, probabilities, strict=True):
-                positive = bool(probability > model.threshold)
-                label = model.class_names[0 if positive else 1]
-                print(form(Prediction(file, label, float(probability), positive)))
-            for path, reason in skipped:
-                print(f"{on_one_line(path)}: {reason}", file=sys.stderr)
-            problems += skipped
-            advance(len(files) + len(skipped))
+    for files, probabilities, skipped in predictions(network, paths, "predicting"):
+        positives = metrics.predicted_labels(probabilities, threshold)
+        for file, probability, positive in zip(files, probabilities, positives, strict=True):
+            label = class_names[0 if positive else 1]
+            print(form(Prediction(file, label, float(probability), bool(positive))))
+        for path, reason in skipped:
+            print(f"{on_one_line(path)}: {reason}", file=sys.stderr)
+        problems += skipped
     return not problems
 
 
+def image_files(names: list[str]) -> tuple[list[Path], list[images.Skipped]]:
+    """The files among the names, and the images in the folders among them, sorted by path.
+
+    The second list names the folders that cannot be read or hold no image.
+    """
+    paths, problems = [], []
+    for name in map(Path, names):
+        if not name.is_dir():
+            paths.append(name)
+            continue
+        errors: list[OSError] = []
+        found = [path for folder, _, files in os.walk(name, onerror=errors.append)
+                 for path in map(Path(folder).joinpath, files) if images.is_image(path)]
+        paths += sorted(found)
+        problems += [images.Skipped(Path(error.filename), error.strerror.lower())
+                     for error in errors]
+        if not found and not errors:
+            problems.append(images.Skipped(name, "no pictures in this folder"))
+    return paths, problems
+
+
+# ---------------------------------------------------------------------------------------------
+# How many are right
+# ---------------------------------------------------------------------------------------------
+
+def evaluate(run: Path, folder: Path, as_json: bool) -> None:
+    """Print the metrics of a run's network on all images of a folder with its two classes.
+
+    as_json: only those at the run's own threshold, as one line of JSON. Raises UserError for a
+    folder that is not a whole run's, and for images that are not there.
+    """
+    network, threshold = models.load(run), run_folder.read_best(run)["threshold"]
+    source = class_folders.find(folder, run_folder.read_class_names(run), flag="evaluate")
+    label_of, labels, probabilities = dict(source.images), [], []
+    for files, batch, skipped in predictions(network, list(label_of), "evaluating"):
+        probabilities += [*batch]
+        labels += [label_of[file] for file in files]
+        for file, reason in skipped:
+            print(f"skipped {on_one_line(file)}: {reason}", file=sys.stderr)
+    if not labels:
+        raise UserError(f"none of the {len(label_of)} pictures of {folder} can be read")
+    at_threshold = metrics.measure_at(threshold, probabilities, labels)
+    if as_json:
+        print(json.dumps(at_threshold))
+        return
+    positive, negative = source.class_names
+    summary.print_evaluation(
+        metrics.measure(probabilities, labels), at_threshold,
+        f"{run} ({network.name}) on {len(labels)} pictures of {folder}, {sum(labels)} {positive} "
+        f"and {len(labels) - sum(labels)} {negative}", source.class_names)
+
+
+# ---------------------------------------------------------------------------------------------
+# The command
+# ---------------------------------------------------------------------------------------------
+
 @cli.script(tf.errors.OpError, arguments=True)
 def main(argv: list[str]) -> None:
-    names = argv[1:]
-    if not names:
+    names, run, folder = argv[1:], Path(flags.FLAGS.run), flags.FLAGS.evaluate
+    if folder is not None:
+        if names:
+            raise UserError(f"--evaluate={folder} measures the pictures of that folder: leave "
+                            f"{' '.join(names)} out")
+        evaluate(run, Path(folder), flags.FLAGS.json)
+    elif not names:
         raise UserError("name pictures or folders: python predict.py --run=runs/NAME photo.jpg "
                         "holiday/")
-    form = as_json if flags.FLAGS.json else as_line
-    if not print_predictions(Path(flags.FLAGS.run), names, form):
+    elif not print_predictions(run, names, as_json if flags.FLAGS.json else as_line):
         sys.exit(1)
 
 
-if __name__ == "__main__":
-    flags.DEFINE_string("run", None, "the folder of a run that has ended", required=True)
+def define_flags() -> None:
+    flags.DEFINE_string("run", None, "the folder of a run", required=True)
     flags.DEFINE_bool("json", False, "print lines of JSON: file, label, and the probability of "
-                      "the class with label 1")
+                      "the class with label 1; with --evaluate one line, the metrics")
+    flags.DEFINE_string("evaluate", None, "a folder of labeled pictures, as for train.py: print "
+                        "the metrics of the predictions for all of them")
+
+
+if __name__ == "__main__":
+    define_flags()
     app.run(main)

@@ -6,7 +6,7 @@ import os
 import re
 import signal
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from absl import app, flags
 
@@ -114,15 +114,15 @@ class SizeParser(flags.ArgumentParser):
 
     syntactic_help = "HEIGHTxWIDTH, like 94x125"
 
-    def parse(self, argument: str | tuple[int, int]) -> tuple[int, int]:
-        if isinstance(argument, tuple):
-            return argument
+    def parse(self, argument: str | Sequence[int]) -> tuple[int, int]:
+        if not isinstance(argument, str):  # a default, or what a run's config.json holds
+            argument = self.serialize(argument)
         height, x, width = argument.lower().partition("x")
         if not (x and all(each.isdecimal() and 0 < int(each) < MOST for each in (height, width))):
             raise ValueError("not HEIGHTxWIDTH, below a million each: write it like 94x125")
         return int(height), int(width)
 
-    def serialize(self, value: tuple[int, int]) -> str:  # as --help shows the default
+    def serialize(self, value: Sequence[int]) -> str:  # as --help shows the default
         return "x".join(map(str, value))
 
     def flag_type(self) -> str:
@@ -134,9 +134,9 @@ class CountsParser(flags.ArgumentParser):
 
     syntactic_help = "numbers above 0, like 64,128"
 
-    def parse(self, argument: str | tuple[int, ...]) -> tuple[int, ...]:
-        if isinstance(argument, tuple):
-            return argument
+    def parse(self, argument: str | Sequence[int]) -> tuple[int, ...]:
+        if not isinstance(argument, str):  # what a run's config.json holds
+            argument = ",".join(map(str, argument))
         counts = argument.split(",") if argument else []
         if not all(count.isdecimal() and 0 < int(count) < MOST for count in counts):
             raise ValueError("not a list of numbers above 0, below a million: write it like 64,128")

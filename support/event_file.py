@@ -1,8 +1,8 @@
 """What TensorBoard reads of a run: an event file in the run's folder, a record an epoch."""
 
+import contextlib
 import math
 import time
-from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -12,8 +12,8 @@ from support.tensorflow_setup import tf
 PLURALS = {"cat": "cats", "dog": "dogs"}  # in tags; other classes have the names of their folders
 
 
-class EventFile:
-    """A file in the run's folder that TensorBoard reads.
+class EventFile(contextlib.AbstractContextManager):
+    """A file in the run's folder that TensorBoard reads, closed at the end of the `with`.
 
     tf.summary.scalar and its siblings refuse to work where TensorBoard is not installed. What they
     write is a TFRecord file of Event messages, and TensorFlow alone can write that: TensorBoard
@@ -28,6 +28,9 @@ class EventFile:
         start = tf.compat.v1.SessionLog(status=tf.compat.v1.SessionLog.START)
         self.write(first_epoch, session_log=start)
 
+    def __exit__(self, *_) -> None:
+        self.file.close()
+
     def write(self, epoch: int, **content) -> None:
         event = tf.compat.v1.Event(wall_time=time.time(), step=epoch, **content)
         self.file.write(event.SerializeToString())
@@ -35,14 +38,13 @@ class EventFile:
 
 
 def epoch_summary(record: dict, predictions: np.ndarray, labels: np.ndarray,
-                  mistakes: Sequence[np.ndarray], first_kernel: np.ndarray,
-                  class_names: tuple[str, str]) -> tf.compat.v1.Summary:
+                  first_kernel: np.ndarray, class_names: tuple[str, str]
+                  ) -> tf.compat.v1.Summary:
     """What TensorBoard shows of an epoch, under tags that it groups by their first word.
 
     record: the epoch's line of metrics.jsonl; predictions and labels: those of the validation
-    images, (n,); mistakes: the wrong predictions for images of label 1 and for those of label 0,
-    two arrays uint8 (n, height, width, 3); first_kernel: that of the network's first layer with
-    weights; class_names: those of labels 1 and 0. The formats are those of TensorBoard's
+    images, (n,); first_kernel: that of the network's first layer with weights; class_names: those
+    of labels 1 and 0. The formats are those of TensorBoard's
     plugins/{scalar,histogram,image}/summary_v2.py.
     """
     positive, negative = (PLURALS.get(name, name) for name in class_names)
@@ -65,18 +67,13 @@ def epoch_summary(record: dict, predictions: np.ndarray, labels: np.ndarray,
         counts, edges = np.histogram(predictions[labels == label], 20, (0, 1))
         add("histograms", f"predictions/{name}", np.stack([edges[:-1], edges[1:], counts], axis=1))
 
-    grids = dict(zip((f"mistakes/{positive}_called_{negative}",
-                      f"mistakes/{negative}_called_{positive}"), mistakes, strict=True))
     if first_kernel.ndim == 4:  # of a convolution: (size, size, 3, filters)
         # A weight of 0 is half bright; one scale for all, up to the largest weight either way.
         brightness = 127.5 + 127.5 * first_kernel / np.abs(first_kernel).max()
-        grids["kernels/first_layer"] = brightness.round().astype(np.uint8).transpose(3, 0, 1, 2)
-    for tag, images in grids.items():
-        if len(images):
-            grid = tile(images)
-            height, width, _ = grid.shape
-            png = tf.io.encode_png(grid, compression=1).numpy()  # 4 times faster, 6% larger
-            add("images", tag, [b"%d" % width, b"%d" % height, png])
+        grid = tile(brightness.round().astype(np.uint8).transpose(3, 0, 1, 2))
+        height, width, _ = grid.shape
+        png = tf.io.encode_png(grid, compression=1).numpy()  # 4 times faster, 6% larger
+        add("images", "kernels/first_layer", [b"%d" % width, b"%d" % height, png])
     return summary
 
 

@@ -9,16 +9,17 @@ from support.tensorflow_setup import tf
 
 
 def choose() -> Callable:
-    """What trains faster on this processor: tf.nn.conv2d, or conv2d below.
+    """What trains faster on this machine: tf.nn.conv2d, or conv2d below.
 
-    With AVX-512 it is TensorFlow's own: on two cores of an Intel Xeon it trained the article's
-    networks 1.15 to 1.3 times as fast as ours in float32. On two of an AMD EPYC, which has only
-    AVX2, its kernel gradient took more than twice the time of ours for conv2_128.
+    On a graphics card it is TensorFlow's own, and on a processor with AVX-512: on two cores of an
+    Intel Xeon it trained the article's networks 1.15 to 1.3 times as fast as ours in float32. On
+    two of an AMD EPYC, which has only AVX2, its kernel gradient took more than twice the time of
+    ours for conv2_128.
     """
     extensions = np.show_config(mode="dicts")["SIMD Extensions"]
     names = {*extensions.get("baseline", ()), *extensions.get("found", ())}
     has_avx512 = any(name == "X86_V4" or name.startswith("AVX512") for name in names)
-    return tf.nn.conv2d if has_avx512 else conv2d
+    return tf.nn.conv2d if has_avx512 or tf.config.list_physical_devices("GPU") else conv2d
 
 
 def conv2d(x, kernel, strides: int, padding: str):

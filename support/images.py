@@ -180,3 +180,11 @@ def progress_bar(description: str, total: int) -> Iterator[Callable[..., None]]:
                            redirect_stdout=sys.stdout.isatty()) as bar:
         task = bar.add_task(description, total=total)
         yield lambda count=1: bar.advance(task, count)
+
+
+def track(batches: list, description: str) -> Iterator:
+    """Yield the batches, while a bar shows how many of their images are done."""
+    with progress_bar(description, sum(map(len, batches))) as advance:
+        for batch in batches:
+            yield batch
+            advance(len(batch))

@@ -6,17 +6,17 @@ import os
 from support.cli import UserError
 
 
-def check(network, batch_size: int, count: int, workers: int) -> None:
+def check(network, batch_size: int, count: int) -> None:
     """Refuse a training that this machine cannot hold, before it starts. Raises UserError.
 
     Training keeps a byte per colour of each of `count` images; four numbers per weight (the
     weight, its gradient, Adam's two moments); and, for each image of a batch, every layer's
-    output and its gradient. The images are shared among the workers.
+    output and its gradient.
     """
     outputs = (min(batch_size, count)
                * sum(math.prod(layer.output_shape) for layer in network.layers))
-    needed = (count * math.prod(network.layers[0].output_shape) // workers
-              + 4 * (4 * network.weight_count + 2 * outputs // workers))
+    needed = (count * math.prod(network.layers[0].output_shape)
+              + 4 * (4 * network.weight_count + 2 * outputs))
     memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
     if needed > memory:
         raise UserError(

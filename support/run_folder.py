@@ -1,6 +1,6 @@
 """The folder of a run: what lies in it, how it is written, and what is said when it is damaged.
 
-    config.json         what the numbers follow from: flags, images, versions
+    config.json         what the numbers follow from: settings, images, versions
     metrics.jsonl       one line an epoch
     predictions.jsonl   the best epoch's prediction for every validation image, one a line
     test.json           the metrics of the held-out test images
@@ -13,59 +13,69 @@ that is killed while it writes leaves the old file or the new one, never half of
 
 import contextlib
 import fcntl
+import hashlib
 import json
 import os
 import platform
 import shutil
 import sys
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from importlib import metadata
 from pathlib import Path
 
 import numpy as np
+from absl import flags
 
+from support import settings
 from support.cli import UserError
+from support.settings import Config
 
-FORMAT = 2  # of config.json, and of the checkpoints beside it
-
-
-@contextlib.contextmanager
-def new_run(runs_dir: Path, name: str | None, arch: str) -> Iterator[Path]:
-    """The folder of a new run, locked: runs_dir/name, or runs_dir/ARCH-1, ARCH-2 … without a name.
-
-    It is removed again if the run fails before it has its config.json. Raises UserError for a name
-    that is taken or is not the name of a folder.
-    """
-    run = create(runs_dir, name, arch)
-    try:
-        with locked(run):
-            yield run
-    except BaseException:
-        if not (run / "config.json").exists():
-            shutil.rmtree(run)
-        raise
+FORMAT = 3  # of config.json, and of the checkpoints beside it
 
 
-def create(runs_dir: Path, name: str | None, arch: str) -> Path:
-    """Make the folder of a new run; see new_run."""
+def check_new(runs_dir: Path, name: str | None) -> None:
+    """Refuse a name that is taken, or is not the name of a folder. Raises UserError, OSError."""
     check_path(runs_dir / (name or ""))
-    runs_dir.mkdir(parents=True, exist_ok=True)
-    if name is None:
-        number = 1
-        while True:  # mkdir fails where the folder exists: two runs cannot take one name
-            try:
-                (runs_dir / f"{arch}-{number}").mkdir()
-                return runs_dir / f"{arch}-{number}"
-            except FileExistsError:
-                number += 1
-    if name in ("", ".", "..") or Path(name).name != name:
+    if name is not None and (name in ("", ".", "..") or Path(name).name != name):
         raise UserError(f"--name={name!r} must be the name of one folder, without slashes")
-    try:
-        (runs_dir / name).mkdir()
-    except FileExistsError:
-        raise UserError(f"--name={name}: {runs_dir / name} exists, and a run is never "
-                        "overwritten; choose another name or remove it") from None
-    return runs_dir / name
+    existing = next(folder for folder in (runs_dir, *runs_dir.absolute().parents)
+                    if folder.exists())
+    if not existing.is_dir():
+        raise UserError(f"--runs_dir={runs_dir}: {existing} is not a folder")
+    if not os.access(existing, os.W_OK):
+        raise UserError(f"--runs_dir={runs_dir}: {existing} cannot be written to")
+    if name is not None and (runs_dir / name).exists():
+        raise taken(runs_dir, name)
+
+
+def new_folder(runs_dir: Path, name: str | None, arch: str, is_chief: bool,
+               stack: contextlib.ExitStack) -> Path:
+    """Make and lock the folder of a new run: runs_dir/name, or runs_dir/ARCH-1, ARCH-2 ….
+
+    At the end of the stack it is unlocked, and removed if it did not get a config.json. Of several
+    workers only the chief makes it. Raises UserError for a name that is taken.
+    """
+    if not is_chief:
+        return runs_dir / name
+    runs_dir.mkdir(parents=True, exist_ok=True)
+    number = 1
+    while True:
+        folder = runs_dir / (name or f"{arch}-{number}")
+        try:
+            folder.mkdir()  # it fails where the folder exists: two runs cannot take one name
+            break
+        except FileExistsError:
+            if name is not None:
+                raise taken(runs_dir, name) from None
+            number += 1
+    stack.callback(lambda: (folder / "config.json").exists() or shutil.rmtree(folder))
+    stack.enter_context(locked(folder))
+    return folder
+
+
+def taken(runs_dir: Path, name: str) -> UserError:
+    return UserError(f"--name={name}: {runs_dir / name} exists, and a run is never overwritten; "
+                     "choose another name or remove it")
 
 
 def check_path(run: Path) -> None:
@@ -85,7 +95,7 @@ def locked(run: Path) -> Iterator[Path]:
     Raises UserError if another one is in it, or if nothing can be written there.
     """
     try:
-        file = open(run / ".lock", "w")
+        file = open(run / ".lock", "a")
         fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)  # released when the process ends
     except BlockingIOError:
         raise UserError(f"{run} is in use: another train.py is at work in it; wait until it has "
@@ -95,6 +105,24 @@ def locked(run: Path) -> Iterator[Path]:
                         "continue with a copy of it") from error
     with file:
         yield run
+
+
+def check_resumable(run: Path) -> None:
+    """Refuse a run that cannot be compared with what is there now, or that has no checkpoints.
+
+    Starting again would overwrite what the run has. Raises UserError if that is more than a process
+    leaves that was killed before its first checkpoint.
+    """
+    record = read_config(run)
+    with damage_told(run, "config.json"):
+        [(file["file"], file["reason"]) for file in record["data"]["skipped"]]
+        record["data"]["digest"], record["machine"]["replicas"]
+    if not list(run.glob("checkpoints/epoch-*")):
+        history = read_history(run)
+        if len(history) > 1 or (run / "model").exists():
+            raise UserError(f"{run} cannot be resumed: its checkpoints were deleted, and to start "
+                            "again would overwrite what it has; train a new run")
+        print(f"{run} has no checkpoint: it starts again")
 
 
 def write_text(file: Path, text: str) -> None:
@@ -123,67 +151,66 @@ def damage_told(run: Path, file: str) -> Iterator[None]:
 # config.json
 # ---------------------------------------------------------------------------------------------
 
-def config_record(saved: dict | None, config: dict, folder: Path, bundled_sample: bool, dataset,
-                  sizes: list, replicas: int) -> dict:
-    """What config.json holds: all that a run's numbers follow from.
+def write_config(run: Path, config: Config, dataset, bundled_sample: bool, replicas: int) -> None:
+    """Write config.json: all that a run's numbers follow from.
 
-    saved: the record of a run that is resumed; of it only the number of epochs, the folder of the
-    images and the number of replicas may change. bundled_sample: whether the images
-    are those of sample/; dataset: a data.Dataset; sizes: those asked for.
-    Raises UserError if a resumed run's images are not those it was started with.
+    dataset: a data.Dataset; bundled_sample: whether its images are those of sample/. A run that has
+    a config.json is resumed: its images must be the same, and what else its numbers will follow
+    from now is printed. Raises UserError if they are not.
     """
-    if saved is None:
-        versions = {name: metadata.version(name) for name in ("tensorflow", "numpy", "pillow")}
-        return {
-            "config": config,
-            "data": {"folder": str(folder.resolve()), "bundled_sample": bundled_sample,
-                     "class_names": dataset.class_names,
-                     "train_size": len(dataset.train.labels),
-                     "valid_size": len(dataset.valid.labels),
-                     "test_size": len(dataset.test.labels),
-                     "sizes_asked_for": sizes, "digest": dataset.digest,
-                     "skipped": [{"file": str(file), "reason": reason}
-                                 for file, reason in dataset.skipped]},
-            "command": sys.argv,
-            "versions": {"python": platform.python_version(), **versions},
-            "machine": {"processor": platform.machine(), "cores": os.cpu_count(),
-                        "replicas": replicas}}
-
-    known, machine, epochs = saved["data"], saved["machine"], saved["config"]["epochs"]
-    if dataset.digest != known["digest"]:
-        skipped = [(Path(file["file"]).name, file["reason"]) for file in known["skipped"]]
-        broken = [f"{file} is broken ({reason}); " for file, reason in dataset.skipped
-                  if (file.name, reason) not in skipped]
-        raise UserError(f"the pictures in {folder} are not those it was started with; "
-                        f"{''.join(broken[:1])}put them back, and take out what was added")
-    if replicas != machine["replicas"]:
-        print(f"from here on {replicas} replicas compute, not {machine['replicas']}: the numbers "
-              "will be those of neither")
-    if config["epochs"] != epochs and config["schedule"] == "onecycle":
-        print(f"from here on the learning rate follows the cycle of {config['epochs']} epochs, "
-              f"not of {epochs}: a run started with --epochs={config['epochs']} would have other "
-              "numbers")
-    return saved | {"config": config, "data": known | {"folder": str(folder.resolve())},
-                    "machine": machine | {"replicas": replicas}}
-
-
-@contextlib.contextmanager
-def cannot_resume(run: Path | None) -> Iterator[None]:
-    """Say of an error with the images of a run that is resumed that this is why it cannot be."""
-    try:
-        yield
-    except UserError as error:
-        if run is None:
-            raise
-        raise UserError(f"{run} cannot be resumed: {error}; if its pictures were moved, say where "
-                        "with --data_dir") from error
-
-
-def write_config(run: Path, record: dict) -> None:
-    """record: what config_record returned. A file that holds just this is left alone."""
-    file, text = run / "config.json", json.dumps({"format": FORMAT, **record}, indent=2) + "\n"
+    versions = {name: metadata.version(name) for name in ("tensorflow", "numpy", "pillow")}
+    record = {
+        "format": FORMAT,
+        "config": vars(config),
+        "data": {"bundled_sample": bundled_sample, "train_size": len(dataset.train.labels),
+                 "valid_size": len(dataset.valid.labels), "test_size": len(dataset.test.labels),
+                 "digest": digest_of(dataset.train, dataset.valid, dataset.test),
+                 "skipped": [{"file": str(file), "reason": reason}
+                             for file, reason in dataset.skipped]},
+        "command": sys.argv,
+        "versions": {"python": platform.python_version(), **versions},
+        "machine": {"processor": platform.machine(), "cores": os.cpu_count(), "replicas": replicas}}
+    file = run / "config.json"
+    if file.exists():
+        saved = read_config(run)
+        check_same(saved, record, dataset.skipped)
+        record = saved | {"config": vars(config),
+                          "machine": saved["machine"] | {"replicas": replicas}}
+    text = json.dumps(record, indent=2) + "\n"
     if not file.exists() or file.read_text() != text:
         write_text(file, text)
+
+
+def digest_of(*parts) -> str:
+    """A SHA-256 that only the same images with the same labels in the same parts have."""
+    sha256 = hashlib.sha256()
+    for part in parts:
+        sha256.update(str(part.images.shape).encode())
+        sha256.update(part.images)
+        sha256.update(part.labels)
+    return sha256.hexdigest()
+
+
+def check_same(saved: dict, record: dict, skipped: list[tuple[Path, str]]) -> None:
+    """Compare the records of a run's first start and of now; print what changes its numbers.
+
+    Raises UserError if the images are not the same. skipped: those that cannot be read now.
+    """
+    if record["data"]["digest"] != saved["data"]["digest"]:
+        known = [(Path(file["file"]).name, file["reason"]) for file in saved["data"]["skipped"]]
+        broken = [f"{file} is broken ({reason}); " for file, reason in skipped
+                  if (file.name, reason) not in known]
+        raise UserError(f"the pictures in {record['config']['data_dir']} are not those it was "
+                        f"started with; {''.join(broken[:1])}put them back, and take out what was "
+                        "added")
+    replicas, before = record["machine"]["replicas"], saved["machine"]["replicas"]
+    if replicas != before:
+        print(f"from here on {replicas} replicas compute, not {before}: the numbers will be those "
+              "of neither")
+    epochs, before = record["config"]["epochs"], saved["config"]["epochs"]
+    if epochs != before and record["config"]["schedule"] == "onecycle":
+        print(f"from here on the learning rate follows the cycle of {epochs} epochs, not of "
+              f"{before}: a run started with --epochs={epochs} would have other numbers")
 
 
 def read_config(run: Path) -> dict:
@@ -193,14 +220,29 @@ def read_config(run: Path) -> dict:
         if record.get("format", 1) != FORMAT:
             raise UserError(f"{run} was written by another version of train.py, which this one "
                             "cannot read: train it again, or use the version that wrote it")
+        for part in ("config", "data"):
+            if not isinstance(record[part], dict):
+                raise TypeError(f"{part} is {record[part]!r}")
         return record
 
 
-def class_names_of(record: dict) -> tuple[str, str]:
-    """The names of label 1 and of label 0 in what read_config returned; see damage_told."""
-    # Earlier runs name none: there were only these.
-    positive, negative = record["data"].get("class_names", ("cat", "dog"))
-    return str(positive), str(negative)
+def read_settings(run: Path, values: flags.FlagValues, *groups: str,
+                  never_none: Collection[str] = ()) -> Config:
+    """A run's settings of these groups of flags, each checked by the parser of its flag.
+
+    never_none: those that a run always has, though their flags have no default. Raises UserError
+    as read_config does, and for a setting that is missing or that its flag would refuse.
+    """
+    saved, config = read_config(run)["config"], Config()
+    with damage_told(run, "config.json"):
+        for flag in settings.flags_of(values, *groups):
+            value = saved[flag.name]
+            if value is not None or flag.default is not None or flag.name in never_none:
+                value = flag.parser.parse(value)
+                if not all(validator.checker(value) for validator in flag.validators):
+                    raise ValueError(f"{flag.name} is {value}")
+            setattr(config, flag.name, value)
+    return config
 
 
 def read_class_names(run: Path) -> tuple[str, str]:
@@ -208,6 +250,14 @@ def read_class_names(run: Path) -> tuple[str, str]:
     record = read_config(run)
     with damage_told(run, "config.json"):
         return class_names_of(record)
+
+
+def class_names_of(record: dict) -> tuple[str, str]:
+    """The names of label 1 and of label 0 in what read_config returned; see damage_told."""
+    positive, negative = classes = record["config"]["classes"]
+    if not (isinstance(classes, list) and isinstance(positive, str) and isinstance(negative, str)):
+        raise TypeError(f"classes is {classes!r}")
+    return positive, negative
 
 
 # ---------------------------------------------------------------------------------------------
@@ -243,6 +293,17 @@ def read_history(run: Path) -> list[dict]:
         for record in history:
             selection_key(record)
         return history
+
+
+def read_best(run: Path) -> dict:
+    """The record of a run's best epoch. Raises UserError if there is none, or as read_history."""
+    best = best_epoch(read_history(run))
+    if best is None:
+        raise UserError(f"{run} has no finished epoch yet: train it first, with --resume")
+    with damage_told(run, "metrics.jsonl"):
+        if best["threshold"] not in [step / 10 for step in range(10)]:
+            raise ValueError(f"threshold is {best['threshold']}")
+    return best
 
 
 def write_predictions(run: Path, files: list[Path], labels: np.ndarray,

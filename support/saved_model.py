@@ -1,12 +1,10 @@
 """The export: a trained network as a SavedModel, which TensorFlow runs without this code.
 
-    saved_model.export(models.load(run), threshold, class_names, run / "model")  # train.py
-    model = saved_model.load(run)                                                # predict.py
-    model.probability(images)         # float32 (n,), that of the first of model.class_names
+    saved_model.export(models.load(run), threshold, class_names, run / "model")
 
-Whoever has TensorFlow alone uses `tf.saved_model.load(folder)`, saved_model_cli or TensorFlow
-Serving. The model has two variables, `threshold`, float32 (), and `class_names`, string (2,), and
-two signatures:
+Load it with `tf.saved_model.load(folder)`, saved_model_cli or TensorFlow Serving: it is for
+programs elsewhere, and predict.py reads the same weights from best/. The model has two variables,
+`threshold`, float32 (), and `class_names`, string (2,), and two signatures:
 
     pixels           images: uint8 (n, height, width, 3) -> probability: float32 (n,), that of the
                      first class
@@ -17,14 +15,8 @@ two signatures:
 
 import functools
 import shutil
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
-import numpy as np
-
-from support import run_folder
-from support.cli import UserError
 from support.tensorflow_setup import tf
 
 
@@ -66,42 +58,6 @@ def export(network: tf.Module, threshold: float, class_names: tuple[str, str],
     shutil.rmtree(old, ignore_errors=True)
 
 
-@dataclass
-class Exported:
-    """A network that was exported. A probability above the threshold means the first class."""
-
-    model: Any                   # what tf.saved_model.load returned
-    threshold: float
-    class_names: tuple[str, str]
-    input_size: tuple[int, int]  # height, width
-
-    def probability(self, images: np.ndarray) -> np.ndarray:
-        """That of the first class: uint8 (n, height, width, 3) -> float32 (n,); n may be 0."""
-        if len(images) == 0:  # convolutions refuse an empty batch
-            return np.empty(0, np.float32)
-        return self.model.signatures["pixels"](images=tf.constant(images))["probability"].numpy()
-
-
-def load(run: Path) -> Exported:
-    """What was exported into run/model. Raises UserError if it is not there, or damaged."""
-    run_folder.check_path(run)
-    if not (run / "model").is_dir():
-        raise UserError(f"--run={run} holds no model/: name the folder of a run that has ended, "
-                        "like runs/conv1-1")
-    try:
-        model = tf.saved_model.load(str(run / "model"))
-        threshold = float(model.threshold)
-        class_names = ("cat", "dog")
-        if hasattr(model, "class_names"):  # earlier exports name none
-            class_names = tuple(name.decode() for name in model.class_names.numpy())
-        _, inputs = model.signatures["pixels"].structured_input_signature
-        _, height, width, _ = inputs["images"].shape
-        return Exported(model, threshold, class_names, (height, width))
-    except Exception as error:  # a damaged file can make TensorFlow raise nearly anything
-        raise UserError(f"{run / 'model'} is damaged, or not what train.py writes "
-                        f"({type(error).__name__})") from error
-
-
 # ---------------------------------------------------------------------------------------------
 # Decoding files, in TensorFlow's operations: they are exported with the network
 # ---------------------------------------------------------------------------------------------
@@ -109,7 +65,7 @@ def load(run: Path) -> Exported:
 def decode_image(contents, size: tuple[int, int]):
     """A file's contents, a string tensor () -> uint8 (height, width, 3), as data.load_image does.
 
-    JPEG, PNG, GIF, or BMP of at least 8 bits a pixel. Of 255 levels the two differ by one at most,
+    JPEG, PNG, GIF, or BMP of at least 24 bits a pixel. Of 255 levels the two differ by one at most,
     because Pillow rounds between resizing rows and columns. One thing is not supported: a single
     colour declared transparent, in a GIF or in a PNG without a palette, stays as it is.
     Raises InvalidArgumentError for what cannot be decoded.
@@ -126,10 +82,8 @@ def decode_image(contents, size: tuple[int, int]):
         return tf.cast(image, tf.float32)
 
     def bmp():
-        image = tf.io.decode_bmp(contents)
-        image = tf.cond(tf.shape(image)[2] == 1, lambda: palette_colours(contents, image),
-                        lambda: image[:, :, :3])
-        return tf.cast(image, tf.float32)
+        image = tf.io.decode_bmp(contents)[:, :, :3]  # without opacity
+        return tf.cast(tf.ensure_shape(image, (None, None, 3)), tf.float32)
 
     def png_or_gif():  # of 1 to 4 channels: of an even number the last one is opacity
         image = tf.io.decode_image(contents, expand_animations=False)
@@ -160,14 +114,3 @@ def orientation_of(contents):
         r"^\C*?Exif\x00\x00\C*?(?:\x12\x01\x03\x00\x01\x00\x00\x00"
         r"|\x01\x12\x00\x03\x00\x00\x00\x01\x00)([\x01-\x08])\C*$", r"\1")
     return tf.cast(tf.io.decode_raw(value, tf.uint8)[0], tf.int32)
-
-
-def palette_colours(contents, image):
-    """The colours, uint8 (rows, columns, 3), of a BMP with a palette.
-
-    image: uint8 (rows, columns, 1), each pixel's index into the palette of the file.
-    """
-    start, header = tf.unstack(tf.io.decode_raw(tf.strings.substr(contents, 10, 8), tf.int32), 2)
-    palette = tf.strings.substr(contents, 14 + header, start - 14 - header)
-    palette = tf.reshape(tf.io.decode_raw(palette, tf.uint8), (-1, 4))  # blue, green, red, unused
-    return tf.gather(palette[:, 2::-1], tf.cast(image[:, :, 0], tf.int32))

@@ -3,16 +3,16 @@
 from pathlib import Path
 
 
-def print_start(network, source, data_dir: str, dataset, wanted: tuple[int, int]) -> None:
+def print_start(network, source, dataset, wanted: tuple[int, int], is_sample: bool) -> None:
     """What is about to be trained, on what.
 
-    network, for its numbers; source: a data.Source, of all the images there are; data_dir: where
-    they were looked for; dataset: a data.Dataset; wanted: how many images for training and
-    validation.
+    network, for its numbers; source: a class_folders.Source, of all the images there are; dataset:
+    a data.Dataset; wanted: how many images for training and validation; is_sample: whether they are
+    the drawn pictures, for want of others.
     """
-    if source.folder != Path(data_dir):
+    if is_sample:
         print("=" * 88)
-        print(f"NO PHOTOGRAPHS in {data_dir}/: training on the drawn pictures of sample/\n"
+        print("NO PHOTOGRAPHS in data/: training on the drawn pictures of sample/\n"
               "Get the 25,000 photographs:  python data.py --download")
         print("=" * 88)
     weights = network.weight_count

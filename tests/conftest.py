@@ -2,6 +2,7 @@
 
 import contextlib
 import functools
+import json
 import multiprocessing
 import os
 import subprocess
@@ -19,6 +20,8 @@ ROOT = Path(__file__).parent.parent
 sys.path.insert(0, str(ROOT))
 from support.tensorflow_setup import tf  # noqa: E402, F401, I001  first: it makes settings
 import script_process  # noqa: E402  when ROOT is on the path, and TensorFlow imported
+from support import run_folder  # noqa: E402
+from support.settings import Config  # noqa: E402
 
 
 @pytest.fixture(scope="session")
@@ -127,6 +130,21 @@ def declines(tmp_path, monkeypatch):
         return sentence
 
     return check
+
+
+def make_network(arch: str, input_size: tuple[int, int] = (94, 125), **options):
+    """A network as the article has it, but for these options."""
+    import models
+
+    return models.Network(models.options(arch, input_size=input_size, **options))
+
+
+def write_config(run: Path, config: Config) -> None:
+    """config.json of these settings, as train.py writes it for no images at all."""
+    record = {"format": run_folder.FORMAT, "config": {"classes": ["cat", "dog"]} | vars(config),
+              "data": {"bundled_sample": False, "digest": "", "skipped": []},
+              "machine": {"replicas": 1}}
+    (run / "config.json").write_text(json.dumps(record))
 
 
 def read_terminal(master: int) -> bytes:

@@ -16,7 +16,7 @@ from absl import app
 
 import script_process
 import train
-from support import augmentation, checkpoints, cli
+from support import augmentation, checkpoints, cli, distribution, runs
 from support.tensorflow_setup import tf
 
 
@@ -38,7 +38,7 @@ def die():
 
 
 def save_at_every_step():
-    checkpoints.FIRST_SAVE = checkpoints.PAUSE = 0
+    runs.FIRST_SAVE = runs.PAUSE = 0
 
 
 def at_step(number, do):
@@ -166,12 +166,6 @@ def compiled():
     train.compile_steps = compile_and_note
 
 
-def alone_with_the_batches_of_two():
-    compiled()
-    batches = train.batches
-    train.batches = lambda count, size, seed, epoch, workers: batches(count, size, seed, epoch, 2)
-
-
 def two_devices():
     """The processor counts as two graphics cards.
 
@@ -180,7 +174,29 @@ def two_devices():
     compiled()
     augmentation.augment = lambda images, seed, *_: (
         tf.print(seed, output_stream=f"file://{Path.cwd()}/seeds"), images)[1]
+    two_processors()
+
+
+def two_processors():
     cpu, = tf.config.list_physical_devices("CPU")
     tf.config.set_logical_device_configuration(cpu, [tf.config.LogicalDeviceConfiguration()] * 2)
     tf.distribute.MirroredStrategy = functools.partial(tf.distribute.MirroredStrategy,
                                                        ["CPU:0", "CPU:1"])
+
+
+def parts_of_batches(folder, sizes):
+    """Print each batch's loss, the mean of its labels; its parts go into the file parts."""
+    script_process.redirect_output(folder)
+    two_processors()
+
+    def step(images, labels, learning_rate, seed):
+        tf.print(labels, images[:, 0, 0, 0], output_stream=f"file://{folder}/parts", summarize=-1)
+        return tf.reduce_mean(labels)
+
+    with tf.distribute.MirroredStrategy().scope():
+        on_all = tf.function(distribution.on_all_devices(step), autograph=False)
+        for size in sizes:
+            labels = tf.range(size, dtype=tf.float32)
+            images = tf.cast(10 * labels[:, None, None, None] * tf.ones((2, 2, 3)), tf.uint8)
+            print(float(on_all(images, labels, 0.1, tf.constant([0, 0], tf.int64))))
+    sys.stdout.flush()

@@ -76,10 +76,10 @@ def test_networks_are_measured_in_the_precision_asked_for():
     assert facts_of("mlp", dtype="bfloat16")[0] == {**config_of("mlp"), "dtype": "bfloat16"}
 
 
-@pytest.mark.parametrize("arch", models.ARCHITECTURES)
+@pytest.mark.parametrize("arch", models.NETWORKS)
 def test_the_keras_network_has_the_same_weights_in_number(arch):
     weights = bench.keras_network(arch).count_params()
-    assert weights == models.Network(arch).weight_count
+    assert weights == models.shapes_only(models.options(arch)).weight_count
 
 
 @pytest.mark.parametrize("variant, ours", [
@@ -101,8 +101,8 @@ def clock(monkeypatch):
 
 
 def test_our_step_is_timed_by_the_images_it_saw(clock):
-    # train.py looks at no clock within an epoch: 2 seconds for each of its two steps, and for
-    # each of the two alone
+    # train.py looks at no clock within an epoch: 2 seconds for each of two steps, and for each of
+    # the two alone
     assert next(bench.our_training(config_of("conv1"), steps=2)) == {
         "ours": 2 * 32 / 4, "our step alone": 2 * 32 / 4}
 
@@ -118,7 +118,7 @@ def test_the_matrix_product_counts_its_multiply_adds(clock):
 
 def test_loading_is_timed_on_the_same_files(tmp_path, clock):
     bench.write_jpegs(tmp_path, 20)
-    assert len(data.find_images(tmp_path)) == 20
+    assert len(data.choose_images(str(tmp_path)).images) == 20
     assert next(bench.article_loading(str(tmp_path))) == 20 / 2
     assert 0 < next(bench.our_loading(str(tmp_path))) <= 20 / 2
     assert 0 < next(bench.keras_loading(str(tmp_path))) <= 20 / 2
@@ -127,7 +127,7 @@ def test_loading_is_timed_on_the_same_files(tmp_path, clock):
 def test_predicting_is_timed_on_the_same_files(tmp_path, clock):
     folder, run = tmp_path / "images", tmp_path / "run"
     bench.write_jpegs((folder.mkdir(), folder)[1], 20)
-    next(bench.export_network("conv1", str(run)))
+    bench.train_network("conv1", str(run))
     assert next(bench.our_predicting(str(run), str(folder))) == 20 / 2
     assert 0 < next(bench.article_predicting("conv1", str(folder), count=6)) <= 6 / 2
     assert 0 < next(bench.keras_predicting("conv1", str(folder))) <= 20 / 2
@@ -139,10 +139,10 @@ def test_only_images_that_every_variant_can_read_are_loaded(tmp_path):
     (source / "cats/0.jpg").write_bytes(b"")
     Image.new("RGB", (20, 20)).save(source / "dogs/21.webp")
     folder.mkdir()
-    assert bench.link_images(source, folder) == 18
+    assert bench.link_images(str(source), folder) == 18
     assert len(list(folder.glob("cats/*.jpg"))) == len(list(folder.glob("dogs/*.jpg"))) == 9
     (tmp_path / "some").mkdir()
-    assert bench.link_images(source, tmp_path / "some", most=6) == 6
+    assert bench.link_images(str(source), tmp_path / "some", most=6) == 6
 
 
 def test_memory_tells_now_from_the_peak():
@@ -176,10 +176,9 @@ def test_the_command_prints_a_table_and_keeps_the_figures(start, tmp_path, monke
     monkeypatch.setattr(bench.rounds.multiprocessing, "get_context", lambda method: forkserver)
     write_jpegs = bench.write_jpegs
     monkeypatch.setattr(bench, "write_jpegs", lambda folder, count: write_jpegs(folder, 20))
-    monkeypatch.setattr(bench.cli, "explicitly_set", lambda name: False)
     monkeypatch.setattr(bench, "flags", types.SimpleNamespace(FLAGS=types.SimpleNamespace(
         part=["predicting"], networks=["conv1"], batch_size=2, dtype="float32", rounds=1,
-        json=str(tmp_path / "figures.json"))))
+        data_dir=None, json=str(tmp_path / "figures.json"))))
     start(len, "").join()  # the process that all are forked from
     bench.main.__wrapped__(["bench.py"])
     assert "predictions of conv1 for 400 made JPEGs" in capsys.readouterr().out

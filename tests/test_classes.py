@@ -13,6 +13,7 @@ from PIL import Image
 import data
 from support import class_folders, run_folder
 from support.cli import UserError
+from support.settings import Config
 from support.tensorflow_setup import tf
 from test_data import touch
 from test_events import read_events
@@ -20,7 +21,7 @@ from test_events import read_events
 
 def chosen(folder, classes=None):
     """(the two names, [(path inside the folder, label)]) of a folder that was typed."""
-    source = data.choose_images(str(folder), True, classes)
+    source = data.choose_images(str(folder), classes)
     return source.class_names, [(path.relative_to(folder).as_posix(), label)
                                 for path, label in source.images]
 
@@ -125,16 +126,19 @@ def test_cats_and_dogs_come_first_and_keep_their_names(tmp_path):
                                                   [("Cats/0.jpg", 0), ("birds/0.jpg", 1)])
 
 
-def test_other_classes_are_found_only_in_a_folder_that_was_typed(tmp_path):
-    touch(tmp_path, "ants/0.jpg", "bees/0.jpg")
-    assert data.choose_images(str(tmp_path), False).folder == data.SAMPLE
-    with pytest.raises(UserError, match=f"ants and bees are not looked for in {tmp_path}/: name "
-                                        "their folder with --data_dir"):
-        data.choose_images(str(tmp_path), False, ["ants", "bees"])
+def test_other_classes_are_found_only_in_a_folder_that_was_typed(tmp_path, monkeypatch):
+    touch(tmp_path, "data/ants/0.jpg", "data/bees/0.jpg")
+    monkeypatch.chdir(tmp_path)
+    assert data.choose_images(None).folder == data.SAMPLE
+    with pytest.raises(UserError, match="^ants and bees are not looked for in data/: name "
+                                        "their folder with --data_dir$"):
+        data.choose_images(None, ["ants", "bees"])
+    assert data.choose_images("data").class_names == ("ants", "bees")
 
 
-def test_the_sample_can_have_dogs_as_the_positive_class(tmp_path):
-    source = data.choose_images(str(tmp_path / "data"), False, ["dog", "cat"])
+def test_the_sample_can_have_dogs_as_the_positive_class(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    source = data.choose_images(None, ["dog", "cat"])
     assert source.class_names == ("dog", "cat") and source.counts() == (250, 250)
     assert {label for path, label in source.images if path.name.startswith("dog")} == {1}
 
@@ -172,6 +176,28 @@ def test_what_is_not_two_classes_is_refused_in_one_sentence(tmp_path, names, cla
     assert str(error.value) == sentence.format(tmp_path)
 
 
+@pytest.mark.parametrize("flag", ["data_dir", "evaluate"])
+@pytest.mark.parametrize("names, classes, beginning", [
+    ([], ("cat", "dog"), "holds no pictures of cats and dogs: "),
+    ([], None, "holds no pictures of cats and dogs: "),
+    (["cats/0.jpg"], ("dog", "cat"), "holds 1 pictures of cats and none of dogs: both are needed"),
+    (["dogs/0.jpg"], None, "holds 1 pictures of dogs and none of cats: both are needed"),
+    (["ants/0.jpg"], None, "holds one class only, ants: "),
+    (["a/0.jpg", "b/0.jpg", "c/0.jpg"], None, "holds 3 classes, a, b, c: "),
+    (["ants/0.jpg"], ("ants", "bees"), "holds no pictures of bees, "),
+    (["ants/0.jpg", "bees.0.jpg"], ("ants", "bees"), "holds ants and bees in different places: "),
+    (["a\nb/0.jpg", "c/0.jpg"], None, "holds a class named 'a\\nb', "),
+    (["\udcff.0.jpg", "c.0.jpg"], ("\udcff", "c"), "holds a class named '\\udcff', ")])
+def test_an_error_names_the_flag_that_gave_the_folder(tmp_path, names, classes, beginning, flag):
+    touch(tmp_path, *names)
+    with pytest.raises(UserError) as error:
+        class_folders.find(tmp_path, classes, flag=flag)
+    assert str(error.value).startswith(f"--{flag}={tmp_path} {beginning}")
+    with pytest.raises(UserError) as error:
+        class_folders.find(tmp_path / "nowhere", classes, flag=flag)
+    assert str(error.value) == f"--{flag}={tmp_path}/nowhere is not a folder"
+
+
 @pytest.mark.parametrize("classes", [[], ["ants"], ["ants", "ANTS"], ["a", "b", "c"], ["a", ""],
                                      ["cat", "cats"]])
 def test_classes_that_are_not_two_are_refused(tmp_path, classes):
@@ -184,11 +210,11 @@ def test_classes_that_are_not_two_are_refused(tmp_path, classes):
 
 def test_a_class_with_too_few_images_is_named(tmp_path):
     touch(tmp_path, *(f"ants/{number}.jpg" for number in range(9)), "bees/0.jpg", "bees/1.jpg")
-    source = data.choose_images(str(tmp_path), True)
+    source = data.choose_images(str(tmp_path))
     with pytest.raises(UserError, match=re.escape(
             "--train_size=8 needs more pictures than there are: 2 of each class can be used (there "
             "are no more of bees), 4 for training and validation together")):
-        data.check_sizes(source, 8, None)
+        data.check_sizes(source, Config(train_size=8, valid_size=None, test_size=0))
 
 
 def test_a_folder_that_may_not_be_read_is_named(tmp_path, monkeypatch):
@@ -197,7 +223,7 @@ def test_a_folder_that_may_not_be_read_is_named(tmp_path, monkeypatch):
     def refused(folder, *_):
         raise PermissionError(13, "Permission denied", str(folder / "bees"))
 
-    monkeypatch.setattr(class_folders, "find", refused)
+    monkeypatch.setattr(class_folders, "find_classes", refused)
     with pytest.raises(UserError, match="bees cannot be read as a folder of pictures: Permission"):
         chosen(tmp_path)
 
@@ -259,7 +285,7 @@ def test_nothing_is_said_to_be_left_out_where_fewer_images_were_asked_for(run_in
 def test_the_run_keeps_the_names(there):
     folder, _ = there
     record = json.loads((folder / "runs/insects/config.json").read_text())
-    assert tuple(record["data"]["class_names"]) == NAMES
+    assert tuple(record["config"]["classes"]) == NAMES
     assert run_folder.read_class_names(folder / "runs/insects") == NAMES
     lines = (folder / "runs/insects/predictions.jsonl").read_text().splitlines()
     for record in map(json.loads, lines):
@@ -274,6 +300,8 @@ def test_the_savedmodel_tells_its_classes_to_whoever_loads_it(there):
     folder, _ = there
     model = tf.saved_model.load(str(folder / "runs/insects/model"))
     assert [name.decode() for name in model.class_names.numpy()] == list(NAMES)
+    assert float(model.threshold) == pytest.approx(
+        run_folder.read_best(folder / "runs/insects")["threshold"])
     files = [next((folder / "insects").glob(f"{start}*/IMG_0.png")) for start in ("Gr", "wasps")]
     said = model.signatures["serving_default"](
         image_bytes=tf.constant([file.read_bytes() for file in files]))
@@ -289,9 +317,9 @@ def test_predictions_have_the_names(run_in, there):
     assert text.returncode == rows.returncode == 0
     records = [json.loads(line) for line in rows.stdout.splitlines()]
     assert len(records) == 28
-    model = tf.saved_model.load(str(folder / "runs/insects/model"))
+    threshold = run_folder.read_best(folder / "runs/insects")["threshold"]
     for line, record in zip(text.stdout.splitlines(), records, strict=True):
-        positive = record["probability"] > float(model.threshold)
+        positive = record["probability"] > threshold
         assert record["label"] == NAMES[0 if positive else 1]
         of_label = record["probability"] if positive else 1 - record["probability"]
         assert line.startswith(f"{record['file']}: {record['label']} (")
@@ -315,9 +343,10 @@ def test_report_and_explain_show_the_names(run_in, there):
 def test_evaluating_and_resuming_take_the_classes_from_the_run(run_in, there, tmp_path):
     folder, _ = there
     shutil.copytree(folder, tmp_path, dirs_exist_ok=True)
-    evaluated = run_in(tmp_path, "train.py", "--evaluate=runs/insects", "--data_dir=insects")
+    evaluated = run_in(tmp_path, "predict.py", "--run=runs/insects", "--evaluate=insects")
     assert evaluated.returncode == 0, evaluated.stderr
     assert f"on 28 pictures of insects, 16 {NAMES[0]} and 12 {NAMES[1]}: MSE" in evaluated.stdout
+    assert f"{NAMES[0]} if above" in evaluated.stdout
     resumed = run_in(tmp_path, "train.py", "--resume=runs/insects", "--epochs=3",
                      "--data_dir=insects")
     assert resumed.returncode == 0, resumed.stderr
@@ -327,19 +356,23 @@ def test_evaluating_and_resuming_take_the_classes_from_the_run(run_in, there, tm
     # Two of several, in the run's order: others beside them change nothing.
     (tmp_path / "insects/also").mkdir()
     shutil.copy(next((tmp_path / "insects").glob("wasps*/IMG_0.png")), tmp_path / "insects/also")
-    again = run_in(tmp_path, "train.py", "--evaluate=runs/insects", "--data_dir=insects")
+    again = run_in(tmp_path, "predict.py", "--run=runs/insects", "--evaluate=insects")
     assert f"on 28 pictures of insects, 16 {NAMES[0]} and" in again.stdout
 
     os.rename(next((tmp_path / "insects").glob("wasps*")), tmp_path / "insects/hornets")
-    for flags, sentence in (
-            (["--evaluate=runs/insects", "--data_dir=insects"], f"no pictures of {NAMES[1]}"),
-            (["--resume=runs/insects", "--data_dir=insects"],
-             "runs/insects cannot be resumed: --data_dir=insects holds no pictures of"),
-            (["--evaluate=runs/insects"], "name their folder with --data_dir"),
-            (["--evaluate=runs/insects", "--classes=a,b"], "--classes cannot be given with"),
-            (["--resume=runs/insects", "--classes=a,b"], "--classes cannot be given with")):
-        refused = run_in(tmp_path, "train.py", *flags)
-        assert refused.returncode == 1 and len(refused.stderr.splitlines()) == 1
+    for script, flags, sentence, lines in (
+            ("predict.py", ["--run=runs/insects", "--evaluate=insects"],
+             f"--evaluate=insects holds no pictures of {NAMES[1]}", 1),
+            ("train.py", ["--resume=runs/insects", "--data_dir=insects"],
+             "runs/insects cannot be resumed: --data_dir=insects holds no pictures of", 1),
+            ("predict.py", ["--run=runs/insects", "--evaluate=nowhere"],
+             "--evaluate=nowhere is not a folder", 1),
+            ("predict.py", ["--run=runs/insects", "--evaluate=insects", "--classes=a,b"],
+             "Unknown command line flag 'classes'", 2),  # absl adds where to find help
+            ("train.py", ["--resume=runs/insects", "--classes=a,b"],
+             "--classes cannot be given with", 1)):
+        refused = run_in(tmp_path, script, *flags)
+        assert refused.returncode == 1 and len(refused.stderr.splitlines()) == lines
         assert sentence in refused.stderr
 
 
@@ -348,12 +381,3 @@ def test_the_census_counts_the_classes(run_in, there):
     census = run_in(folder, "data.py", "--data_dir=insects", f"--classes={NAMES[1]},{NAMES[0]}")
     assert census.stdout.startswith(
         f"insects: 28 pictures, 1 = {NAMES[1]} (12 images), 0 = {NAMES[0]} (16)\n")
-
-
-def test_a_run_from_before_there_were_names_is_one_of_cats_and_dogs(there, tmp_path):
-    folder, _ = there
-    run = shutil.copytree(folder / "runs/insects", tmp_path / "old")
-    record = json.loads((run / "config.json").read_text())
-    del record["data"]["class_names"]
-    (run / "config.json").write_text(json.dumps(record))
-    assert run_folder.read_class_names(run) == ("cat", "dog")

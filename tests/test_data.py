@@ -18,8 +18,9 @@ from PIL import Image
 
 import data
 from conftest import read_terminal
-from support import images
+from support import class_folders, images, run_folder
 from support.cli import UserError
+from support.settings import Config
 from test_images import DAMAGED, STORED, jpeg, noise, oriented
 
 ROOT = Path(data.__file__).parent
@@ -36,7 +37,11 @@ def touch(folder, *names):
 def found(folder):
     """What is found as [(path inside the folder, label)], in order."""
     return [(path.relative_to(folder).as_posix(), label)
-            for path, label in data.find_images(folder)]
+            for path, label in class_folders.find_cats_and_dogs(folder)]
+
+
+def paths_in(folder):
+    return [image.path for image in class_folders.find_cats_and_dogs(folder)]
 
 
 def snapshot(folder):
@@ -131,14 +136,20 @@ def test_of_two_copies_only_one_is_found(tmp_path, layout, first, second):
 def test_a_folder_that_is_not_there_is_an_error(tmp_path):
     with pytest.raises(UserError, match="nowhere cannot be read as a folder of pictures: "
                                         "No such file or directory"):
-        data.find_images(tmp_path / "nowhere")
+        class_folders.find_cats_and_dogs(tmp_path / "nowhere")
+    with pytest.raises(UserError) as error:
+        class_folders.find(tmp_path / "nowhere", None)
+    assert str(error.value) == f"--data_dir={tmp_path}/nowhere is not a folder"
 
 
 def test_a_file_in_place_of_the_folder_is_an_error(tmp_path):
     touch(tmp_path, "file")
     with pytest.raises(UserError, match="file cannot be read as a folder of pictures: "
                                         "Not a directory"):
-        data.find_images(tmp_path / "file")
+        class_folders.find_cats_and_dogs(tmp_path / "file")
+    with pytest.raises(UserError) as error:
+        class_folders.find(tmp_path / "file", None)
+    assert str(error.value) == f"--data_dir={tmp_path}/file is not a folder"
 
 
 def test_a_subfolder_that_may_not_be_read_is_an_error_that_names_it(tmp_path, monkeypatch):
@@ -151,32 +162,45 @@ def test_a_subfolder_that_may_not_be_read_is_an_error_that_names_it(tmp_path, mo
         return iterdir(folder)
 
     monkeypatch.setattr(Path, "iterdir", refused)
-    with pytest.raises(UserError, match="cats cannot be read .*: Permission denied"):
-        data.find_images(tmp_path)
+    (tmp_path / "data").symlink_to(tmp_path)
+    monkeypatch.chdir(tmp_path)
+    for unreadable in (lambda: class_folders.find_cats_and_dogs(tmp_path),
+                       lambda: data.choose_images(None)):
+        with pytest.raises(UserError, match="cats cannot be read .*: Permission denied"):
+            unreadable()
+    for classes in (None, ("cat", "dog")):
+        with pytest.raises(UserError) as error:
+            class_folders.find(tmp_path, classes)
+        assert str(error.value) == (f"{tmp_path}/cats cannot be read as a folder of pictures: "
+                                    "Permission denied")
 
 
 # ---------------------------------------------------------------------------------------------
 # The folder to train on
 # ---------------------------------------------------------------------------------------------
 
-@pytest.mark.parametrize("explicitly_set", [True, False])
-def test_images_in_the_folder_are_used(tmp_path, explicitly_set):
-    touch(tmp_path, "train/cat.0.jpg", "train/dog.0.jpg")
-    folder, labeled_images, names = data.choose_images(str(tmp_path), explicitly_set)
-    assert folder == tmp_path and names == ("cat", "dog")
-    assert labeled_images == [(tmp_path / "train/cat.0.jpg", 1),
-                              (tmp_path / "train/dog.0.jpg", 0)]
+@pytest.mark.parametrize("typed", ["absolute", "relative", None])
+def test_images_in_the_folder_are_used(tmp_path, monkeypatch, typed):
+    touch(tmp_path, "data/train/cat.0.jpg", "data/train/dog.0.jpg")
+    monkeypatch.chdir(tmp_path)
+    expected = tmp_path / "data" if typed == "absolute" else Path("data")
+    folder, labeled_images, names = data.choose_images(str(expected) if typed else None)
+    assert folder == expected and names == ("cat", "dog")
+    assert labeled_images == [(expected / "train/cat.0.jpg", 1),
+                              (expected / "train/dog.0.jpg", 0)]
 
 
 @pytest.mark.parametrize("content", [None, [], ["Thumbs.db"],
                                      [".download/unpacked/PetImages/Cat/0.jpg"]])
-def test_the_default_folder_without_images_gives_the_bundled_sample(tmp_path, content):
+def test_the_default_folder_without_images_gives_the_bundled_sample(tmp_path, monkeypatch,
+                                                                    content):
     folder = tmp_path / "data"
     if content is not None:
         folder.mkdir()
         touch(folder, *content)
-    used, labeled_images, _ = data.choose_images(str(folder), explicitly_set=False)
-    assert used == ROOT / "sample"
+    monkeypatch.chdir(tmp_path)
+    used, labeled_images, names = data.choose_images(None)
+    assert used == ROOT / "sample" and names == ("cat", "dog")
     assert Counter(label for _, label in labeled_images) == {1: 250, 0: 250}
     assert {path.name for path, _ in labeled_images} == {
         f"{kind}.{number}.jpg" for kind in ("cat", "dog") for number in range(250)}
@@ -184,23 +208,25 @@ def test_the_default_folder_without_images_gives_the_bundled_sample(tmp_path, co
 
 def test_an_explicit_folder_that_is_not_there_is_an_error(tmp_path):
     with pytest.raises(UserError, match="--data_dir=.*nowhere is not a folder"):
-        data.choose_images(str(tmp_path / "nowhere"), explicitly_set=True)
+        data.choose_images(str(tmp_path / "nowhere"))
 
 
 def test_an_explicit_folder_without_images_is_an_error(tmp_path):
     touch(tmp_path, "catalogue.jpg")
     with pytest.raises(UserError, match=f"--data_dir={tmp_path} holds no pictures of cats "
                                         "and dogs: put cat.0.jpg"):
-        data.choose_images(str(tmp_path), explicitly_set=True)
+        data.choose_images(str(tmp_path))
 
 
-@pytest.mark.parametrize("explicitly_set", [True, False])
+@pytest.mark.parametrize("typed", [True, False])
 @pytest.mark.parametrize("there, missing", [("cat", "dog"), ("dog", "cat")])
-def test_a_folder_that_lacks_a_class_is_an_error(tmp_path, there, missing, explicitly_set):
-    touch(tmp_path, f"{there}.0.jpg", f"{there}.1.jpg", f"{there}.2.jpg")
-    with pytest.raises(UserError, match=f"--data_dir={tmp_path} holds 3 pictures of {there}s "
+def test_a_folder_that_lacks_a_class_is_an_error(tmp_path, monkeypatch, there, missing, typed):
+    touch(tmp_path / "data", f"{there}.0.jpg", f"{there}.1.jpg", f"{there}.2.jpg")
+    monkeypatch.chdir(tmp_path)
+    folder = tmp_path / "data" if typed else "data"
+    with pytest.raises(UserError, match=f"--data_dir={folder} holds 3 pictures of {there}s "
                                         f"and none of {missing}s: both are needed"):
-        data.choose_images(str(tmp_path), explicitly_set)
+        data.choose_images(str(folder) if typed else None)
 
 
 # ---------------------------------------------------------------------------------------------
@@ -335,22 +361,27 @@ def test_odd_zero_and_negative_sizes_are_refused(size):
         data.choose_sizes(10_000, None, size)
 
 
+SIZE = (6, 8)
+
+
+def settings_of(train_size=None, valid_size=None, seed=0, test_size=0):
+    return Config(train_size=train_size, valid_size=valid_size, test_size=test_size, seed=seed,
+                  input_size=SIZE)
+
+
 def test_sizes_are_checked_against_the_rarer_class():
     labeled_images = [data.LabeledImage(Path(f"{i}.jpg"), int(i >= 10))
                       for i in range(110)]  # 10 dogs
     source = data.Source(Path(), labeled_images, ("cat", "dog"))
-    data.check_sizes(source, 16, 4)
+    assert data.check_sizes(source, settings_of(16, 4)) == 20
     with pytest.raises(UserError, match=r"10 of each class can be used \(there are no more "
                                         r"of dog\)"):
-        data.check_sizes(source, 18, 4)
+        data.check_sizes(source, settings_of(18, 4))
 
 
 # ---------------------------------------------------------------------------------------------
 # All images
 # ---------------------------------------------------------------------------------------------
-
-SIZE = (6, 8)
-
 
 @pytest.fixture
 def folder(tmp_path):
@@ -361,8 +392,8 @@ def folder(tmp_path):
 
 
 def load(folder, train_size=None, valid_size=None, seed=0, test_size=0):
-    return data.load_dataset(data.find_images(folder), train_size, valid_size, test_size, seed,
-                             SIZE)
+    return data.load_dataset(class_folders.find(folder, None),
+                             settings_of(train_size, valid_size, seed, test_size))
 
 
 def cats(files):
@@ -430,6 +461,33 @@ def test_labels_match_the_file_names_and_images_the_files(folder):
                 expected = stored.resize(SIZE[::-1], Image.Resampling.BILINEAR)
             np.testing.assert_array_equal(image, np.asarray(expected))
             np.testing.assert_array_equal(image, data.load_image(path, SIZE))
+
+
+def test_labels_stay_with_their_images_whatever_the_files_are_called(folder):
+    """Labels come from the source alone: here every third file has label 1, cat or dog."""
+    labeled_images = [data.LabeledImage(path, int(number % 3 == 0))
+                      for number, path in enumerate(paths_in(folder))]
+    for damaged in labeled_images[:8]:  # three of label 1 and five of label 0
+        damaged.path.write_bytes(b"")
+    label_of = dict(labeled_images)
+    random.Random(0).shuffle(labeled_images)
+    source = data.Source(folder, labeled_images, ("third", "other"))
+    for sizes in ((None, None), (8, 6, 3, 4)):
+        dataset = data.load_dataset(source, settings_of(*sizes))
+        assert dataset.class_names == ("third", "other")
+        for part in (dataset.train, dataset.valid, dataset.test):
+            assert part.labels.tolist() == [1, 0] * (len(part.files) // 2)
+            for image, label, path in zip(part.images, part.labels, part.files, strict=True):
+                assert label == label_of[path]
+                np.testing.assert_array_equal(image, data.load_image(path, SIZE))
+
+
+def test_with_dogs_as_the_positive_class_they_have_label_1(folder):
+    source = class_folders.find(folder, ("dog", "cat"))
+    dataset = data.load_dataset(source, settings_of(20, 10, test_size=4))
+    assert dataset.class_names == ("dog", "cat")
+    for part in (dataset.train, dataset.valid, dataset.test):
+        assert part.labels.tolist() == [path.name.startswith("dog") for path in part.files]
 
 
 @pytest.mark.parametrize("count", [2, 4, 6, 8, 10])
@@ -510,11 +568,11 @@ def test_a_replacement_that_is_damaged_too_is_replaced(folder):
 
 
 def test_a_file_that_vanishes_is_skipped(folder):
-    labeled_images = data.find_images(folder)
-    expected = data.load_dataset(labeled_images, 20, 10, 0, 0, SIZE)
+    source = class_folders.find(folder, None)
+    expected = data.load_dataset(source, settings_of(20, 10))
     gone = expected.train.files[0]
     gone.unlink()
-    dataset = data.load_dataset(labeled_images, 20, 10, 0, 0, SIZE)
+    dataset = data.load_dataset(source, settings_of(20, 10))
     assert dataset.skipped == [(gone, "no such file or directory")]
     assert len(dataset.train.files) == 20
     assert dataset.train.files[:-2:2] == expected.train.files[2::2]  # the cats move up
@@ -559,6 +617,18 @@ def test_mean_and_std_are_those_of_all_training_pixels_of_a_colour(folder):
     np.testing.assert_allclose(dataset.std, dataset.train.images.std(axis=(0, 1, 2)), rtol=1e-12)
 
 
+@pytest.mark.parametrize("shape", [(1, 1, 2), (7, 5, 3), (40, 12, 16)])
+@pytest.mark.parametrize("levels", [[0, 255], range(256), [100, 103]])
+def test_mean_and_std_of_an_array_equal_numpys(shape, levels):
+    pixels = np.random.default_rng(0).choice(np.array(levels, np.uint8), (*shape, 3))
+    pixels[0, 0, :2] = [[levels[0]], [levels[-1]]]  # not of one colour
+    for array in (pixels, pixels[:, ::-1, ::-1]):  # in whatever order the memory has it
+        mean, std = data.mean_and_std(array)
+        np.testing.assert_allclose(mean, array.mean(axis=(0, 1, 2)), rtol=1e-12)
+        np.testing.assert_allclose(std, array.std(axis=(0, 1, 2)), rtol=1e-12)
+        assert mean.dtype == std.dtype == np.float64 and mean.shape == std.shape == (3,)
+
+
 def test_the_std_of_images_of_one_colour_is_one(folder):
     for path in folder.iterdir():
         Image.new("RGB", (12, 9), (200, 100, 0)).save(path)
@@ -566,9 +636,13 @@ def test_the_std_of_images_of_one_colour_is_one(folder):
     assert dataset.mean.tolist() == [200, 100, 0] and dataset.std.tolist() == [1, 1, 1]
 
 
+def digest_of(dataset):
+    return run_folder.digest_of(dataset.train, dataset.valid, dataset.test)
+
+
 def test_the_digest_is_the_same_for_the_same_images_only(folder, tmp_path_factory):
     def digest(*arguments, **options):
-        return load(*arguments, **options).digest
+        return digest_of(load(*arguments, **options))
 
     expected = digest(folder, 20, 10)
     copy = tmp_path_factory.mktemp("copy") / "train"
@@ -595,30 +669,47 @@ def test_the_digest_is_the_same_for_the_same_images_only(folder, tmp_path_factor
     assert len(set(digests)) == len(digests)
 
 
-@pytest.mark.parametrize("workers", [2, 3])
+def test_the_digest_is_of_the_pixels_not_of_the_files(folder, tmp_path_factory):
+    other = tmp_path_factory.mktemp("other")
+    for path in folder.iterdir():  # the same pixels in other bytes, under other names
+        Image.open(path).save(other / path.with_suffix(".bmp").name)
+    assert digest_of(load(other, 20, 10, test_size=4)) == digest_of(
+        load(folder, 20, 10, test_size=4))
+
+
+def test_the_digest_differs_with_images_labels_and_parts():
+    def part(pixels, labels):
+        return data.Part(np.array(pixels, np.uint8).reshape(-1, 1, 2, 3),
+                         np.array(labels, np.float32), [])
+
+    nothing, pixels = part([], []), list(range(12))
+    whole, swapped = part(pixels, [1, 0]), part(pixels[6:] + pixels[:6], [1, 0])
+    one, other = part(pixels[:6], [1]), part(pixels[6:], [0])
+    tall = data.Part(whole.images.reshape(-1, 2, 1, 3), whole.labels, [])
+    digests = [run_folder.digest_of(*parts) for parts in (
+        (whole, nothing), (nothing, whole), (swapped, nothing), (one, other), (other, one),
+        (part(pixels, [0, 1]), nothing), (tall, nothing), (nothing, nothing))]
+    assert len(set(digests)) == len(digests)
+    assert run_folder.digest_of(part(pixels, [1, 0]), nothing) == digests[0]
+
+
 @pytest.mark.parametrize("train_size, broken, train_left", [
     (None, [], 28),
     (16, ["cat.3", "dog.5", "cat.7", "cat.8"], 16),  # there are others
     (None, ["cat.3", "dog.5", "cat.7", "cat.8"], 22),  # there are none: three pairs go
 ])
-def test_the_parts_of_the_workers_make_up_the_whole(folder, workers, train_size, broken,
-                                                    train_left):
+def test_for_broken_files_there_are_others_or_else_their_pairs_go(folder, train_size, broken,
+                                                                  train_left):
     for name in broken:
         (folder / f"{name}.png").write_bytes(b"")
-    labeled_images = data.find_images(folder)
-    sizes = (train_size, 10, 2, 0, SIZE)
-    whole = data.load_dataset(labeled_images, *sizes)
+    whole = load(folder, train_size, 10, test_size=2)
     assert len(whole.train.images) == len(whole.train.files) == train_left
-    for rank in range(workers):
-        own = data.load_dataset(labeled_images, *sizes, keep=slice(rank, None, workers))
-        for name in ("train", "valid", "test"):
-            part, expected = getattr(own, name), getattr(whole, name)
-            np.testing.assert_array_equal(part.images, expected.images[rank::workers])
-            np.testing.assert_array_equal(part.labels, expected.labels)
-            assert part.images.dtype == np.uint8 and part.labels.dtype == np.float32
-            assert part.files == expected.files
-        assert own.skipped == whole.skipped and own.digest == whole.digest
-        assert own.mean.tolist() == whole.mean.tolist() and own.std.tolist() == whole.std.tolist()
+    assert (len(whole.valid.files), len(whole.test.files)) == (10, 2)
+    for part in (whole.train, whole.valid, whole.test):
+        assert part.images.dtype == np.uint8 and part.labels.dtype == np.float32
+        assert cats(part.files) == sum(part.labels) == len(part.files) / 2
+    np.testing.assert_allclose(whole.mean, whole.train.images.mean(axis=(0, 1, 2)), rtol=1e-12)
+    np.testing.assert_allclose(whole.std, whole.train.images.std(axis=(0, 1, 2)), rtol=1e-12)
 
 
 @pytest.mark.parametrize("seed", range(3))
@@ -666,7 +757,7 @@ def test_the_users_files_are_never_changed(folder):
     Image.fromarray(noise(9, 12)).save(folder / "dog.0.png", exif=oriented(6))
     before = snapshot(folder)
     load(folder)
-    data.census(data.find_images(folder))
+    data.census(paths_in(folder))
     assert snapshot(folder) == before
 
 
@@ -685,7 +776,7 @@ def test_the_census_counts_shapes_upright(tmp_path):
             ((30, 40), 5)]):
         content = jpeg(noise(*shape), exif=oriented(orientation))
         (tmp_path / f"cat.{number}.jpg").write_bytes(content)
-    shapes, unreadable = data.census(data.find_images(tmp_path))
+    shapes, unreadable = data.census(paths_in(tmp_path))
     assert shapes == {(30, 40): 4, (40, 30): 2} and unreadable == []
 
 
@@ -696,7 +787,7 @@ def test_the_census_counts_a_rotated_image_upright(tmp_path, orientation, format
     path = tmp_path / "cat.0.jpg"
     with open(path, "wb") as file:
         Image.fromarray(stored).save(file, format, exif=oriented(orientation), lossless=True)
-    shapes, _ = data.census([data.LabeledImage(path, 1)])
+    shapes, _ = data.census([path])
     assert shapes == {(2, 3): 1}
 
 
@@ -704,7 +795,7 @@ def test_the_census_lists_what_cannot_be_decoded(tmp_path):
     (tmp_path / "dog.0.jpg").write_bytes(jpeg(noise(30, 40)))
     for number, (content, _) in enumerate(DAMAGED.values()):
         (tmp_path / f"cat.{number}.jpg").write_bytes(content)
-    shapes, unreadable = data.census(data.find_images(tmp_path))
+    shapes, unreadable = data.census(paths_in(tmp_path))
     assert shapes == {(30, 40): 1}
     for number, (path, reason) in enumerate(unreadable):
         assert path == tmp_path / f"cat.{number}.jpg"

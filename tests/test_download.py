@@ -23,7 +23,7 @@ import pytest
 from PIL import Image
 
 import data
-from support import download
+from support import class_folders, download
 from support.cli import UserError
 
 ROOT = Path(data.__file__).parent
@@ -154,7 +154,7 @@ def assert_complete(data_dir):
 
 def assert_nothing_to_train_on(data_dir):
     assert not (data_dir / "PetImages").exists()
-    assert not data_dir.exists() or data.find_images(data_dir) == []
+    assert not data_dir.exists() or class_folders.find_cats_and_dogs(data_dir) == []
 
 
 def zip_path(data_dir):
@@ -175,7 +175,7 @@ def test_the_images_are_downloaded_and_unpacked(server, tmp_path, capsys):
 
 def test_the_downloaded_images_are_found(server, tmp_path):
     download.download(server.archive(), tmp_path)
-    found = data.find_images(tmp_path)
+    found = class_folders.find_cats_and_dogs(tmp_path)
     assert [(path.parent.name, path.name, label) for path, label in found] == [
         (kind, f"{number}.jpg", label) for number in range(5)
         for kind, label in (("Cat", 1), ("Dog", 0))] + [("Dog", "666.jpg", 0)]
@@ -466,7 +466,8 @@ def test_interrupted_unpacking_leaves_no_data_and_is_redone(server, tmp_path, mo
             download.download(server.archive(), tmp_path)
     assert len(tree(tmp_path / ".download/unpacked")) == unpacked
     assert_nothing_to_train_on(tmp_path)
-    folder, labeled_images, _ = data.choose_images(str(tmp_path), explicitly_set=False)
+    monkeypatch.setattr(data, "DATA", tmp_path)
+    folder, labeled_images, _ = data.choose_images(None)
     assert folder == data.SAMPLE and len(labeled_images) == 500
 
     download.download(server.archive(), tmp_path)
@@ -479,7 +480,7 @@ def test_a_half_unpacked_folder_is_redone_and_not_added_to(server, tmp_path):
     left.mkdir(parents=True)
     (left / "0.jpg").write_bytes(b"half a pict")
     (left / "99.jpg").write_bytes(b"of another archive")
-    assert data.find_images(tmp_path) == []
+    assert class_folders.find_cats_and_dogs(tmp_path) == []
     download.download(server.archive(), tmp_path)
     assert_complete(tmp_path)
 

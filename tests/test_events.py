@@ -9,11 +9,11 @@ import numpy as np
 import pytest
 from PIL import Image
 
-import metrics
+import models
 import train
-from support import event_file, summary
+from support import event_file, runs, summary
 from support.tensorflow_setup import tf
-from test_train import tiny_config, tiny_dataset
+from test_train import tiny_config, tiny_dataset, train_run
 
 FIGURES = {"training/loss": "train_loss", "training/pictures_per_second": "pictures_per_second",
            "validation/mse": "mse", "validation/pearson": "pearson",
@@ -43,24 +43,19 @@ def shown(summary) -> dict:
 NO_KERNEL = np.zeros((4, 2))  # that of a fully connected layer
 
 
-def summary_of(predictions, labels, images=None, threshold=0.5, kernel=NO_KERNEL) -> dict:
+def summary_of(predictions, labels, kernel=NO_KERNEL) -> dict:
     """What is shown of made predictions."""
     labels = np.array(labels, np.float32)
-    images = np.zeros((len(labels), 6, 8, 3), np.uint8) if images is None else images
     record = {"train_loss": 0.5, "learning_rate": 1e-3, "pictures_per_second": 9.0, "mse": 0.25,
-              "pearson": None, "best_accuracy": 0.5, "threshold": threshold}
+              "pearson": None, "best_accuracy": 0.5, "threshold": 0.5}
     predictions = np.array(predictions, np.float32)
-    mistakes = metrics.mistakes(predictions, labels, threshold)
-    return shown(event_file.epoch_summary(
-        record, predictions, labels,
-        [images[mistakes[labels[mistakes] == label][:9]] for label in (1, 0)], kernel,
-        ("cat", "dog")))
+    return shown(event_file.epoch_summary(record, predictions, labels, kernel, ("cat", "dog")))
 
 
 def test_a_runs_figures_are_those_of_metrics_jsonl_an_epoch_a_step(tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "tensorboard", None)  # to import it would be an error
     config = tiny_config(epochs=4, schedule="onecycle", lr=1e-3)
-    train.train_and_evaluate(config, tiny_dataset(20), tmp_path)
+    train_run(config, tiny_dataset(20), tmp_path)
     records = [json.loads(line) for line in (tmp_path / "metrics.jsonl").read_text().splitlines()]
     version, start, *epochs = read_events(tmp_path)
     assert version.file_version == "brain.Event:2"
@@ -79,14 +74,16 @@ def test_an_epoch_can_be_seen_as_soon_as_it_is_over(tmp_path, monkeypatch):
     seen = []
     monkeypatch.setattr(summary, "print_epoch", lambda record, epochs: seen.append(
         [event.step for event in read_events(tmp_path) if event.HasField("summary")]))
-    train.train_and_evaluate(tiny_config(epochs=3), tiny_dataset(10), tmp_path)
+    train_run(tiny_config(epochs=3), tiny_dataset(10), tmp_path)
     assert seen == [[1], [1, 2], [1, 2, 3]]
 
 
 def test_a_second_start_has_a_file_of_its_own_and_marks_its_epochs_as_outdated(tmp_path):
     for first_epoch in (1, 3):
-        events = event_file.EventFile(tmp_path, first_epoch)
-        events.write(first_epoch, summary=tf.compat.v1.Summary())
+        with event_file.EventFile(tmp_path, first_epoch) as events:
+            events.write(first_epoch, summary=tf.compat.v1.Summary())
+        with pytest.raises(tf.errors.FailedPreconditionError):  # it is closed
+            events.write(9)
     assert len(list(tmp_path.glob("events.out.tfevents.*"))) == 2
     events = read_events(tmp_path)
     assert [event.WhichOneof("what") for event in events] == [
@@ -117,9 +114,12 @@ def test_an_undefined_pearson_is_left_out():
 
 
 def test_the_first_kernels_are_shown_enlarged_all_on_one_scale(tmp_path, monkeypatch):
-    network = tiny_config().make_network()
-    monkeypatch.setattr(train.Config, "make_network", lambda config: network)
-    train.train_and_evaluate(tiny_config(epochs=2, lr=0.01), tiny_dataset(10), tmp_path)
+    network = models.Network(tiny_config())
+    monkeypatch.setattr(models, "Network", lambda *_: network)
+    config, run = tiny_config(epochs=2, lr=0.01), runs.Run(tmp_path)
+    run.start(config, tiny_dataset(10))
+    with run.stack, run.training():
+        train.train_and_evaluate(config, run.dataset, run)
     kernel = network.kernels[0].numpy()  # as the last epoch left it
     before, page = (shown(event.summary)["images", "kernels/first_layer"]
                     for event in read_events(tmp_path)[-2:])
@@ -141,21 +141,6 @@ def test_a_network_without_convolutions_has_no_kernels_to_show():
     assert not any(plugin == "images" for plugin, _ in summary_of([0.9, 0.1], [1, 0]))
 
 
-def test_the_mistakes_are_shown_the_surest_first_nine_of_each_class():
-    # Twelve cats and twelve dogs, each picture of its own grey; the threshold is 0.3.
-    images = np.arange(24, dtype=np.uint8).repeat(70 * 80 * 3).reshape(24, 70, 80, 3)
-    labels = [1] * 12 + [0] * 12
-    predictions = [0.2, 0.1, 0.9, 0.3] + [0.8] * 8 + [0.29] + [0.4 + n / 100 for n in range(11)]
-    values = summary_of(predictions, labels, images, threshold=0.3)
-    cats, dogs = (values["images", f"mistakes/{name}"]
-                  for name in ("cats_called_dogs", "dogs_called_cats"))
-    assert cats.shape == (2 * 74, 2 * 84, 3) and dogs.shape == (3 * 74, 3 * 84, 3)
-    # Each tile's corner tells which picture it is, and the one beyond the last cat is white.
-    np.testing.assert_array_equal(cats[::74, ::84, 0], [[1, 0], [3, 255]])
-    np.testing.assert_array_equal(dogs[::74, ::84, 0], [[23, 22, 21], [20, 19, 18], [17, 16, 15]])
-    assert (cats[:70, :80] == 1).all()
-
-
-def test_without_mistakes_no_picture_is_written():
-    values = summary_of([0.9, 0.1], [1, 0], kernel=np.ones((3, 3, 3, 1), np.float32))
+def test_the_kernels_are_the_only_pictures():
+    values = summary_of([0.9, 0.1], [1, 1], kernel=np.ones((3, 3, 3, 1), np.float32))
     assert [tag for plugin, tag in values if plugin == "images"] == ["kernels/first_layer"]

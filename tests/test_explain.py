@@ -1,6 +1,5 @@
 """What explain.py tells of a network: by hand, and for networks made to look at one place."""
 
-import inspect
 import json
 import re
 from pathlib import Path
@@ -12,7 +11,7 @@ from PIL import Image
 import explain
 import filters
 import models
-from conftest import ROOT
+from conftest import ROOT, make_network, write_config
 from support import checkpoints, run_folder
 from support.cli import UserError
 from support.tensorflow_setup import tf
@@ -20,22 +19,20 @@ from support.tensorflow_setup import tf
 GENERATOR = np.random.default_rng(0)
 
 
-def make_run(folder, network, files=(), class_names=("cat", "dog"), **options):
+def make_run(folder, network, files=(), class_names=("cat", "dog"), threshold=0.5, **options):
     """What train.py leaves in a run's folder of this network, with these validation images.
 
-    options: of models.Network, those that are not their defaults.
+    options: the network's, those that are not their defaults.
     """
     folder.mkdir(parents=True)
-    options = {name: option.default for name, option in inspect.signature(
-        models.Network).parameters.items() if name != "conv2d"} | options
-    run_folder.write_config(folder, {"data": {"class_names": class_names}, "config": options | {
-        "arch": network.name, "input_size": network.input_size, "lr": 1e-3}})
+    write_config(folder, models.options(network.name, input_size=network.input_size, lr=1e-3,
+                                        classes=class_names, **options))
     files = list(files)
     run_folder.write_predictions(folder, files, np.ones(len(files)), np.full(len(files), 0.5))
     checkpoints.write(tf.train.Checkpoint(network=network), folder / "best/epoch-000001")
     (folder / "metrics.jsonl").touch()
     run_folder.write_history(folder, {"epoch": 1, "best_accuracy": 0.5, "mse": 0.25,
-                                      "threshold": 0.5})
+                                      "threshold": threshold})
     return folder
 
 
@@ -68,7 +65,7 @@ def test_of_kernels_that_sum_to_zero_four_percent_do_and_of_larger_ones_hardly_a
 
 
 def test_mean_activation_is_the_mean_response_whatever_its_sign():
-    network = models.Network("conv1", (12, 14), scaling="unit")
+    network = make_network("conv1", (12, 14), scaling="unit")
     kernels = np.zeros((3, 3, 3, 24), np.float32)
     kernels[1, 1, 0, 5], kernels[1, 1, 1, 6] = 2, -3  # twice the red, three times less the green
     network.kernels[0].assign(kernels)
@@ -82,7 +79,7 @@ def test_mean_activation_is_the_mean_response_whatever_its_sign():
 
 @pytest.mark.parametrize("pooling", ["max", "average", "none"])
 def test_feature_maps_equal_the_articles_words(pooling):
-    network = models.Network("conv1", (12, 15), pooling=pooling, scaling="unit")
+    network = make_network("conv1", (12, 15), pooling=pooling, scaling="unit")
     bias = next(layer.bias for layer in network.layers if isinstance(layer, models.BiasRelu))
     bias.assign(np.linspace(-0.5, 0.5, 24))
     image = GENERATOR.integers(0, 256, (12, 15, 3), dtype=np.uint8)
@@ -107,7 +104,7 @@ def test_the_occlusion_map_is_the_mean_loss_of_the_squares_that_cover_a_pixel():
 
 
 def test_the_square_slides_over_the_whole_image():
-    network, image = models.Network("mlp", (11, 14)), np.zeros((11, 14, 3), np.uint8)
+    network, image = make_network("mlp", (11, 14)), np.zeros((11, 14, 3), np.uint8)
     assert [occlusion[:2] for occlusion in explain.occlude(network, image, size=4)] == [
         (row, column) for row in range(8) for column in range(11)]
     assert {row for row, *_ in explain.occlude(network, image, size=8)} == {
@@ -116,7 +113,7 @@ def test_the_square_slides_over_the_whole_image():
 
 def looks_at(arch, rows, columns, sign=1.0):
     """A network whose logit is sign * (mean brightness of this part of a 24x32 image - 1 / 2)."""
-    network = models.Network(arch, (24, 32), scaling="unit")
+    network = make_network(arch, (24, 32), scaling="unit")
     for kernel in network.kernels:
         kernel.assign(tf.zeros_like(kernel))
     first, *hidden = network.kernels
@@ -178,7 +175,7 @@ def test_a_network_made_to_look_at_one_corner_shows_that_corner(arch, corner):
 
 
 def test_the_saliency_map_equals_the_change_of_the_logit():
-    network = models.Network("conv2_48", (12, 14), scaling="unit")
+    network = make_network("conv2_48", (12, 14), scaling="unit")
     image = GENERATOR.integers(1, 255, (12, 14, 3), dtype=np.uint8)
     gradient = explain.saliency_map(network, image)
     for row, column in ((3, 4), (7, 9), (11, 13)):
@@ -196,7 +193,7 @@ def test_the_saliency_map_equals_the_change_of_the_logit():
     ("conv1", {"stride": 2, "kernel_size": 2})])
 def test_a_network_gets_three_pages(arch, options, photos, tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
-    network = models.Network(arch, (24, 32), **options)
+    network = make_network(arch, (24, 32), **options)
     run = make_run(tmp_path / "runs" / "of mine", network,
                    [*photos.iterdir(), tmp_path / "gone.jpg"], **options)
     written = explain.look_into(photos / "cat.0.png", run)
@@ -215,7 +212,7 @@ def test_a_network_gets_three_pages(arch, options, photos, tmp_path, monkeypatch
 
 def test_a_network_without_convolutions_shows_only_why(photos, tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
-    run = make_run(tmp_path / "mine", models.Network("mlp", (24, 32)))
+    run = make_run(tmp_path / "mine", make_network("mlp", (24, 32)))
     written = explain.look_into(photos / "dog.1.png", run)
     assert [file.name for file in written] == ["dog.1-mine-why.png"]
     assert "mlp has no convolution: there are no kernels" in capsys.readouterr().out
@@ -241,7 +238,7 @@ def test_a_network_with_a_new_layer_shows_the_feature_maps_before_it(photos, tmp
                                                                      monkeypatch):
     monkeypatch.setattr(models, "Flatten", GlobalAveragePool)
     monkeypatch.chdir(tmp_path)
-    network = models.Network("conv2_48", (24, 32))
+    network = make_network("conv2_48", (24, 32))
     assert network.layers[7].output_shape == (48,)
     maps = explain.feature_maps(network, np.zeros((24, 32, 3), np.uint8))
     assert [each.shape for pair in maps for each in pair] == [
@@ -253,7 +250,7 @@ def test_a_network_with_a_new_layer_shows_the_feature_maps_before_it(photos, tmp
 
 
 def test_what_no_page_can_be_drawn_of_is_refused(photos, tmp_path):
-    run = make_run(tmp_path / "mine", models.Network("conv1", (24, 32)))
+    run = make_run(tmp_path / "mine", make_network("conv1", (24, 32)))
     with pytest.raises(UserError, match="--image=none.jpg: no such file"):
         explain.look_into(Path("none.jpg"), run)
     with pytest.raises(UserError, match="is not the folder of a run"):
@@ -263,7 +260,7 @@ def test_what_no_page_can_be_drawn_of_is_refused(photos, tmp_path):
 
 
 def test_a_run_of_another_version_is_refused(refuses, photos, tmp_path):
-    config = make_run(tmp_path / "old", models.Network("conv1", (24, 32))) / "config.json"
+    config = make_run(tmp_path / "old", make_network("conv1", (24, 32))) / "config.json"
     record = json.loads(config.read_text())
     del record["format"]  # as before there was one
     config.write_text(json.dumps(record))
@@ -273,7 +270,7 @@ def test_a_run_of_another_version_is_refused(refuses, photos, tmp_path):
 
 
 def test_explain_looks_into_a_network_from_the_command_line(run_script, tmp_path):
-    make_run(tmp_path / "runs" / "a", models.Network("conv1", (24, 32)), [ROOT / "kittens.jpg"])
+    make_run(tmp_path / "runs" / "a", make_network("conv1", (24, 32)), [ROOT / "kittens.jpg"])
     result = run_script("explain.py", f"--image={ROOT}/kittens.jpg", "--run=runs/a")
     assert result.returncode == 0 and result.stderr == ""
     assert result.stdout.startswith("kittens.jpg: cat with probability")

@@ -55,6 +55,13 @@ def test_tensorflows_own_is_taken_where_there_is_avx_512(extensions, expected, m
     assert fast_convolution.choose() is expected
 
 
+def test_tensorflows_own_is_taken_on_a_graphics_card_whatever_the_processor(monkeypatch):
+    monkeypatch.setattr(np, "show_config", lambda mode: {"SIMD Extensions": {"found": ["AVX2"]}})
+    monkeypatch.setattr(tf.config, "list_physical_devices",
+                        lambda kind: ["/physical_device:GPU:0"] if kind == "GPU" else [])
+    assert fast_convolution.choose() is tf.nn.conv2d
+
+
 def test_the_processor_is_asked():
     with_avx512 = " avx512f " in Path("/proc/cpuinfo").read_text()
     assert (fast_convolution.choose() is tf.nn.conv2d) == with_avx512

@@ -22,9 +22,9 @@ import data
 import explain
 import filters
 import models
-from conftest import ROOT
+from conftest import ROOT, make_network
 from page import compose
-from support import images, run_folder
+from support import images
 from support.cli import UserError
 from support.kernels import preset_kernels
 from test_explain import GlobalAveragePool, make_run
@@ -83,7 +83,7 @@ def network_page(folder, name, picture, arch, size, threshold=0.5, dtype="float3
     Its biases are not zero, and its scaling is that of some pictures.
     """
     def make():
-        network = models.Network(arch, size, seed=3, init="he", dtype="float32", **options)
+        network = make_network(arch, size, seed=3, init="he", dtype="float32", **options)
         network.scale.fit([120, 110, 100], [60, 50, 40])
         draws = np.random.default_rng(1)
         for layer in network.layers:
@@ -94,9 +94,8 @@ def network_page(folder, name, picture, arch, size, threshold=0.5, dtype="float3
     network, rounded = make(), make()
     run = folder / "runs" / name
     if not run.exists():
-        make_run(run, network, class_names=class_names, dtype=dtype, init="he", **options)
-        run_folder.write_history(run, {"epoch": 1, "best_accuracy": 0.5, "mse": 0.2,
-                                       "threshold": threshold})
+        make_run(run, network, class_names=class_names, threshold=threshold, dtype=dtype,
+                 init="he", **options)
     for kernel in rounded.kernels:
         kernel.assign(kernel.numpy().astype(np.float16))
     with pytest.MonkeyPatch.context() as monkeypatch:
@@ -209,7 +208,7 @@ def test_what_a_page_cannot_hold_is_refused(folder, tmp_path, monkeypatch):
 
 
 def test_a_run_without_a_finished_epoch_gets_no_page(folder, tmp_path):
-    run = make_run(tmp_path / "new", models.Network("mlp", (4, 5), hidden=(4,)), hidden=(4,))
+    run = make_run(tmp_path / "new", make_network("mlp", (4, 5), hidden=(4,)), hidden=(4,))
     (run / "metrics.jsonl").write_text("")
     with pytest.raises(UserError, match="has no finished epoch yet"):
         explain.write_page(save_picture(folder / "x.png"), run)

@@ -58,3 +58,13 @@ def test_these_start_without_tensorflow():
          f"import {', '.join(modules)}\n"
          "print('tensorflow' in sys.modules)"], cwd=ROOT, capture_output=True, text=True)
     assert (result.stdout, result.stderr) == ("False\n", "")
+
+
+def test_a_tensorflow_that_cannot_be_imported_says_why(tmp_path):
+    (tmp_path / "tensorflow.py").write_text(
+        "import os\nos.write(2, b'no room for the library')\nraise ImportError('half of it')\n")
+    result = subprocess.run(
+        [sys.executable, "-c", f"import sys; sys.path.insert(0, {str(tmp_path)!r})\n"
+         "import support.tensorflow_setup"], cwd=ROOT, capture_output=True, text=True)
+    assert result.returncode == 1
+    assert "no room for the library" in result.stderr and "ImportError: half of it" in result.stderr

@@ -1,14 +1,14 @@
 """Layers and networks against Keras with the same weights, NumPy, and arithmetic by hand."""
 
-import inspect
 import json
 
 import numpy as np
 import pytest
 
 import models
-from support import run_folder
+from conftest import make_network, write_config
 from support.cli import UserError
+from support.settings import Config
 from support.tensorflow_setup import tf
 
 IMAGES = np.random.default_rng(0).integers(0, 256, (3, 94, 125, 3), dtype=np.uint8)
@@ -84,15 +84,15 @@ def keras_twin(network: models.Network, pooling="max") -> tf.keras.Model:
     return twin
 
 
-@pytest.mark.parametrize("arch", models.ARCHITECTURES)
+@pytest.mark.parametrize("arch", models.NETWORKS)
 def test_each_network_is_the_articles_list_of_layers(arch):
     def described(layer):
         size = getattr(layer, "filters", getattr(layer, "units", None))
         return type(layer).__name__ + (f" {size}" if size else "")
 
-    layers = models.layers_of(arch)
+    layers = models.layers_of(models.options(arch))
     assert list(map(described, layers)) == LAYERS[arch]
-    assert list(map(described, models.Network(arch).layers)) == LAYERS[arch]
+    assert list(map(described, make_network(arch).layers)) == LAYERS[arch]
     assert {(layer.kernel_size, layer.stride) for layer in layers
             if isinstance(layer, models.Conv2D)} <= {(3, 1)}
     # ReLU follows every layer but the last, whose output is the logit.
@@ -100,9 +100,9 @@ def test_each_network_is_the_articles_list_of_layers(arch):
         [True] * len(FILTERS_AND_HIDDEN[arch][1]) + [False])
 
 
-@pytest.mark.parametrize("arch", models.ARCHITECTURES)
+@pytest.mark.parametrize("arch", models.NETWORKS)
 def test_network_equals_its_keras_twin(arch):
-    network = models.Network(arch)
+    network = make_network(arch)
     expected = keras_twin(network)(IMAGES.astype(np.float32))[:, 0]
     # Raw pixels make the logits large: the comparison is relative to their size.
     np.testing.assert_allclose(network(IMAGES), expected, rtol=1e-4,
@@ -113,7 +113,7 @@ def test_network_equals_its_keras_twin(arch):
     {"kernel_size": 5}, {"stride": 2}, {"pooling": "average"}, {"pooling": "none"},
     {"kernel_size": 4, "stride": 3, "pooling": "none"}, {"kernel_size": 1}])
 def test_experiments_equal_their_keras_twins(options):
-    network = models.Network("conv2_48", (40, 51), **options)
+    network = make_network("conv2_48", (40, 51), **options)
     images = IMAGES[:, :40, :51]
     expected = keras_twin(network, options.get("pooling", "max"))(images.astype(np.float32))
     np.testing.assert_allclose(network(images), expected[:, 0], rtol=1e-4,
@@ -121,7 +121,7 @@ def test_experiments_equal_their_keras_twins(options):
 
 
 def test_gradients_equal_kerass():
-    network = models.Network("conv2_48", (20, 30))
+    network = make_network("conv2_48", (20, 30))
     twin = keras_twin(network)
     images = IMAGES[:, :20, :30]
     with tf.GradientTape() as tape:
@@ -139,21 +139,21 @@ def test_gradients_equal_kerass():
                                    atol=1e-5 * np.abs(other).max())
 
 
-@pytest.mark.parametrize("arch", models.ARCHITECTURES)
+@pytest.mark.parametrize("arch", models.NETWORKS)
 def test_weights_and_multiply_adds_equal_arithmetic_by_hand(arch):
-    network = models.Network(arch)
+    network = make_network(arch)
     weights, multiply_adds = BY_HAND[arch]
     assert network.weight_count == weights
     assert network.multiply_adds == multiply_adds
 
 
 def test_training_multiplies_three_times_but_for_the_first_layers_input():
-    network = models.Network("conv1")
+    network = make_network("conv1")
     assert network.training_multiply_adds == 3 * BY_HAND["conv1"][1] - 92 * 123 * 27 * 24
 
 
 def test_the_articles_stacks_have_these_shapes():
-    shapes = [layer.output_shape for layer in models.Network("conv2_fc512").layers]
+    shapes = [layer.output_shape for layer in make_network("conv2_fc512").layers]
     assert shapes == [(94, 125, 3), (92, 123, 64), (46, 61, 64), (46, 61, 64), (44, 59, 128),
                       (22, 29, 128), (22, 29, 128), (81664,), (512,), (512,), (1,)]
 
@@ -213,8 +213,8 @@ def test_dropout_drops_at_its_rate_and_keeps_the_mean():
 
 
 def test_dropout_happens_only_with_training_true():
-    network = models.Network("conv2_48", (40, 51), init="he", dropout=0.5)
-    plain = models.Network("conv2_48", (40, 51), init="he")
+    network = make_network("conv2_48", (40, 51), init="he", dropout=0.5)
+    plain = make_network("conv2_48", (40, 51), init="he")
     images = IMAGES[:, :40, :51]
     expected = plain(images).numpy()
     for logits in (network(images), network(images, training=False, seed=(0, 1))):
@@ -227,7 +227,7 @@ def test_dropout_happens_only_with_training_true():
 
 
 def test_a_networks_dropouts_drop_different_inputs_and_only_in_training(monkeypatch):
-    network = models.Network("conv2_48", (40, 51), init="he", dropout=0.5)
+    network = make_network("conv2_48", (40, 51), init="he", dropout=0.5)
     dropouts = [layer for layer in network.layers if layer.name == "dropout"]
     assert len(dropouts) == 2  # before each hidden layer
 
@@ -271,7 +271,7 @@ def test_scaling_subtracts_each_colours_mean_and_divides_by_its_std():
 
 @pytest.mark.parametrize("scaling, mean, std", [("none", 0, 1), ("unit", 0, 255)])
 def test_only_standard_scaling_takes_a_mean_and_a_std(scaling, mean, std):
-    layer = models.Scale(scaling)
+    layer = built(models.Scale(scaling), (94, 125, 3))
     layer.fit([10, 20, 30], [1, 2, 4])
     assert layer.mean.numpy().tolist() == [mean] * 3
     assert layer.std.numpy().tolist() == [std] * 3
@@ -299,7 +299,7 @@ def test_initial_weights_of_a_convolution_are_distributed_as_kerass(init, initia
 
 @pytest.mark.parametrize("arch", ["mlp", "conv2_48"])
 def test_adapted_first_kernels_sum_to_zero_and_give_zero_for_an_even_grey_area(arch):
-    network = models.Network(arch, init="adapted")
+    network = make_network(arch, init="adapted")
     kernel = network.kernels[0].numpy()
     np.testing.assert_allclose(kernel.reshape(-1, kernel.shape[-1]).sum(axis=0), 0, atol=1e-4)
     even = np.full((1, 94, 125, 3), 200, np.uint8)
@@ -309,8 +309,8 @@ def test_adapted_first_kernels_sum_to_zero_and_give_zero_for_an_even_grey_area(a
 @pytest.mark.parametrize("arch", ["conv1", "conv2_48"])
 @pytest.mark.parametrize("scaling, std", [("none", 50), ("unit", 0.2), ("standard", 1)])
 def test_adapted_logits_are_a_twentieth_of_those_for_standardised_pixels(arch, scaling, std):
-    adapted = models.Network(arch, init="adapted", scaling=scaling)
-    he = models.Network(arch, init="he", scaling=scaling)
+    adapted = make_network(arch, init="adapted", scaling=scaling)
+    he = make_network(arch, init="he", scaling=scaling)
     assert models.PIXEL_STD[scaling] == std
     for network in (adapted, he):  # uint8 pixels with a std of about 50, scaled to this one
         network.scale.std.assign([50 / std] * 3)
@@ -320,9 +320,9 @@ def test_adapted_logits_are_a_twentieth_of_those_for_standardised_pixels(arch, s
 
 
 def test_initial_weights_do_not_depend_on_layers_without_weights():
-    plain = models.Network("conv2_48")
-    for other in (models.Network("conv2_48", dropout=0.5),
-                  models.Network("conv2_48", (188, 250), stride=2, pooling="average")):
+    plain = make_network("conv2_48")
+    for other in (make_network("conv2_48", dropout=0.5),
+                  make_network("conv2_48", (188, 250), stride=2, pooling="average")):
         for kernel, same in zip(plain.kernels[:2], other.kernels[:2], strict=True):
             np.testing.assert_array_equal(kernel, same)
 
@@ -336,8 +336,6 @@ def test_initial_weights_follow_from_seed_and_layer():
 
 
 @pytest.mark.parametrize("options, reason", [
-    (dict(arch="vgg16"), "--arch=vgg16 is none of the networks: mlp, conv1, conv2_48, conv2_128, "
-                         "conv2_fc512"),
     (dict(arch="mlp", kernel_size=5), "mlp has no convolution"),
     (dict(arch="mlp", pooling="none"), "mlp has no convolution"),
     (dict(arch="conv2_48", input_size=(7, 40)),
@@ -348,7 +346,7 @@ def test_initial_weights_follow_from_seed_and_layer():
 ])
 def test_impossible_networks_are_refused_with_the_reason(options, reason):
     with pytest.raises(UserError, match=reason):
-        models.Network(**options)
+        make_network(**options)
 
 
 @pytest.mark.parametrize("arch, filters, hidden, weights", [
@@ -356,10 +354,10 @@ def test_impossible_networks_are_refused_with_the_reason(options, reason):
     ("conv1", (7,), (4,), 7 * 28 + 4 * 211 + 5),
     ("mlp", None, (5, 3), 5 * (12 * 14 * 3 + 1) + 3 * 6 + 4),
     ("mlp", (7,), (), 7 * 28 + 211),
-    ("conv1", (), None, models.Network("mlp", (12, 14), hidden=(128, 128)).weight_count),
+    ("conv1", (), None, make_network("mlp", (12, 14), hidden=(128, 128)).weight_count),
 ])
 def test_a_network_may_have_other_filters_and_units(arch, filters, hidden, weights):
-    network = models.Network(arch, (12, 14), filters=filters, hidden=hidden)
+    network = make_network(arch, (12, 14), filters=filters, hidden=hidden)
     assert network.weight_count == weights
     assert network(IMAGES[:2, :12, :14]).shape == (2,)
 
@@ -367,7 +365,7 @@ def test_a_network_may_have_other_filters_and_units(arch, filters, hidden, weigh
 def test_with_tta_an_image_and_its_mirror_image_get_the_mean_of_their_two_probabilities():
     images = np.random.default_rng(9).integers(0, 256, (5, 12, 14, 3), dtype=np.uint8)
     mirrored = images[:, :, ::-1]
-    plain, both = (models.Network("conv1", (12, 14), scaling="unit", seed=3, tta=tta)
+    plain, both = (make_network("conv1", (12, 14), scaling="unit", seed=3, tta=tta)
                    for tta in (False, True))
     one, other = (1 / (1 + np.exp(-plain(side).numpy())) for side in (images, mirrored))
     np.testing.assert_allclose(plain.probability(images), one, rtol=1e-6)
@@ -386,13 +384,18 @@ OPTIONS = {  # every option another than its default
     "scaling": "unit", "dropout": 0.25, "dtype": "bfloat16"}
 
 
-@pytest.mark.parametrize("config", [OPTIONS, json.loads(json.dumps(OPTIONS))])
-def test_a_configuration_gives_the_network_that_it_describes(config):
-    """As train.Config's fields, or as config.json has them: a list for each tuple."""
-    defaults = inspect.signature(models.Network).parameters
-    assert OPTIONS.keys() == defaults.keys() - {"conv2d"}
-    assert not [name for name, value in OPTIONS.items() if defaults[name].default == value]
-    network = models.from_config(config | {"lr": 1e-5, "epochs": 3})  # these are not the network's
+@pytest.mark.parametrize("saved", [False, True])
+def test_a_configuration_gives_the_network_that_it_describes(saved, tmp_path):
+    """As flags, or as config.json has them: a list for each tuple."""
+    defaults = vars(models.options("conv1"))
+    assert OPTIONS.keys() == defaults.keys()
+    assert not [name for name, value in OPTIONS.items() if defaults[name] == value]
+    config = Config(**OPTIONS, lr=1e-5, epochs=3)  # these two are not the network's
+    if saved:
+        write_config(tmp_path, config)
+        config = models.saved_options(tmp_path)
+        assert vars(config) == OPTIONS
+    network = models.Network(config)
     layers = network.layers
     assert network.name == "conv2_48" and tuple(network.input_size) == (24, 30) and network.tta
     assert [layer.name for layer in layers] == [
@@ -412,20 +415,22 @@ def test_a_convolution_is_tensorflows_unless_told_otherwise():
         return 2 * tf.nn.conv2d(x, kernel, strides, padding)
 
     images = IMAGES[:, :24, :30]
-    config = OPTIONS | {"dtype": "float32", "filters": (3,)}
-    plain, doubled = models.from_config(config), models.from_config(config, conv2d)
+    config = Config(**OPTIONS | {"dtype": "float32", "filters": (3,)})
+    plain, doubled = models.Network(config), models.Network(config, conv2d)
     assert {layer.conv2d for layer in plain.layers if layer.name == "conv2d"} == {tf.nn.conv2d}
     np.testing.assert_allclose(doubled(images), 2 * plain(images), rtol=1e-5)  # all biases are 0
 
 
 def test_a_run_is_loaded_with_its_initial_weights_if_asked_for(tmp_path):
-    run_folder.write_config(tmp_path, {"config": OPTIONS})
+    write_config(tmp_path, Config(**OPTIONS))
     network = models.load(tmp_path, trained=False)
-    for kernel, same in zip(network.kernels, models.from_config(OPTIONS).kernels, strict=True):
+    for kernel, same in zip(network.kernels, models.Network(Config(**OPTIONS)).kernels,
+                            strict=True):
         np.testing.assert_array_equal(kernel, same)
     with pytest.raises(UserError, match="has no finished epoch yet: train it first, with --resume"):
         models.load(tmp_path)
-    (tmp_path / "metrics.jsonl").write_text('{"best_accuracy": 0.5, "mse": 0.25}')
+    (tmp_path / "metrics.jsonl").write_text(
+        '{"best_accuracy": 0.5, "mse": 0.25, "threshold": 0.5}')
     with pytest.raises(UserError, match="weights are missing or not of this conv2_48"):
         models.load(tmp_path)
 
@@ -443,8 +448,18 @@ def test_a_run_of_an_older_format_is_refused_in_one_sentence(tmp_path):
 @pytest.mark.parametrize("missing", sorted(OPTIONS))
 def test_a_configuration_without_an_option_is_damaged(tmp_path, missing):
     config = {name: value for name, value in OPTIONS.items() if name != missing}
-    run_folder.write_config(tmp_path, {"config": config})
+    write_config(tmp_path, Config(**config))
     with pytest.raises(UserError, match=f"config.json is not what .*KeyError: '{missing}'"):
+        models.load(tmp_path, trained=False)
+
+
+@pytest.mark.parametrize("name, value", [
+    ("input_size", 3), ("input_size", [24]), ("arch", "vgg16"), ("filters", ["a"]),
+    ("kernel_size", 0), ("dropout", "half"), ("dropout", 1.5), ("pooling", None), ("init", None)])
+def test_a_configuration_with_an_option_that_its_flag_would_refuse_is_damaged(name, value,
+                                                                              tmp_path):
+    write_config(tmp_path, Config(**OPTIONS | {name: value}))
+    with pytest.raises(UserError, match="is damaged: its config.json is not what train.py writes"):
         models.load(tmp_path, trained=False)
 
 
@@ -466,6 +481,12 @@ def test_models_prints_the_networks_that_the_flags_make(run_script):
     assert with_filters.count("90 x 121 x 24") == 5  # the MLP has a convolution now as well
     without = run_script("models.py", "--filters=", "--stride=2")
     assert without.returncode == 0 and "conv2d" not in without.stdout
+
+
+def test_models_prints_one_network_if_asked_for(run_script):
+    result = run_script("models.py", "--arch=conv1", "--dropout=0.5")
+    assert result.stdout.splitlines()[0].strip() == "conv1"
+    assert result.stdout.count("dropout") == 2 and "mlp" not in result.stdout
 
 
 def test_models_help_shows_the_networks_flags(run_script):

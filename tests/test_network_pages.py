@@ -9,7 +9,7 @@ from rich.console import Console
 
 import explain
 import filters
-import models
+from conftest import make_network
 from support import drawing, network_pages
 from support.kernels import edge_filters
 
@@ -37,7 +37,7 @@ def test_the_table_counts_the_edge_filters_of_both_networks():
 
 
 def test_the_strongest_kernel_comes_first():
-    network = models.Network("conv1", (24, 32))
+    network = make_network("conv1", (24, 32))
     kernels = 0.01 * np.ones((3, 3, 3, 24), np.float32)
     kernels[:, :, :, 17] = 1
     network.kernels[0].assign(kernels)

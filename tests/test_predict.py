@@ -1,51 +1,49 @@
-"""predict.py: what it prints for pictures, for programs, and of what it cannot read."""
+"""predict.py: lines for people and for programs, what it cannot read, and how many are right."""
 
 import json
 import os
 import pty
 import shutil
-import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 from PIL import Image
 
+import data
 import models
 import predict
-from conftest import ROOT, read_terminal
+from conftest import make_network, read_terminal
 from support import saved_model
 from support.tensorflow_setup import tf
+from test_explain import make_run
 from test_images import BOMB, blobs
 from test_saved_model import SIZE, expected_probability
+from test_train import tiny_config, tiny_dataset, train_run
+
+OPTIONS = {"scaling": "unit", "init": "he", "dropout": 0.5}
 
 
 @pytest.fixture(scope="module")
 def network() -> models.Network:
-    return models.Network("conv1", SIZE, scaling="unit", init="he", dropout=0.5)
+    return make_network("conv1", SIZE, **OPTIONS)
 
 
 @pytest.fixture(scope="module")
 def run(network, tmp_path_factory) -> Path:
-    """The folder of a run as far as predict.py looks into it."""
-    folder = tmp_path_factory.mktemp("runs") / "mine"
-    folder.mkdir()
-    saved_model.export(network, 0.4, ("cat", "dog"), folder / "model")
-    return folder
+    """The folder of a run after its first epoch: it has not ended, and has no model/ yet."""
+    return make_run(tmp_path_factory.mktemp("runs") / "mine", network, threshold=0.4, **OPTIONS)
 
 
-def test_predictions_need_the_savedmodel_only_and_survive_what_cannot_be_read(
-        network, run, photos, tmp_path):
-    """predict.py, data.py and support/ alone in a folder: no models.py, no train.py to import."""
-    for script in ("predict.py", "data.py"):
-        shutil.copy(ROOT / script, tmp_path)
-    shutil.copytree(ROOT / "support", tmp_path / "support",
-                    ignore=shutil.ignore_patterns("__pycache__"))
+# ---------------------------------------------------------------------------------------------
+# A line a picture
+# ---------------------------------------------------------------------------------------------
+
+def test_predictions_survive_what_cannot_be_read(network, run, photos, run_script, tmp_path):
     (photos / "broken.jpg").write_text("not a picture")
     Image.fromarray(blobs(24, 32)).save(tmp_path / "one.webp", lossless=True)
-    result = subprocess.run(
-        [sys.executable, "predict.py", f"--run={run}", "one.webp", "photos", "gone.jpg"],
-        cwd=tmp_path, capture_output=True, text=True)
+    result = run_script("predict.py", f"--run={run}", "one.webp", "photos", "gone.jpg")
     assert result.returncode == 1
     assert result.stderr.splitlines() == ["photos/broken.jpg: not an image",
                                           "gone.jpg: no such file or directory"]
@@ -87,12 +85,13 @@ def test_of_a_batch_of_unreadable_files_only_the_reasons_are_printed(run, tmp_pa
 
 
 def test_a_cat_is_what_is_above_the_threshold_not_at_it(tmp_path, capsys):
-    network = models.Network("mlp", (2, 2))
+    network = make_network("mlp", (2, 2))
     network.kernels[-1].assign(tf.zeros_like(network.kernels[-1]))  # all probabilities are 0.5
     Image.new("RGB", (2, 2), "red").save(tmp_path / "red.png")
-    saved_model.export(network, 0.5, ("cat", "dog"), tmp_path / "model")
-    predict.print_predictions(tmp_path, [str(tmp_path / "red.png")], predict.as_line)
+    run = make_run(tmp_path / "run", network, threshold=0.5)
+    predict.print_predictions(run, [str(tmp_path / "red.png")], predict.as_line)
     assert capsys.readouterr().out == f"{tmp_path}/red.png: dog (50.0%)\n"
+    saved_model.export(network, 0.5, ("cat", "dog"), tmp_path / "model")
     serve = tf.saved_model.load(str(tmp_path / "model")).signatures["serving_default"]
     outputs = serve(image_bytes=tf.constant([(tmp_path / "red.png").read_bytes()]))
     assert outputs["label"].numpy().tolist() == [b"dog"]
@@ -127,11 +126,13 @@ def test_a_subfolder_that_may_not_be_read_is_named_and_the_rest_found(tmp_path, 
         [tmp_path / "open/2.jpg"], [(tmp_path / "closed", "permission denied")])
 
 
-def test_predict_refuses_in_one_sentence(refuses, declines):
-    assert "name pictures or folders: python predict.py --run=" in declines(predict.main)
+def test_predict_refuses_in_one_sentence(refuses):
+    assert "name pictures or folders: python predict.py --run=" in refuses(
+        "predict.py", "--run=nowhere")
     assert "Unknown command line flag 'data_dir'" in refuses(
         "predict.py", "--run=nowhere", "--data_dir=photos", "a.jpg")
-    assert "--run=nowhere holds no model/" in refuses("predict.py", "--run=nowhere", "a.jpg")
+    assert "nowhere is not the folder of a run: nowhere/config.json: No such file" in refuses(
+        "predict.py", "--run=nowhere", "a.jpg")
 
 
 def test_the_progress_is_shown_on_a_terminal_and_never_among_the_predictions(
@@ -144,3 +145,81 @@ def test_the_progress_is_shown_on_a_terminal_and_never_among_the_predictions(
     shown = read_terminal(master).decode()
     assert "predicting" in shown and "24/24" in shown and ".png: " not in shown
     assert len(capfd.readouterr().out.splitlines()) == 24
+
+
+# ---------------------------------------------------------------------------------------------
+# How many are right
+# ---------------------------------------------------------------------------------------------
+
+@pytest.fixture
+def finished_run(photos, tmp_path) -> Path:
+    """A run of two epochs on pictures of 12x14, and the fixture photos to measure it on."""
+    train_run(tiny_config(classes=["cat", "dog"]), tiny_dataset(20), tmp_path)
+    return tmp_path
+
+
+def test_a_finished_network_is_measured_on_other_pictures_at_its_own_threshold(
+        finished_run, photos, run_script):
+    for number in (11, 12):
+        (photos / f"dog.{number}.png").write_text("no picture")
+    records = [json.loads(line) for line in (finished_run / "metrics.jsonl").open()]
+    records[0]["threshold"] = records[1]["threshold"] = 0.5
+    (finished_run / "metrics.jsonl").write_text("\n".join(map(json.dumps, records)))
+    before = sorted(finished_run.rglob("*"))
+    result = run_script("predict.py", f"--run={finished_run}", f"--evaluate={photos}")
+    assert result.returncode == 0
+    assert result.stderr.splitlines() == [f"skipped {photos}/dog.{number}.png: not an image"
+                                          for number in (11, 12)]
+    network = models.load(finished_run)
+    files = [file for file in sorted(photos.iterdir()) if file.stem not in ("dog.11", "dog.12")]
+    labels = np.array([file.name.startswith("cat") for file in files])
+    images = np.stack([data.load_image(file, (12, 14)) for file in files])
+    predictions = 1 / (1 + np.exp(-network(images).numpy()))
+    output = result.stdout
+    assert f"{finished_run} (conv1) on 23 pictures of {photos}, 12 cat and 11 dog: " in output
+    assert f"MSE {np.mean((predictions - labels) ** 2):.4f}, " in output
+    assert f"Pearson {np.corrcoef(predictions, labels)[0, 1]:.3f}\n" in output
+    assert (f"accuracy {np.mean((predictions > 0.5) == labels):.1%} at t = 0.5, the threshold "
+            "that the run's validation chose") in output
+    table = [f"{np.mean((predictions > t / 10) == labels):.1%}" for t in range(10)]
+    assert table == output.split("accuracy")[1].split()
+    assert "skipped" not in output
+    as_json = run_script("predict.py", f"--run={finished_run}", f"--evaluate={photos}", "--json")
+    assert (as_json.returncode, as_json.stderr) == (0, result.stderr)
+    record = json.loads(as_json.stdout)
+    assert record == {"pictures": 23, "threshold": 0.5,
+                      "mse": pytest.approx(np.mean((predictions - labels) ** 2), abs=1e-6),
+                      "pearson": pytest.approx(np.corrcoef(predictions, labels)[0, 1], abs=1e-5),
+                      "accuracy": pytest.approx(np.mean((predictions > 0.5) == labels))}
+    assert sorted(finished_run.rglob("*")) == before  # nothing is written
+
+
+def test_an_evaluation_that_makes_no_sense_is_refused_by_name(
+        finished_run, photos, refuses, run_script):
+    run, folder = f"--run={finished_run}", f"--evaluate={photos}"
+    for flag in ("--lr=1e-5", "--noflip", "--data_dir=photos", "--classes=dog,cat"):
+        name = flag.removeprefix("--").partition("=")[0]
+        assert f"Unknown command line flag '{name}'" in refuses("predict.py", run, folder, flag)
+    assert f"{folder} measures the pictures of that folder: leave a.jpg b.jpg out" in refuses(
+        "predict.py", run, folder, "a.jpg", "b.jpg")
+    assert "nowhere is not the folder of a run" in refuses("predict.py", "--run=nowhere", folder)
+    assert "--evaluate=nothing is not a folder" in refuses("predict.py", run, "--evaluate=nothing")
+    for name in ("cat", "dog"):
+        for file in photos.glob(f"{name}.*"):
+            file.write_text("no picture")
+    result = run_script("predict.py", run, folder)
+    assert (result.returncode, result.stdout) == (1, "")
+    *skipped, sentence = result.stderr.splitlines()
+    assert len(skipped) == 24 and all(line.startswith("skipped ") for line in skipped)
+    assert sentence == f"none of the 24 pictures of {photos} can be read"
+    (finished_run / "metrics.jsonl").write_text("")
+    assert "has no finished epoch yet: train it first" in refuses("predict.py", run, folder)
+
+
+def test_an_older_run_is_not_evaluated(finished_run, photos, refuses):
+    record = json.loads((finished_run / "config.json").read_text())
+    del record["format"]  # as before there was one
+    (finished_run / "config.json").write_text(json.dumps(record))
+    assert refuses("predict.py", f"--run={finished_run}", f"--evaluate={photos}") == (
+        f"{finished_run} was written by another version of train.py, which this one cannot read: "
+        "train it again, or use the version that wrote it")

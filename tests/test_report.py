@@ -13,13 +13,14 @@ from support.cli import UserError
 
 ARTICLES_LAYERS = {"input_size": [94, 125], "kernel_size": 3, "stride": 1, "pooling": "max",
                    "filters": None, "hidden": None}
+CATS_AND_DOGS = {"classes": ["cat", "dog"]}
 
 
 def make_run(folder, arch, epochs, sample=False, **options):
     folder.mkdir(parents=True)
     (folder / "config.json").write_text(json.dumps({
         "format": run_folder.FORMAT,
-        "config": {"arch": arch, "lr": 1e-5} | ARTICLES_LAYERS | options,
+        "config": {"arch": arch, "lr": 1e-5} | ARTICLES_LAYERS | CATS_AND_DOGS | options,
         "data": {"bundled_sample": sample}}))
     (folder / "metrics.jsonl").write_text("".join(
         json.dumps({"epoch": number, "mse": mse, "pearson": pearson, "best_accuracy": accuracy,
@@ -59,8 +60,9 @@ def test_a_network_that_the_article_has_not_gets_dashes_for_its_figures(tmp_path
 
 
 @pytest.mark.parametrize("file, contents", [
-    ("config.json", {"config": {"arch": "conv1", "lr": "fast"} | ARTICLES_LAYERS}),
-    ("config.json", {"config": {"arch": "conv1", "lr": 1e-5}}),
+    ("config.json", {"config": {"arch": "conv1", "lr": "fast"} | ARTICLES_LAYERS | CATS_AND_DOGS}),
+    ("config.json", {"config": {"arch": "conv1", "lr": 1e-5} | CATS_AND_DOGS}),
+    ("config.json", {"config": {"arch": "conv1", "lr": 1e-5} | ARTICLES_LAYERS}),
     ("metrics.jsonl", {"epoch": 1, "mse": 0.2, "best_accuracy": 0.5, "seconds": 1.0}),
     ("metrics.jsonl", {"epoch": 1, "mse": 0.2, "best_accuracy": 0.5, "pearson": [0], "seconds": 1}),
     ("metrics.jsonl", {"epoch": 1, "mse": 0.2, "best_accuracy": 0.5, "pearson": None}),

@@ -21,14 +21,15 @@ import interrupted_runs
 import models
 import train
 from conftest import ROOT
-from support import checkpoints, run_folder, saved_model
+from support import checkpoints, runs, saved_model
+from support.settings import Config
 from support.tensorflow_setup import tf
-from test_train import dataset_of
+from test_train import config_of, dataset_of, train_run
 
 # Everything that chance has a part in is on.
-CONFIG = train.Config(arch="conv1", lr=1e-3, epochs=3, batch_size=4, loss="bce", init="he",
-                      input_size=(12, 14), scaling="standard", schedule="onecycle", flip=True,
-                      shift=2, dropout=0.3, weight_decay=0.1)
+CONFIG = config_of(arch="conv1", lr=1e-3, epochs=3, batch_size=4, init="he", input_size=(12, 14),
+                   scaling="standard", schedule="onecycle", flip=True, shift=2, dropout=0.3,
+                   weight_decay=0.1)
 FLAGS = ("--arch=mlp", "--lr=1e-3", "--epochs=3", "--batch_size=4", "--input_size=12x14",
          "--scaling=standard", "--flip", "--shift=2", "--dropout=0.3", "--dtype=float32",
          "--schedule=onecycle", "--train_size=10", "--valid_size=10", "--test_size=4",
@@ -42,11 +43,15 @@ def make_dataset() -> data.Dataset:
          np.resize([1, 0], count).astype(np.float32)) for count in (10, 10, 6)))
 
 
-def train_until_interrupted(config: train.Config, run: Path) -> int | None:
-    """train_and_evaluate; the signal that ended it, if one did."""
+def changed(config: Config, **changes) -> Config:
+    return Config(**vars(config) | changes)
+
+
+def train_until_interrupted(config: Config, run: Path) -> int | None:
+    """Train a run; the signal that ended it, if one did."""
     try:
-        train.train_and_evaluate(config, make_dataset(), run)
-    except checkpoints.Interrupted as interrupted:
+        train_run(config, make_dataset(), run)
+    except runs.Interrupted as interrupted:
         return interrupted.signal_number
     return None
 
@@ -99,8 +104,8 @@ def exit_code(*arguments: str):
             return error.code
 
 
-def checkpoint_of(config: train.Config) -> tf.train.Checkpoint:
-    network = config.make_network()
+def checkpoint_of(config: Config) -> tf.train.Checkpoint:
+    network = models.Network(config)
     return tf.train.Checkpoint(network=network,
                                optimizer=train.Adam(network.trainable_variables),
                                progress=checkpoints.TrainingState(config.seed))
@@ -110,7 +115,7 @@ def checkpoint_of(config: train.Config) -> tf.train.Checkpoint:
 def whole(tmp_path_factory) -> Path:
     """A run of CONFIG that nothing disturbed."""
     run = tmp_path_factory.mktemp("whole")
-    train.train_and_evaluate(CONFIG, make_dataset(), run)
+    train_run(CONFIG, make_dataset(), run)
     return run
 
 
@@ -175,16 +180,16 @@ def test_a_run_that_was_interrupted_ends_like_one_that_was_not(whole, tmp_path, 
         with monkeypatch.context() as patch:
             call_at_steps(patch, {step: ctrl_c})
             assert train_until_interrupted(CONFIG, tmp_path) == signal.SIGINT
-    best = train.train_and_evaluate(CONFIG, make_dataset(), tmp_path)
+    best = train_run(CONFIG, make_dataset(), tmp_path)
     assert best["test"] == json.loads((whole / "test.json").read_text())
     assert_equal_runs(tmp_path, whole)
 
 
 def test_checkpoints_within_an_epoch_change_nothing_and_the_newest_two_stay(whole, tmp_path,
                                                                            monkeypatch):
-    monkeypatch.setattr(checkpoints, "FIRST_SAVE", 0)
-    monkeypatch.setattr(checkpoints, "PAUSE", 0)
-    train.train_and_evaluate(CONFIG, make_dataset(), tmp_path)
+    monkeypatch.setattr(runs, "FIRST_SAVE", 0)
+    monkeypatch.setattr(runs, "PAUSE", 0)
+    train_run(CONFIG, make_dataset(), tmp_path)
     assert_equal_runs(tmp_path, whole)
     assert sorted(folder.name for folder in tmp_path.glob("checkpoints/*")) == [
         "epoch-000003-step-000003", "epoch-000004-step-000000"]
@@ -213,11 +218,10 @@ def test_saving_takes_about_a_percent_of_the_time(step, took, saved, tmp_path, m
             now[0] += step
         return 1e-3
 
-    monkeypatch.setattr(checkpoints.time, "perf_counter", lambda: now[0])
+    monkeypatch.setattr(runs.time, "perf_counter", lambda: now[0])
     monkeypatch.setattr(checkpoints, "save", save)
     monkeypatch.setattr(train, "learning_rate", learning_rate)
-    train.train_and_evaluate(dataclasses.replace(CONFIG, arch="mlp", epochs=5), make_dataset(),
-                             tmp_path)
+    train_run(changed(CONFIG, arch="mlp", epochs=5), make_dataset(), tmp_path)
     assert moments == saved
 
 
@@ -277,8 +281,8 @@ def test_pictures_that_were_moved_are_found_with_data_dir(folder):
     Path("photos").rename("elsewhere")
     assert exit_code("--resume=runs/mine", "--data_dir=elsewhere") == 0
     assert_equal_runs(Path("runs/mine"), Path("runs/whole"))
-    known = json.loads(Path("runs/mine/config.json").read_text())["data"]
-    assert known["folder"] == str(folder / "elsewhere")
+    known = json.loads(Path("runs/mine/config.json").read_text())["config"]
+    assert known["data_dir"] == str(folder / "elsewhere")
 
 
 # ---------------------------------------------------------------------------------------------
@@ -327,8 +331,8 @@ def test_a_recipe_beside_resume_is_refused(folder):
 def test_what_is_no_run_is_refused(folder):
     assert "runs/no is not the folder of a run: runs/no/config.json: No such file" in refused(
         "--resume=runs/no")
-    for damage in ("", "[]", '{"format": 2}', '{"format": 2, "config": {}}',
-                   '{"format": 2, "config": {"input_size": 3}}', "\0"):
+    for damage in ("", "[]", '{"format": 3}', '{"format": 3, "config": {}}',
+                   '{"format": 3, "config": {"input_size": 3}}', "\0"):
         Path("runs/mine/config.json").write_text(damage)
         assert "runs/mine is damaged: its config.json is not what train.py writes (" in refused(
             "--resume=runs/mine")
@@ -360,7 +364,7 @@ def test_other_pictures_than_before_are_noticed(change, sentence, folder):
 @pytest.mark.parametrize("change", [
     {"arch": "conv1"}, {"arch": "conv2_48"}, {"input_size": (14, 14)}, {"seed": 1}])
 def test_checkpoints_of_another_network_are_refused(change, folder):
-    config = dataclasses.replace(CONFIG, **{"arch": "mlp", **change})
+    config = changed(CONFIG, **{"arch": "mlp", **change})
     with pytest.raises(ValueError, match="is of another run: it does not fit the "
                                          f"{config.arch} with --seed={config.seed} of runs/mine"):
         checkpoints.restore(checkpoint_of(config), Path("runs/mine"))
@@ -396,7 +400,7 @@ def empty(file: Path):
 def test_a_damaged_newest_checkpoint_is_noticed(damage, ending, folder, capsys):
     older, newest = sorted(Path("runs/mine/checkpoints").glob("epoch-*"))
     damage(newest / f"checkpoint.{ending}")
-    config = dataclasses.replace(CONFIG, arch="mlp")
+    config = changed(CONFIG, arch="mlp")
     state = checkpoint_of(config)
     assert checkpoints.restore(state, Path("runs/mine"))
     assert f"{newest} is damaged: trying the one before\n" in capsys.readouterr().out
@@ -614,8 +618,7 @@ def test_killed_before_any_change_of_the_disk_a_run_resumes(folder, processes, t
     expected = records(whole)
     assert len(expected) == 2 and min(map(len, copies)) > 30
 
-    config, *_ = train.saved_settings(whole, run_folder.read_config(whole))
-    state = checkpoint_of(config)
+    state = checkpoint_of(models.saved_options(whole))
     for these in copies:
         seen = 0
         for number, copy in enumerate(these):

@@ -1,6 +1,5 @@
 """Losses and Adam against Keras, the loop's promises, and train.py as a user runs it."""
 
-import dataclasses
 import itertools
 import json
 import os
@@ -10,13 +9,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 from absl import flags
-from absl.testing import flagsaver
 
 import data
 import models
 import train
-from conftest import ROOT
-from support import cli, run_folder
+from conftest import ROOT, make_network, write_config
+from support import cli, fast_convolution, run_folder, runs, saved_model, settings
+from support.settings import Config
 from support.tensorflow_setup import tf
 from test_models import weights_in_keras_order
 
@@ -89,6 +88,20 @@ def test_adam_equals_the_textbooks_formulas():
     np.testing.assert_allclose(adam.v[0], square, rtol=1e-3)
 
 
+def test_adam_by_hand_equals_the_fused_operation():
+    weights = [tf.Variable(GENERATOR.normal(size=shape).astype(np.float32))
+               for shape in ((6, 4), (5,))]
+    fused, by_hand = train.Adam(weights), train.Adam([tf.Variable(each) for each in weights])
+    by_hand.update = by_hand.update_by_hand
+    for rate in np.linspace(0.001, 0.02, 20):
+        gradients = [tf.constant(GENERATOR.normal(size=weight.shape).astype(np.float32))
+                     for weight in weights]
+        for adam in (fused, by_hand):
+            adam.apply(gradients, tf.constant(rate, tf.float32))
+        for ours, expected in zip(by_hand.variables, fused.variables, strict=True):
+            np.testing.assert_allclose(ours, expected, rtol=1e-4, atol=1e-7)
+
+
 def test_adams_first_step_is_the_learning_rate_against_the_gradients_sign():
     variable = tf.Variable([1.0, 1.0])
     train.Adam([variable]).apply([tf.constant([3.0, -0.2])], 0.1)
@@ -120,11 +133,28 @@ def test_the_learning_rate_is_constant_or_rises_and_falls_to_nothing():
 # The step and the loop
 # ---------------------------------------------------------------------------------------------
 
-def tiny_config(**changes) -> train.Config:
-    return train.Config(**{**dict(arch="conv1", lr=1e-3, epochs=2, batch_size=4, loss="bce",
-                                  seed=0, input_size=(12, 14), kernel_size=3, stride=1,
-                                  pooling="max", scaling="unit", init="glorot"),
-                           **changes})
+def config_of(**chosen) -> Config:
+    """The settings of a run without any flag, but for these."""
+    defaults = {flag.name: flag.default
+                for flag in settings.flags_of(flags.FLAGS, *train.SETTINGS)}
+    return Config(**defaults | train.DEFAULTS[chosen["arch"]] | chosen)
+
+
+def tiny_config(**changes) -> Config:
+    return config_of(**dict(arch="conv1", lr=1e-3, epochs=2, batch_size=4, init="glorot",
+                            input_size=(12, 14), scaling="unit") | changes)
+
+
+def train_run(config: Config, dataset: data.Dataset, folder: Path) -> dict:
+    """Train a run in this folder and test it; returns the best epoch's record, with "test"."""
+    run = runs.Run(folder)
+    with run.stack, pytest.MonkeyPatch.context() as monkeypatch:
+        run.start(Config(**vars(config) | {"classes": ["cat", "dog"]}), dataset)
+        with run.training():
+            train.train_and_evaluate(config, dataset, run)
+        monkeypatch.setattr(saved_model, "export", lambda *_: None)  # it is tested elsewhere
+        train.finish(config, dataset, run)
+    return run.best | ({"test": run_folder.read_test(folder)} if len(dataset.test.labels) else {})
 
 
 def dataset_of(train, valid, test) -> data.Dataset:
@@ -132,7 +162,7 @@ def dataset_of(train, valid, test) -> data.Dataset:
     parts = [data.Part(images, labels, [Path(f"{number}.jpg") for number in range(len(labels))])
              for images, labels in (train, valid, test)]
     return data.Dataset(*parts, skipped=[], mean=train[0].mean((0, 1, 2)),
-                        std=train[0].std((0, 1, 2)), digest="", class_names=("cat", "dog"))
+                        std=train[0].std((0, 1, 2)), class_names=("cat", "dog"))
 
 
 def tiny_dataset(count=10) -> data.Dataset:
@@ -143,9 +173,9 @@ def tiny_dataset(count=10) -> data.Dataset:
                       (images[:0], labels[:0]))
 
 
-def steps_of(config: train.Config):
+def steps_of(config: Config):
     """A network, and step(images, labels, learning_rate), whose seeds count the steps."""
-    network = config.make_network()
+    network = models.Network(config, fast_convolution.choose())
     train_step, _ = train.compile_steps(network, train.Adam(network.trainable_variables,
                                                             config.weight_decay), config)
     seeds = itertools.count()
@@ -154,11 +184,6 @@ def steps_of(config: train.Config):
         return train_step(images, labels, learning_rate, (config.seed, next(seeds)))
 
     return network, step
-
-
-def write_config(run: Path, config: train.Config, dataset: data.Dataset) -> None:
-    run_folder.write_config(run, run_folder.config_record(
-        None, dataclasses.asdict(config), run, False, dataset, [None, None, 0], 1))
 
 
 def weights_of(run: Path) -> str:
@@ -173,7 +198,7 @@ def test_each_step_augments_by_a_seed_of_its_own_and_a_run_repeats_them():
     dataset = tiny_dataset(20)
 
     def losses(**changes):
-        _, step = steps_of(dataclasses.replace(config, **changes))
+        _, step = steps_of(Config(**vars(config) | changes))
         return [float(step(dataset.train.images, dataset.train.labels, config.lr))
                 for _ in range(4)]
 
@@ -205,7 +230,7 @@ def test_a_training_step_moves_the_weights_as_keras_does():
 
 
 def test_each_step_is_traced_once_also_for_the_smaller_last_batch():
-    network = tiny_config().make_network()
+    network = models.Network(tiny_config())
     train_step, eval_step = train.compile_steps(
         network, train.Adam(network.trainable_variables), tiny_config())
     dataset = tiny_dataset(10)
@@ -234,7 +259,7 @@ def test_the_order_follows_from_seed_and_epoch():
 
 
 def test_predictions_are_sigmoids_of_the_networks_logits():
-    network = tiny_config().make_network()
+    network = models.Network(tiny_config())
     _, eval_step = train.compile_steps(network, train.Adam([]), tiny_config())
     images = tiny_dataset(10).valid.images
     expected = 1 / (1 + np.exp(-network(images).numpy()))
@@ -243,12 +268,12 @@ def test_predictions_are_sigmoids_of_the_networks_logits():
 
 def test_the_saved_weights_give_the_best_epochs_metrics_again(tmp_path):
     config, dataset = tiny_config(epochs=4), tiny_dataset(20)
-    best = train.train_and_evaluate(config, dataset, tmp_path)
+    best = train_run(config, dataset, tmp_path)
     records = [json.loads(line) for line in (tmp_path / "metrics.jsonl").read_text().splitlines()]
     assert [record["epoch"] for record in records] == [1, 2, 3, 4] and best in records
     assert best["best_accuracy"] == max(record["best_accuracy"] for record in records)
 
-    network = tiny_config(seed=99).make_network()
+    network = models.Network(tiny_config(seed=99))
     tf.train.Checkpoint(network=network).read(weights_of(tmp_path)).assert_consumed()
     predictions = 1 / (1 + np.exp(-network(dataset.valid.images).numpy()))
     mse = np.mean((predictions - dataset.valid.labels) ** 2)
@@ -259,7 +284,7 @@ def test_the_best_epochs_predictions_are_kept_under_any_name_of_a_file(tmp_path)
     dataset = tiny_dataset(20)
     names = ['a "quoted",\nname.jpg', "katze ä猫.jpg", os.fsdecode(b"no text \xff.jpg"), "\\.jpg"]
     dataset.valid.files = [tmp_path / f"{number}{names[number % 4]}" for number in range(20)]
-    best = train.train_and_evaluate(tiny_config(epochs=4), dataset, tmp_path)
+    best = train_run(tiny_config(epochs=4), dataset, tmp_path)
     lines = (tmp_path / "predictions.jsonl").read_text().splitlines()
     records = [json.loads(line) for line in lines]
     assert [Path(record["file"]) for record in records] == dataset.valid.files
@@ -270,21 +295,20 @@ def test_the_best_epochs_predictions_are_kept_under_any_name_of_a_file(tmp_path)
 
 def test_a_runs_network_is_loaded_from_its_folder(tmp_path):
     config, dataset = tiny_config(epochs=2, dropout=0.5), tiny_dataset(20)
-    best = train.train_and_evaluate(config, dataset, tmp_path)
-    write_config(tmp_path, config, dataset)
+    best = train_run(config, dataset, tmp_path)
     network = models.load(tmp_path)
     predictions = 1 / (1 + np.exp(-network(dataset.valid.images).numpy()))
     assert np.mean((predictions - dataset.valid.labels) ** 2) == pytest.approx(best["mse"],
                                                                                rel=1e-4)
     first = models.load(tmp_path, trained=False)
     for variable, expected in zip(first.trainable_variables,
-                                  config.make_network().trainable_variables, strict=True):
+                                  models.Network(config).trainable_variables, strict=True):
         np.testing.assert_array_equal(variable, expected)
 
     Path(weights_of(tmp_path)).with_suffix(".index").unlink()
     with pytest.raises(ValueError, match="weights are missing or not of this conv1"):
         models.load(tmp_path)
-    (tmp_path / "config.json").write_text('{"format": 2}')
+    (tmp_path / "config.json").write_text('{"format": 3}')
     with pytest.raises(ValueError, match="is damaged: its config.json is not what train.py"):
         models.load(tmp_path)
     with pytest.raises(ValueError, match="nowhere is not the folder of a run: .*No such file"):
@@ -296,7 +320,7 @@ def test_two_runs_with_one_seed_are_equal_and_with_two_are_not(tmp_path):
 
     def losses(name, seed):
         (tmp_path / name).mkdir()
-        train.train_and_evaluate(tiny_config(seed=seed), dataset, tmp_path / name)
+        train_run(tiny_config(seed=seed), dataset, tmp_path / name)
         records = map(json.loads, (tmp_path / name / "metrics.jsonl").read_text().splitlines())
         return [(record["train_loss"], record["mse"], record["accuracies"]) for record in records]
 
@@ -306,20 +330,20 @@ def test_two_runs_with_one_seed_are_equal_and_with_two_are_not(tmp_path):
 
 def test_a_loss_that_is_not_finite_stops_the_run(tmp_path):
     with pytest.raises(cli.UserError, match="epoch 1, step [12].*smaller --lr than 1e"):
-        train.train_and_evaluate(tiny_config(lr=1e38), tiny_dataset(10), tmp_path)
+        train_run(tiny_config(lr=1e38), tiny_dataset(10), tmp_path)
 
 
 def test_predictions_that_are_not_finite_stop_the_run(tmp_path):
     # One step in the epoch: its loss is still that of the initial weights.
     with pytest.raises(cli.UserError, match="predictions after epoch 1 are not finite"):
-        train.train_and_evaluate(tiny_config(lr=1e38, batch_size=10), tiny_dataset(10), tmp_path)
+        train_run(tiny_config(lr=1e38, batch_size=10), tiny_dataset(10), tmp_path)
 
 
 def test_the_test_images_are_predicted_by_the_best_weights_at_validations_threshold(tmp_path):
     dataset = tiny_dataset(20)
     dataset.test = data.Part(dataset.train.images[:10], dataset.train.labels[:10], [])
-    best = train.train_and_evaluate(tiny_config(epochs=4), dataset, tmp_path)
-    network = tiny_config(seed=99).make_network()
+    best = train_run(tiny_config(epochs=4), dataset, tmp_path)
+    network = models.Network(tiny_config(seed=99))
     tf.train.Checkpoint(network=network).read(weights_of(tmp_path)).expect_partial()
     predictions = 1 / (1 + np.exp(-network(dataset.test.images).numpy()))
     right = (predictions > best["threshold"]) == (dataset.test.labels == 1)
@@ -346,8 +370,8 @@ def test_a_step_in_bfloat16_moves_the_weights_about_as_in_float32(options):
 
 @pytest.mark.parametrize("arch", ["mlp", "conv2_48"])
 def test_bfloat16_predicts_like_float32_to_its_eight_bits(arch):
-    exact = models.Network(arch, (40, 51), init="he")
-    rounded = models.Network(arch, (40, 51), init="he", dtype="bfloat16")
+    exact = make_network(arch, (40, 51), init="he")
+    rounded = make_network(arch, (40, 51), init="he", dtype="bfloat16")
     images = GENERATOR.integers(0, 256, (4, 40, 51, 3), dtype=np.uint8)
     logits = rounded(images)
     assert logits.dtype == tf.float32
@@ -361,25 +385,26 @@ def test_the_learning_rate_and_the_decay_reach_the_optimizer(tmp_path, monkeypat
     """Where the loss has no gradient, only the decay moves a kernel: by lr * decay a step."""
     monkeypatch.setitem(train.LOSSES, "bce", lambda labels, logits: 0.0 * tf.reduce_sum(logits))
     config = tiny_config(schedule="onecycle", lr=1e-2, weight_decay=2.0, epochs=1, batch_size=4)
-    train.train_and_evaluate(config, tiny_dataset(10), tmp_path)  # 4, 4 and 2 pictures
+    train_run(config, tiny_dataset(10), tmp_path)  # 4, 4 and 2 pictures
     shrunk = np.prod([1 - 2.0 * train.learning_rate(config, (step + 0.5) / 3)
                       for step in range(3)])
-    network = tiny_config(seed=99).make_network()
+    network = models.Network(tiny_config(seed=99))
     tf.train.Checkpoint(network=network).read(weights_of(tmp_path)).expect_partial()
-    np.testing.assert_allclose(network.kernels[0], shrunk * config.make_network().kernels[0],
+    np.testing.assert_allclose(network.kernels[0], shrunk * models.Network(config).kernels[0],
                                rtol=1e-4, atol=1e-7)
 
 
 def test_a_network_of_other_filters_and_units_comes_back_from_its_run(tmp_path):
     config, dataset = tiny_config(filters=(5, 7), hidden=(9,)), tiny_dataset(10)
-    train.train_and_evaluate(config, dataset, tmp_path)
-    write_config(tmp_path, config, dataset)
+    train_run(config, dataset, tmp_path)
     assert [kernel.shape for kernel in models.load(tmp_path).kernels] == [
         (3, 3, 3, 5), (3, 3, 5, 7), (14, 9), (9, 1)]  # 12x14 -> 10x12 -> 5x6 -> 3x4 -> 1x2, of 7
 
 
 def test_the_defaults_are_named_for_every_network():
-    assert tuple(train.DEFAULTS) == models.ARCHITECTURES
+    assert train.DEFAULTS.keys() == models.NETWORKS.keys()
+    options = {frozenset(defaults) for defaults in train.DEFAULTS.values()}
+    assert options == {frozenset(["lr", "batch_size", "epochs", "loss", "init"])}
 
 
 # ---------------------------------------------------------------------------------------------
@@ -402,11 +427,11 @@ def test_a_run_prints_its_story_and_leaves_its_record_and_a_second_one_its_numbe
         "input_size": [24, 32], "kernel_size": 3, "stride": 1, "pooling": "max",
         "scaling": "unit", "init": "adapted", "schedule": "constant", "flip": False, "shift": 0,
         "zoom": 0, "dropout": 0, "weight_decay": 0, "tta": False,
-        "filters": None, "hidden": None, "dtype": "float32"}
-    assert record["format"] == 2
-    assert record["data"] == {"folder": str(photos), "bundled_sample": False, "train_size": 18,
-                              "valid_size": 6, "test_size": 0, "skipped": [],
-                              "sizes_asked_for": [None, None, 0], "class_names": ["cat", "dog"],
+        "filters": None, "hidden": None, "dtype": "float32", "data_dir": str(photos),
+        "classes": ["cat", "dog"], "train_size": None, "valid_size": None, "test_size": 0}
+    assert record["format"] == 3
+    assert record["data"] == {"bundled_sample": False, "train_size": 18, "valid_size": 6,
+                              "test_size": 0, "skipped": [],
                               "digest": record["data"]["digest"]}
     assert record["versions"]["tensorflow"] == tf.__version__
     assert len((run / "metrics.jsonl").read_text().splitlines()) == 3
@@ -429,59 +454,6 @@ def test_a_run_prints_its_story_and_leaves_its_record_and_a_second_one_its_numbe
                       for line in (tmp_path / f"runs/conv1-{n}/metrics.jsonl").open()]
                      for n in (1, 2))
     assert first == second
-
-
-@pytest.fixture
-def finished_run(photos, tmp_path) -> Path:
-    """A run of two epochs on pictures of 12x14, and the fixture photos to measure it on."""
-    config, dataset = tiny_config(), tiny_dataset(20)
-    train.train_and_evaluate(config, dataset, tmp_path)
-    write_config(tmp_path, config, dataset)
-    return tmp_path
-
-
-def test_a_finished_network_is_measured_on_other_pictures_at_its_own_threshold(
-        finished_run, photos, capsys):
-    (photos / "dog.11.png").write_text("no picture")
-    (photos / "dog.12.png").write_text("no picture")
-    records = [json.loads(line) for line in (finished_run / "metrics.jsonl").open()]
-    records[0]["threshold"] = records[1]["threshold"] = 0.5
-    (finished_run / "metrics.jsonl").write_text("\n".join(map(json.dumps, records)))
-    before = sorted(finished_run.rglob("*"))
-    with flagsaver.flagsaver():
-        flags.FLAGS.unparse_flags()
-        train.main(flags.FLAGS(["train.py", f"--evaluate={finished_run}", f"--data_dir={photos}"]))
-    network = models.load(finished_run)
-    files = [file for file in sorted(photos.iterdir()) if file.stem not in ("dog.11", "dog.12")]
-    labels = np.array([file.name.startswith("cat") for file in files])
-    images = np.stack([data.load_image(file, (12, 14)) for file in files])
-    predictions = 1 / (1 + np.exp(-network(images).numpy()))
-    output = capsys.readouterr().out
-    assert f"{finished_run} (conv1) on 23 pictures of {photos}, 12 cat and 11 dog: " in output
-    assert f"MSE {np.mean((predictions - labels) ** 2):.4f}, " in output
-    assert f"Pearson {np.corrcoef(predictions, labels)[0, 1]:.3f}\n" in output
-    assert (f"accuracy {np.mean((predictions > 0.5) == labels):.1%} at t = 0.5, the threshold "
-            "that the run's validation chose") in output
-    table = [f"{np.mean((predictions > t / 10) == labels):.1%}" for t in range(10)]
-    assert table == output.split("accuracy")[1].split()
-    assert f"skipped {photos}/dog.11.png: not an image" in output
-    assert sorted(finished_run.rglob("*")) == before  # nothing is written
-
-
-def test_an_evaluation_that_makes_no_sense_is_refused_by_name(finished_run, photos, declines):
-    run = f"--evaluate={finished_run}"
-    assert "--lr, --flip cannot be given with --evaluate" in declines(
-        train.main, run, "--lr=1e-5", "--noflip", f"--data_dir={photos}")
-    assert "nowhere is not the folder of a run" in declines(train.main, "--evaluate=nowhere")
-    assert "--data_dir=nothing is not a folder" in declines(train.main, run, "--data_dir=nothing")
-    for name in ("cat", "dog"):
-        for file in photos.glob(f"{name}.*"):
-            file.write_text("no picture")
-    assert f"none of the 24 pictures of {photos} can be read" in declines(
-        train.main, run, f"--data_dir={photos}")
-    (finished_run / "metrics.jsonl").write_text("")
-    assert "has no finished epoch yet: train it first" in declines(
-        train.main, run, f"--data_dir={photos}")
 
 
 def test_flags_come_from_a_file_and_the_test_is_told_and_recorded(run_script, photos, tmp_path):
@@ -548,23 +520,31 @@ def test_a_loss_that_runs_away_ends_in_one_sentence(refuses, photos):
 def test_help_shows_every_flag_in_its_group(run_script):
     result = run_script("train.py", "--help")
     assert result.returncode == 0
-    groups = re.split(r"^(network|training|images|augmentation|run|device):$", result.stdout,
+    groups = re.split(r"^(network|training|images|augmentation|run):$", result.stdout,
                       flags=re.MULTILINE)
-    assert groups[1::2] == ["network", "training", "images", "augmentation", "run", "device"]
+    assert groups[1::2] == ["network", "training", "images", "augmentation", "run"]
     names = {group: set(re.findall(r"^  --(?:\[no\])?(\w+):", text, re.MULTILINE))
              for group, text in zip(groups[1::2], groups[2::2], strict=True)}
     assert names["images"] == {"data_dir", "classes", "train_size", "valid_size", "test_size"}
-    assert names["run"] == {"name", "runs_dir", "resume", "evaluate"}
-    assert names["device"] == {"dtype", "strategy"}
-    fields = {field.name for field in dataclasses.fields(train.Config)}
-    assert fields == names["network"] | names["training"] | names["augmentation"] | {"dtype"}
+    assert names["run"] == {"name", "runs_dir", "resume", "strategy"}
+    in_groups = set.union(*(names[group] for group in train.SETTINGS))
+    assert in_groups == vars(tiny_config()).keys()
 
 
-def test_a_run_of_an_older_version_is_refused_in_one_sentence(finished_run, declines):
-    record = json.loads((finished_run / "config.json").read_text())
-    del record["format"]
-    (finished_run / "config.json").write_text(json.dumps(record))
-    for flag in ("resume", "evaluate"):
-        assert declines(train.main, f"--{flag}={finished_run}") == (
-            f"{finished_run} was written by another version of train.py, which this one cannot "
+def test_a_run_of_an_older_version_is_refused_in_one_sentence(tmp_path, declines):
+    write_config(tmp_path, tiny_config())
+    record = json.loads((tmp_path / "config.json").read_text())
+    for older in ({"format": 2}, {}):
+        (tmp_path / "config.json").write_text(json.dumps(
+            {name: value for name, value in record.items() if name != "format"} | older))
+        assert declines(train.main, f"--resume={tmp_path}") == (
+            f"{tmp_path} was written by another version of train.py, which this one cannot "
             "read: train it again, or use the version that wrote it")
+
+
+def test_flags_that_went_to_another_script_are_told_where(refuses):
+    assert refuses("train.py", "--evaluate=runs/x", "--data_dir=photos") == (
+        "Unknown command line flag 'evaluate': use python predict.py --run=runs/NAME "
+        "--evaluate=PHOTOS")
+    assert refuses("train.py", "--teacher=runs/x") == (
+        "Unknown command line flag 'teacher': commit 511d8ae can learn from another network")

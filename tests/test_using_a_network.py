@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 import models
-from conftest import ROOT
+from conftest import ROOT, make_network
 from support import saved_model
 from support.tensorflow_setup import tf
 
@@ -23,7 +23,7 @@ def program(heading: str) -> str:
 def network(tmp_path, monkeypatch) -> models.Network:
     """Exported into runs/NAME/model of the current folder."""
     monkeypatch.chdir(tmp_path)
-    network = models.Network("conv2_48", SIZE, scaling="standard", init="adapted", tta=True)
+    network = make_network("conv2_48", SIZE, scaling="standard", init="adapted", tta=True)
     network.scale.fit([120, 110, 100], [60, 50, 40])
     (tmp_path / "runs/NAME").mkdir(parents=True)
     saved_model.export(network, 0.4, ("cat", "dog"), tmp_path / "runs/NAME/model")

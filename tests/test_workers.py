@@ -1,25 +1,23 @@
 """Several devices and several machines: they train as one, and say which of them is missing."""
 
 import functools
-import hashlib
 import json
+import os
+import re
 import shutil
+import signal
 import socket
 import time
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image
 
-import data
 import interrupted_runs
 import train
 from support import distribution
-from support.cli import UserError
-from support.tensorflow_setup import tf
-from test_resume import eagerly, exit_code, processes, records  # noqa: F401  fixtures
+from test_resume import eagerly, exit_code, processes, records, wait_for  # noqa: F401  fixtures
 
 # 16 pictures in batches of 3: the last of an epoch is a single one, for one of two workers. The
 # others are shared 2 to 1 and 1 to 2.
@@ -93,8 +91,8 @@ def two(start_two, photos, tmp_path_factory):
 
 def test_two_workers_follow_the_path_of_one_process_given_the_same_batches(two, start_one, photos):
     run, (chief, other) = two
-    process, alone = start_one(interrupted_runs.alone_with_the_batches_of_two, *FLAGS,
-                               f"--data_dir={photos}", "--name=one")
+    process, alone = start_one(interrupted_runs.compiled, *FLAGS, f"--data_dir={photos}",
+                               "--name=one")
     assert end(process, alone) == (0, "")
     assert len(losses(alone)) == 24 and losses(chief) == losses(other)
     np.testing.assert_allclose(losses(chief), losses(alone), rtol=1e-5, atol=1e-9)
@@ -113,8 +111,10 @@ def test_two_workers_follow_the_path_of_one_process_given_the_same_batches(two, 
 def test_only_the_chief_prints_and_writes(two):
     run, (chief, other) = two
     assert f"2 replicas; the run is {run}/" in (chief / "stdout").read_text()
-    assert (other / "stdout").read_text() == (
-        "worker 1 of 2: worker 0 prints and writes the run\n")
+    assert re.fullmatch(r"worker 1 of 2 waits for worker 0 \(127.0.0.1:[0-9]+\)\n"
+                        "worker 0 prints and writes the run\n", (other / "stdout").read_text())
+    assert re.match(r"worker 0 of 2 waits for worker 1 \(127.0.0.1:[0-9]+\)\n",
+                    (chief / "stdout").read_text())
     for folder in (chief, other):
         assert {file.name for file in folder.iterdir()} == {"losses", "stderr", "stdout"}
 
@@ -143,18 +143,7 @@ def test_a_run_of_two_can_be_resumed_alone_and_says_what_that_means(
     assert len(records(run)) == 5
 
 
-@pytest.mark.parametrize("workers", [1, 2, 3])
-def test_a_batch_takes_as_many_pictures_from_each_workers_share(workers):
-    drawn = list(train.batches(20, 6, 0, 1, workers))
-    assert sorted(np.concatenate(drawn)) == list(range(20))
-    assert [len(batch) for batch in drawn] == [6, 6, 6, 2]
-    for batch in drawn[:-1]:
-        assert np.bincount(batch % workers).tolist() == [6 // workers] * workers
-    assert np.concatenate(drawn).tolist() != np.concatenate(
-        list(train.batches(20, 6, 0, 2, workers))).tolist()
-
-
-def test_the_order_of_one_worker_is_numpys():
+def test_the_order_is_numpys():
     expected = np.random.default_rng([3, 2]).permutation(20)
     np.testing.assert_array_equal(np.concatenate(list(train.batches(20, 6, 3, 2))), expected)
 
@@ -164,63 +153,19 @@ def test_the_order_of_one_worker_is_numpys():
 # ---------------------------------------------------------------------------------------------
 
 def test_one_device_does_the_plain_thing():
-    alone = distribution.SingleDevice()
-    assert (alone.rank, alone.world_size, alone.count, alone.is_chief) == (0, 1, 1, True)
-    assert list(range(5))[alone.shard] == [0, 1, 2, 3, 4]
-    assert alone.local_rows(np.array([3, 1])).tolist() == [3, 1]
-    assert alone.all_reduce_mean([1, 2], 3, 4) == ([1, 2], 3)
-    assert alone.all_gather([0.5]) == [0.5] and alone.run_step(len) is len
+    def step(images, labels, learning_rate, seed):
+        pytest.fail("it is not called yet")
+
+    assert distribution.on_all_devices(step) is step
 
 
-def replicas_of(rank: int, world_size: int) -> distribution.Replicas:
-    """Of so many workers the one with this rank, as far as it needs no other."""
-    replicas = distribution.Replicas(tf.distribute.get_strategy(), ["a:1"], 0)
-    replicas.rank, replicas.world_size = rank, world_size
-    return replicas
-
-
-def test_the_shards_make_up_all_images_and_a_batch_is_found_in_them():
-    images = np.arange(100, 111)
-    batch = np.array([7, 2, 10, 3, 0])
-    found = []
-    for rank in range(3):
-        replicas = replicas_of(rank, 3)
-        own = images[replicas.shard]
-        assert own.tolist() == list(range(100 + rank, 111, 3))
-        found += own[replicas.local_rows(batch)].tolist()
-    assert sorted(found) == sorted(images[batch])
-
-
-def test_gathered_predictions_come_in_the_order_of_the_images(monkeypatch):
-    everything = np.arange(7, dtype=np.float32) / 10
-    replicas = replicas_of(1, 3)
-    monkeypatch.setattr(replicas, "gather", lambda values: np.concatenate(
-        [everything[rank::3] for rank in range(3)]))
-    np.testing.assert_array_equal(replicas.all_gather(everything[1::3]), everything)
-
-
-@pytest.mark.parametrize("size, count, expected", [
-    (5, 2, [[0, 2, 4], [1, 3]]), (1, 2, [[0], []]), (0, 1, [[]]), (4, 1, [[0, 1, 2, 3]])])
-def test_a_batch_is_shared_out_and_a_part_without_images_gets_a_black_one(size, count, expected):
-    images = np.arange(1, size + 1, dtype=np.uint8)[:, None, None, None] * np.ones(
-        (1, 2, 2, 3), np.uint8)
-    labels = np.arange(size, dtype=np.float32)
-    for number, part in enumerate(expected):
-        own, own_labels = distribution.shard_batch(tf.constant(images), tf.constant(labels),
-                                                   number, count)
-        assert own_labels.numpy().tolist() == part
-        assert own[:, 0, 0, 0].numpy().tolist() == ([index + 1 for index in part] or [0])
-
-
-def test_workers_that_see_different_pictures_are_told(as_worker):
-    addresses = free_addresses(2)
-    own = {"the cluster of TF_CONFIG": str(addresses), "--strategy": "multi_worker",
-           "the digest of the file names in --data_dir": "0123456789ab"}
-    with ThreadPoolExecutor(1) as pool:
-        pool.submit(distribution.rendezvous, addresses, 1, {"alike": own, "run": ""})
-        sentence = as_worker(0, addresses)
-    assert sentence.startswith("the digest of the file names in --data_dir is ")
-    assert "and 0123456789ab for worker 1: start all alike" in sentence
+def test_a_batch_is_shared_out_or_computed_whole_by_all_if_it_cannot_be(start, tmp_path):
+    process = start(interrupted_runs.parts_of_batches, tmp_path, [4, 5, 1])
+    assert end(process, tmp_path) == (0, "")
+    parts = (tmp_path / "parts").read_text().splitlines()
+    assert sorted(parts[:2]) == ["[0 2] [0 20]", "[1 3] [10 30]"]  # labels, and red of the images
+    assert parts[2:4] == 2 * ["[0 1 2 3 4] [0 10 20 30 40]"] and parts[4:] == 2 * ["[0] [0]"]
+    assert (tmp_path / "stdout").read_text().split() == ["1.5", "2.0", "0.0"]  # the means
 
 
 # ---------------------------------------------------------------------------------------------
@@ -268,96 +213,24 @@ def test_whoever_dies_or_is_interrupted_the_run_ends_with_its_numbers(two, start
     assert (run / "test.json").read_text() == (whole / "test.json").read_text()
 
 
-@pytest.fixture
-def as_worker(monkeypatch, declines, photos):
-    """as_worker(number, addresses, *flags): the sentence of that worker's train.py."""
-    def run(number, addresses, *flags):
-        monkeypatch.setenv("TF_CONFIG", json.dumps({
-            "cluster": {"worker": addresses}, "task": {"type": "worker", "index": number}}))
-        return declines(train.main, "--strategy=multi_worker", f"--data_dir={photos}", *flags)
-
-    return run
-
-
-@pytest.mark.parametrize("number", [0, 1])
-def test_a_worker_that_cannot_be_reached_is_named(number, as_worker, monkeypatch):
-    monkeypatch.setattr(distribution, "STARTUP_TIMEOUT", 1)
-    addresses = free_addresses(2)
-    sentence = as_worker(number, addresses)
-    assert sentence.startswith(f"worker {1 - number} ({addresses[1 - number]}) cannot be reached "
-                               f"from worker {number}, 1 seconds long")
-
-
-def test_everyone_learns_who_is_missing(monkeypatch):
-    monkeypatch.setattr(distribution, "STARTUP_TIMEOUT", 2)
+def test_a_worker_says_whom_it_waits_for_and_ctrl_c_ends_it(start_one, photos):
     addresses = free_addresses(3)
-
-    def refusal(number):
-        with pytest.raises(UserError) as error:
-            distribution.rendezvous(addresses, number, {})
-        return str(error.value)
-
-    with ThreadPoolExecutor(2) as pool:
-        for number, sentence in enumerate(pool.map(refusal, (0, 1))):
-            assert sentence.startswith(f"worker 2 ({addresses[2]}) cannot be reached from worker "
-                                       f"{number}, 2 seconds long")
-
-
-def test_unequal_flags_are_named(as_worker, photos):
-    addresses = free_addresses(3)
-    names = repr([(path.name, label) for path, label in data.find_images(photos)])
-    own = {"the cluster of TF_CONFIG": str(addresses), "--strategy": "multi_worker",
-           "the digest of the file names in --data_dir": hashlib.sha256(
-               names.encode()).hexdigest()[:12]}
-    with ThreadPoolExecutor(2) as pool:
-        others = [pool.submit(distribution.rendezvous, addresses, number,
-                              {"alike": own | changes, "run": ""})
-                  for number, changes in ((1, {"--lr": "0.5"}), (2, {"--lr": "0.001"}))]
-        sentence = as_worker(0, addresses, "--lr=0.5")
-        assert sentence == ("--lr is 0.5 here, for worker 0, and 0.001 for worker 2: start all "
-                            "alike")
-        for other in others:
-            assert [each["alike"].get("--lr") for _, each in sorted(other.result().items())] == [
-                "0.5", "0.5", "0.001"]
+    process, folder = start_one(
+        functools.partial(interrupted_runs.worker, addresses, 1), "--strategy=multi_worker",
+        "--name=mine", *FLAGS, f"--data_dir={photos}")
+    said = f"worker 1 of 3 waits for worker 0 ({addresses[0]}) and worker 2 ({addresses[2]})\n"
+    wait_for(lambda: (folder / "stdout").exists() and said in (folder / "stdout").read_text(),
+             process)
+    time.sleep(1)
+    os.kill(process.pid, signal.SIGINT)
+    assert end(process, folder, seconds=20) == (-signal.SIGINT, "")
 
 
-def test_an_unequal_cluster_is_named(as_worker):
-    addresses = free_addresses(2)
-    with ThreadPoolExecutor(1) as pool:
-        pool.submit(distribution.rendezvous, addresses, 1, {"run": "", "alike": {
-            "the cluster of TF_CONFIG": "['another:1']", "--strategy": "multi_worker"}})
-        assert "the cluster of TF_CONFIG is ['127.0.0.1:" in as_worker(0, addresses)
-
-
-def test_strangers_that_call_the_chief_are_passed_over():
-    addresses = free_addresses(2)
-    host, port = addresses[0].split(":")
-
-    def call(sent: bytes) -> socket.socket:
-        while True:
-            try:
-                stranger = socket.create_connection((host, int(port)))
-            except ConnectionRefusedError:  # the chief is not there yet
-                time.sleep(0.01)
-            else:
-                stranger.sendall(sent)
-                return stranger
-
-    with ThreadPoolExecutor(1) as pool:
-        chief = pool.submit(distribution.rendezvous, addresses, 0, {})
-        for sent in (b"GET / HTTP/1.1\r\n\r\n", b"", b"[1]\n", b"1\n", b"[7, {}]\n"):
-            call(sent).close()
-        with call(b""):  # sends nothing, and stays
-            met = distribution.rendezvous(addresses, 1, {"a": "b"})
-            assert met == chief.result() == {0: {}, 1: {"a": "b"}}
-
-
-def test_a_port_that_is_taken_is_named(as_worker):
-    with socket.create_server(("", 0)) as taken:
-        port = taken.getsockname()[1]
-        assert as_worker(0, [f"127.0.0.1:{port}", "127.0.0.1:9"]) == (
-            f"TF_CONFIG gives port {port} to this worker, 0, which cannot have it: Address "
-            "already in use")
+def test_workers_need_the_name_of_the_run(monkeypatch, declines, photos):
+    monkeypatch.setenv("TF_CONFIG", json.dumps({
+        "cluster": {"worker": ["a:1", "b:2"]}, "task": {"type": "worker", "index": 1}}))
+    assert declines(train.main, "--strategy=multi_worker", f"--data_dir={photos}") == (
+        "--strategy=multi_worker needs a --name, the same for all workers")
 
 
 @pytest.mark.parametrize("text, reason", [

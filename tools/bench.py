@@ -11,10 +11,10 @@ with --dtype=bfloat16.
 """
 
 import contextlib
-import itertools
 import json
 import os
 import platform
+import subprocess
 import sys
 import tempfile
 import time
@@ -22,6 +22,7 @@ from collections.abc import Iterator
 from functools import partial
 from importlib import metadata
 from pathlib import Path
+from unittest import mock
 
 import numpy as np
 from absl import app, flags
@@ -31,12 +32,14 @@ from rich.table import Table
 
 import rounds
 
-sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+ROOT = Path(__file__).resolve().parent.parent
+sys.path.insert(0, str(ROOT))
 import data  # noqa: E402
-from support import cli, images  # noqa: E402
+from support import cli, images, settings  # noqa: E402
 from support.cli import UserError  # noqa: E402
+from support.settings import Config  # noqa: E402
 
-INPUT_SIZE = (94, 125)  # models.INPUT_SIZE, which cannot be had without TensorFlow
+INPUT_SIZE = (94, 125)  # the default of --input_size, whose flag models.py defines
 
 # How much one round does: some seconds' worth of training.
 STEPS = {"mlp": 48, "conv1": 36, "conv2_48": 12, "conv2_128": 4, "conv2_fc512": 5}
@@ -48,7 +51,7 @@ PREDICTIONS = 50  # one at a time
 # The variants: generators that do a round's work and yield its figure (rounds.py).
 # Each imports what it measures in its own process: TensorFlow reads its settings once, when it is
 # imported, and the untouched Keras must not get this project's. `config`, where a variant takes it,
-# holds fields of train.Config.
+# holds settings of train.py.
 # ---------------------------------------------------------------------------------------------
 
 def noise_images(count: int) -> tuple[np.ndarray, np.ndarray]:
@@ -58,46 +61,74 @@ def noise_images(count: int) -> tuple[np.ndarray, np.ndarray]:
     return pixels, np.resize([1, 0], count).astype(np.float32)
 
 
-def our_steps(config):
-    """As train.py makes them: network, training step and evaluation step."""
-    import train
-    network = config.make_network()
-    optimizer = train.Adam(network.trainable_variables, config.weight_decay)
-    return network, *train.compile_steps(network, optimizer, config, train.ONE_DEVICE)
+def noise_part(count: int) -> data.Part:
+    return data.Part(*noise_images(count), [None] * count)
 
 
-def our_epoch(train_step, part, config, epoch: int) -> Iterator:
-    """An epoch as train.py trains it; yields after every step."""
+def config_of(chosen: dict, **changes) -> Config:
+    """The settings of train.py with these; the others are its flags' defaults."""
     import train
-    from support.checkpoints import TrainingState
-    return train.train_epoch(train_step, part, config, TrainingState(config.seed, epoch))
+    defaults = {flag.name: flag.default
+                for flag in settings.flags_of(flags.FLAGS, *train.SETTINGS)}
+    return Config(**defaults | chosen | changes)
+
+
+class OnlyTraining:
+    """In place of the runs.Run that train.py's loop talks to: it saves nothing."""
+
+    def restore(self, state) -> None:
+        pass
+
+    def save_if_due(self, state) -> None:
+        pass
+
+    def finish_epoch(self, record: dict, predictions: np.ndarray, state) -> None:
+        record |= {"seconds": 0.0, "pictures_per_second": 0.0}
+
+
+class StepTimer(OnlyTraining):
+    """Times the steps of the loop and, after each, one of the compiled step alone.
+
+    The two take turns because the machine changes its speed by more than they differ.
+    """
+
+    def __init__(self, step_alone):
+        self.step_alone, self.seconds = step_alone, {"ours": 0.0, "our step alone": 0.0}
+
+    def restore(self, state) -> None:
+        self.started = time.perf_counter()
+
+    def save_if_due(self, state) -> None:
+        trained = time.perf_counter()
+        self.step_alone()
+        ended = time.perf_counter()
+        self.seconds["ours"] += trained - self.started
+        self.seconds["our step alone"] += ended - trained
+        self.started = ended
 
 
 def our_training(config: dict, steps: int) -> Iterator[dict]:
-    """Images per second of train.py's epoch: shuffling, gathering, steps; all but the bar.
+    """Images per second of an epoch of train.py's loop: shuffling, gathering, steps.
 
-    Beside it those of the compiled step alone, always on the same batch. After each step of the
-    epoch there is one alone: the machine changes its speed by more than the two differ.
+    Beside it those of the compiled step alone, always on the same batch.
     """
+    import models
     import train
+    from support import fast_convolution
     from support.tensorflow_setup import tf
-    config = train.Config(**config)
-    _, train_step, _ = our_steps(config)
-    count = steps * config.batch_size
-    pixels, labels = noise_images(count)
-    part = data.Part(tf.constant(pixels), labels, [])
-    batch = part.images[:config.batch_size], tf.constant(labels[:config.batch_size])
-    for epoch in itertools.count(1):
-        seconds = {"ours": 0.0, "our step alone": 0.0}
-        started = time.perf_counter()
-        for _ in our_epoch(train_step, part, config, epoch):
-            trained = time.perf_counter()
-            float(train_step(*batch, config.lr, (config.seed, 0)))
-            ended = time.perf_counter()
-            seconds["ours"] += trained - started
-            seconds["our step alone"] += ended - trained
-            started = ended
-        yield {name: count / spent for name, spent in seconds.items()}
+    config = config_of(config, epochs=1)
+    network = models.Network(config, fast_convolution.choose())
+    optimizer = train.Adam(network.trainable_variables, config.weight_decay)
+    compiled = train.compile_steps(network, optimizer, config)
+    part, valid = noise_part(steps * config.batch_size), noise_part(2)
+    part.images = tf.constant(part.images)
+    dataset = data.Dataset(part, valid, valid, [], np.zeros(3), np.ones(3), ("cat", "dog"))
+    batch = part.images[:config.batch_size], tf.constant(part.labels[:config.batch_size])
+    with mock.patch.object(train, "compile_steps", lambda *_: compiled):  # once for all rounds
+        while True:
+            timer = StepTimer(lambda: float(compiled[0](*batch, config.lr, (config.seed, 0))))
+            train.train_and_evaluate(config, dataset, timer)
+            yield {name: len(part.labels) / spent for name, spent in timer.seconds.items()}
 
 
 def keras_network(arch: str, lr: float = 1e-5, loss: str = "bce", dtype: str = "float32",
@@ -155,10 +186,11 @@ def our_loading(folder: str) -> Iterator[float]:
     """Images per second from files to the uint8 array, as train.py loads them."""
     while True:
         started = time.perf_counter()
-        labeled_images = data.find_images(Path(folder))
-        valid_count = len(labeled_images) // 4 * 2
-        dataset = data.load_dataset(labeled_images, len(labeled_images) - valid_count, valid_count,
-                                    0, seed=0, size=INPUT_SIZE)
+        source = data.choose_images(folder)
+        valid_size = len(source.images) // 4 * 2
+        dataset = data.load_dataset(source, Config(
+            train_size=len(source.images) - valid_size, valid_size=valid_size, test_size=0, seed=0,
+            input_size=INPUT_SIZE))
         count = len(dataset.train.files) + len(dataset.valid.files)
         yield count / (time.perf_counter() - started)
 
@@ -173,7 +205,7 @@ def article_loading(folder: str) -> Iterator[float]:
     """Images per second of the article's loop: one after the other, in one thread."""
     while True:
         started = time.perf_counter()
-        array = np.array([article_image(path) for path, _ in data.find_images(Path(folder))])
+        array = np.array([article_image(path) for path, _ in data.choose_images(folder).images])
         yield len(array) / (time.perf_counter() - started)
 
 
@@ -188,30 +220,31 @@ def keras_loading(folder: str) -> Iterator[float]:
         yield len(array) / (time.perf_counter() - started)
 
 
-def export_network(arch: str, run: str) -> Iterator[None]:
-    """Write what predict.py needs of a run."""
-    import models
-    from support import saved_model
-    saved_model.export(models.Network(arch), 0.5, data.CLASS_NAMES, Path(run, "model"))
-    yield
+def train_network(arch: str, run: str) -> None:
+    """Train a run for one step: what predict.py reads."""
+    folder = Path(run)
+    subprocess.run([sys.executable, str(ROOT / "train.py"), f"--arch={arch}", "--epochs=1",
+                    f"--data_dir={data.SAMPLE}", "--train_size=2", "--valid_size=2",
+                    f"--runs_dir={folder.parent}", f"--name={folder.name}"],
+                   check=True, stdout=subprocess.DEVNULL)
 
 
 def our_predicting(run: str, folder: str) -> Iterator[float]:
     """Images per second from files to probabilities, as predict.py predicts them."""
+    import models
     import predict
-    from support import saved_model
-    model = saved_model.load(Path(run))
+    network = models.load(Path(run))
     while True:
         started = time.perf_counter()
         paths, _ = predict.image_files([folder])
-        count = sum(len(files) for files, _, _ in predict.predictions(model, paths))
+        count = sum(len(files) for files, _, _ in predict.predictions(network, paths, ""))
         yield count / (time.perf_counter() - started)
 
 
 def article_predicting(arch: str, folder: str, count: int) -> Iterator[float]:
     """The article's way: one image after the other, each through Model.predict."""
     model = keras_network(arch)
-    labeled_images = data.find_images(Path(folder))[:count]
+    labeled_images = data.choose_images(folder).images[:count]
     while True:
         started = time.perf_counter()
         for path, _ in labeled_images:
@@ -238,21 +271,28 @@ def our_memory(config: dict, steps: int) -> Iterator[dict]:
     import train
     from support import checkpoints
     from support.tensorflow_setup import tf
-    config = train.Config(**config)
-    network, train_step, eval_step = our_steps(config)
-    (train_images, labels), (valid_images, _) = map(noise_images,
-                                                    (data.TRAIN_SIZE, data.VALID_SIZE))
-    train_images, count, after = tf.constant(train_images), steps * config.batch_size, {}
-    part = data.Part(train_images[:count], labels[:count], [])
-    with tempfile.TemporaryDirectory() as run:
-        for epoch in range(1, 11):
-            for _ in our_epoch(train_step, part, config, epoch):
-                pass
-            train.predict(eval_step, valid_images[:None if epoch == 1 else 64], config.batch_size)
-            checkpoints.write(tf.train.Checkpoint(network=network), Path(run, "best"))
-            after[epoch] = {**rounds.process_memory(),
-                            "traces": train_step.experimental_get_tracing_count()
-                            + eval_step.experimental_get_tracing_count()}
+    config, compile_steps = config_of(config, epochs=10), train.compile_steps
+    compiled, after = [], {}
+
+    def keep_compiled(*arguments):
+        compiled[:] = compile_steps(*arguments)
+        return compiled
+
+    class AfterEveryEpoch(OnlyTraining):
+        def finish_epoch(self, record, predictions, state):
+            super().finish_epoch(record, predictions, state)
+            with tempfile.TemporaryDirectory() as run:
+                checkpoints.write(tf.train.Checkpoint(network=state.network), Path(run, "best"))
+            dataset.valid = noise_part(64)  # the first epoch predicts all, and the others these
+            after[record["epoch"]] = {**rounds.process_memory(), "traces": sum(
+                step.experimental_get_tracing_count() for step in compiled)}
+
+    part, valid = map(noise_part, (data.TRAIN_SIZE, data.VALID_SIZE))
+    all_images, count = tf.constant(part.images), steps * config.batch_size
+    part = data.Part(all_images[:count], part.labels[:count], [])
+    dataset = data.Dataset(part, valid, valid, [], np.zeros(3), np.ones(3), ("cat", "dog"))
+    with mock.patch.object(train, "compile_steps", keep_compiled):
+        train.train_and_evaluate(config, dataset, AfterEveryEpoch())
     yield after
 
 
@@ -271,21 +311,20 @@ def keras_memory(config: dict, tuned: bool, steps: int) -> Iterator[dict]:
     yield after
 
 
-# What bench.py's own process, which never imports TensorFlow, has to know of each network: fields
-# of its train.Config, and the multiply-adds of training on one image.
+# What bench.py's own process, which never imports TensorFlow, has to know of each network: settings
+# of train.py, and the multiply-adds of training on one image.
 Facts = dict[str, tuple[dict, int]]
 
 
 def network_facts(networks: list[str], batch_size: int | None, dtype: str) -> Iterator[Facts]:
     """The facts of each network as train.py trains it; batch_size: if not its own."""
+    import models
     import train
-    from support.tensorflow_setup import tf
     facts = {}
     for arch in networks:
-        config = {"arch": arch, **vars(train.DEFAULTS[arch]), "dtype": dtype}
+        config = {"arch": arch, **train.DEFAULTS[arch], "dtype": dtype}
         config["batch_size"] = batch_size or config["batch_size"]
-        with tf.Graph().as_default():  # shapes only: nothing is computed, no memory is taken
-            network = train.Config(**config).make_network()
+        network = models.shapes_only(config_of(config))
         facts[arch] = config, network.training_multiply_adds
     yield facts
 
@@ -333,7 +372,7 @@ def bench_predicting(console: Console, facts: Facts, round_count: int) -> dict:
     with readable_images() as (folder, what), tempfile.TemporaryDirectory() as runs:
         for arch in facts:
             run = f"{runs}/{arch}"
-            rounds.run_once(partial(export_network, arch, run))
+            train_network(arch, run)
             results[arch] = rounds.interleave({
                 "ours": partial(our_predicting, run, folder),
                 "one at a time through Model.predict": partial(
@@ -347,8 +386,8 @@ def bench_predicting(console: Console, facts: Facts, round_count: int) -> dict:
 def readable_images() -> Iterator[tuple[str, str]]:
     """A temporary folder of images that every variant can read, and what they are."""
     with tempfile.TemporaryDirectory() as folder:
-        if cli.explicitly_set("data_dir"):
-            source = Path(flags.FLAGS.data_dir)
+        source = flags.FLAGS.data_dir
+        if source is not None:
             count = link_images(source, Path(folder), classes=flags.FLAGS.classes)
             yield folder, f"{count} of {source}"
         else:
@@ -356,14 +395,14 @@ def readable_images() -> Iterator[tuple[str, str]]:
             yield folder, "400 made JPEGs of 500x375"
 
 
-def link_images(source: Path, folder: Path, most: int = 1000,
+def link_images(source: str, folder: Path, most: int = 1000,
                 classes: list[str] | None = None) -> int:
     """Make links to images of `source` that every variant can read, as many of either class.
 
     Returns how many: no more than `most`.
     """
-    readable = {data.CAT: [], data.DOG: []}
-    found = data.choose_images(str(source), True, classes).images
+    readable = {1: [], 0: []}
+    found = data.choose_images(source, classes).images
     found = [image for image in found if image.path.suffix.lower() != ".webp"]  # Keras cannot
     shapes = images.in_threads(data.upright_shape, [image.path for image in found])
     for (path, label), shape in zip(found, shapes, strict=False):
@@ -372,7 +411,7 @@ def link_images(source: Path, folder: Path, most: int = 1000,
         if min(map(len, readable.values())) == most // 2:
             break
     count = min(map(len, readable.values()))
-    for label, name in ((data.CAT, "cats"), (data.DOG, "dogs")):
+    for label, name in ((1, "cats"), (0, "dogs")):
         (folder / name).mkdir()
         for number, path in enumerate(readable[label][:count]):
             (folder / name / f"{number}{path.suffix.lower()}").symlink_to(path.resolve())
@@ -458,8 +497,8 @@ def main(argv: list[str]) -> None:
     for arch in chosen.networks:
         if arch not in STEPS:
             raise UserError(f"--networks={arch} is none of the networks: {', '.join(STEPS)}")
-    if cli.explicitly_set("data_dir"):
-        data.choose_images(chosen.data_dir, True, chosen.classes)
+    if chosen.data_dir is not None:
+        data.choose_images(chosen.data_dir, chosen.classes)
     if chosen.json:
         open(chosen.json, "a").close()
 

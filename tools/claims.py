@@ -15,7 +15,7 @@ to 15,000 photographs of --data_dir, and tests on all of another folder, --test_
 import contextlib
 import dataclasses
 import itertools
-import re
+import json
 import shutil
 import signal
 import subprocess
@@ -62,7 +62,7 @@ for scaling in ("none", "standard"):
         TRAININGS[f"{arch}-{rate}-{scaling}"] = (
             *SMALL, f"--arch={arch}", "--init=glorot", f"--lr={rate}", "--epochs=5",
             f"--scaling={scaling}")
-for arch in models.ARCHITECTURES:
+for arch in models.NETWORKS:
     TRAININGS[f"minute-{arch}"] = (*MINUTE, f"--arch={arch}")
 for arch, (size, epochs) in itertools.product(("conv1", "conv2_48", "conv2_128"), SIZES.items()):
     TRAININGS[f"size-{arch}-{size}"] = (
@@ -132,7 +132,7 @@ def points(gains: np.ndarray) -> str:
 # ---------------------------------------------------------------------------------------------
 
 def fewer_weights(runs: Runs) -> tuple[str, str]:
-    network = models.Network("conv1")
+    network = models.shapes_only(models.options("conv1"))
     layer = next(layer for layer in network.layers if isinstance(layer, models.Conv2D))
     inputs = int(np.prod(network.layers[0].output_shape))
     dense = (inputs + 1) * int(np.prod(layer.output_shape))
@@ -328,20 +328,11 @@ def finish(run: Path, data_dir: Path, dtype: str = "float32") -> None:
 
 def evaluate(run: Path, test_dir: Path) -> None:
     """Measure a finished run on all photographs of a folder, and keep that as its test."""
-    run_folder.write_test(run, {"accuracy": accuracy_on(run, test_dir)})
-
-
-def accuracy_on(run: Path, folder: Path) -> float:
-    """A finished run's accuracy on all photographs of a folder. Exits if it cannot be measured.
-
-    The one place where such an accuracy is obtained. It is rounded, to the 0.1% that the command
-    prints.
-    """
-    command = [sys.executable, str(ROOT / "train.py"), f"--evaluate={run}", f"--data_dir={folder}"]
-    result = subprocess.run(command, stdout=subprocess.PIPE, text=True)
+    result = subprocess.run([sys.executable, str(ROOT / "predict.py"), f"--run={run}", "--json",
+                             f"--evaluate={test_dir}"], stdout=subprocess.PIPE, text=True)
     if result.returncode:  # it has said why
         sys.exit(result.returncode)
-    return float(re.search(r"^accuracy ([0-9.]+)% at", result.stdout, re.MULTILINE)[1]) / 100
+    run_folder.write_test(run, json.loads(result.stdout))
 
 
 @contextlib.contextmanager

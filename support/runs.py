@@ -1,0 +1,230 @@
+"""A run from its start to its end: what keeps it alive around the training loop.
+
+    with runs.opened(resumed, runs_dir, name, strategy) as run:  # nothing is changed yet
+        …                                           # load the images
+        run.start(config, dataset, is_sample)       # its folder, its config.json, all devices
+        with run.training():                        # signals are caught
+            run.restore(state)                      # before the loop
+            run.save_if_due(state)                  # after each step
+            run.finish_epoch(record, predictions, state)
+
+Of several workers only the chief reads and writes files.
+"""
+
+import contextlib
+import functools
+import os
+import shlex
+import signal
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+
+from support import checkpoints, cli, distribution, event_file, run_folder
+from support.cli import UserError
+from support.settings import Config
+from support.tensorflow_setup import tf
+
+# What took s seconds to save is followed by PAUSE * s seconds without saving, so that checkpoints
+# cost about 1% of the time; the first one is due after FIRST_SAVE seconds. The ends of the first
+# and the last epoch are saved in any case.
+FIRST_SAVE, PAUSE = 60, 80
+
+
+class Interrupted(Exception):
+    """Ctrl-C or SIGTERM ended the training, after a checkpoint was saved."""
+
+    def __init__(self, signal_number: int):
+        super().__init__(signal_number)
+        self.signal_number = signal_number
+
+
+@contextlib.contextmanager
+def opened(resumed: Path | None, runs_dir: Path, name: str | None, strategy: str
+           ) -> Iterator["Run"]:
+    """The run that is resumed, locked, or a new one; whatever goes wrong is told with what to do.
+
+    runs_dir, name: of a new run's folder, which `start` makes. strategy: of --strategy. Raises
+    UserError for a run that cannot be trained, and SystemExit when a signal ended the training.
+    """
+    run = Run(resumed, strategy)
+    with run.stack:
+        if resumed is None:
+            run_folder.check_new(runs_dir, name)
+            if strategy == "multi_worker" and name is None:
+                raise UserError("--strategy=multi_worker needs a --name, the same for all workers")
+            run.new_folder = functools.partial(run_folder.new_folder, runs_dir, name)
+        elif run.is_chief:
+            run.stack.enter_context(run_folder.locked(resumed))
+            run_folder.check_resumable(resumed)
+        try:
+            yield run
+        except Interrupted as interrupted:
+            print(f"saved; resume with {run.resume_command}")
+            sys.exit(128 + interrupted.signal_number)
+        except (KeyboardInterrupt, SystemExit):  # before the first step, or after the last one
+            if run.started:
+                print(f"interrupted; resume with {run.resume_command}")
+            raise
+        except UserError as error:
+            if resumed is None or run.started:
+                raise
+            raise UserError(f"{resumed} cannot be resumed: {error}; if its pictures were moved, "
+                            "say where with --data_dir") from error
+        except (OSError, tf.errors.OpError) as error:  # the disk, the memory, another worker
+            if not run.started:
+                raise
+            failed = distribution.failed_workers(error) if strategy == "multi_worker" else None
+            raise UserError(f"{failed or cli.one_sentence(error)}; all that was saved before is "
+                            f"whole: put that right and resume with {run.resume_command}"
+                            ) from error
+
+
+class Run:
+    """A run that is trained: its folder is kept up to date, so that it can be resumed."""
+
+    def __init__(self, folder: Path | None, strategy: str = "single"):
+        self.folder, self.strategy_name = folder, strategy
+        self.stack = contextlib.ExitStack()  # of what is closed with the run
+        self.is_chief = distribution.is_chief(strategy)
+        self.started = False
+        self.history: list[dict] = []  # a record for each finished epoch
+
+    @property
+    def best(self) -> dict | None:
+        """The record of the best epoch."""
+        return run_folder.best_epoch(self.history)
+
+    @property
+    def resume_command(self) -> str:
+        strategy = "" if self.strategy_name == "single" else f" --strategy={self.strategy_name}"
+        return f"python train.py --resume={shlex.quote(str(self.folder))}{strategy}"
+
+    def start(self, config: Config, dataset, is_sample: bool = False) -> None:
+        """Wait for all devices, make a new run's folder, and write its config.json.
+
+        dataset: a data.Dataset; is_sample: whether its images are those of sample/. Raises
+        UserError if a resumed run's images are not those it was started with.
+        """
+        self.epochs, self.dataset = config.epochs, dataset
+        self.strategy = self.stack.enter_context(distribution.setup(self.strategy_name))
+        if self.folder is None:
+            self.folder = self.new_folder(config.arch, self.is_chief, self.stack)
+        if self.is_chief:
+            run_folder.write_config(self.folder, config, dataset, is_sample,
+                                    self.strategy.num_replicas_in_sync)
+        self.started = True
+
+    @contextlib.contextmanager
+    def training(self) -> Iterator[None]:
+        """Variables made inside have a copy on every device; a Ctrl-C or SIGTERM ends the training.
+
+        Raises Interrupted then: from save_if_due or, during the last validation, at the end.
+        """
+        with self.strategy.scope(), catch_signals(self.is_chief) as self.received:
+            yield
+        if self.received:
+            raise Interrupted(self.received[0])
+
+    def restore(self, state: tf.train.Checkpoint) -> None:
+        """Continue from the newest checkpoint; a new run has none, and its state stays as it is.
+
+        state: tf.train.Checkpoint(network=…, optimizer=…, progress=TrainingState(…)). Raises
+        UserError for checkpoints that cannot be used.
+        """
+        progress = state.progress
+        if self.is_chief:
+            resumed = checkpoints.restore(state, self.folder)
+            self.history = checkpoints.read_finished_epochs(self.folder, progress.epoch - 1)
+            self.events = self.stack.enter_context(
+                event_file.EventFile(self.folder, progress.epoch))
+            if resumed and progress.epoch > self.epochs:
+                print(f"{self.folder} is finished: its {self.epochs} epochs are trained; a larger "
+                      "--epochs adds to them", flush=True)
+            elif resumed:
+                print(f"{self.folder} resumes in epoch {progress.epoch}, after step "
+                      f"{progress.step}", flush=True)
+        broadcast(state)
+        self.stepped = time.perf_counter()
+        self.started, self.due = self.stepped - progress.seconds, self.stepped + FIRST_SAVE
+
+    def save_if_due(self, state: tf.train.Checkpoint) -> None:
+        """After each step: save if it is time, and end the training if a signal asks for it."""
+        self.stepped = time.perf_counter()
+        if self.received or (self.is_chief and self.stepped > self.due):
+            state.progress.seconds = self.stepped - self.started
+            self._save(state)
+        if self.received:
+            raise Interrupted(self.received[0])
+
+    def finish_epoch(self, record: dict, predictions: np.ndarray, state: tf.train.Checkpoint
+                     ) -> None:
+        """Write what an epoch leaves behind.
+
+        record: its line of metrics.jsonl, to which its time is added; predictions: for the
+        validation images, float32 (n,); state: that of the next epoch's start.
+
+        In this order: whenever it is cut short, all that the checkpoint refers to is there.
+        """
+        record["seconds"] = round(time.perf_counter() - self.started, 2)
+        record["pictures_per_second"] = round(record["pictures"] / (self.stepped - self.started), 1)
+        state.progress.seconds = 0.0
+        self.history.append(record)
+        if self.is_chief:
+            valid = self.dataset.valid
+            if self.best is record:
+                checkpoints.write(tf.train.Checkpoint(network=state.network),
+                                  checkpoints.best_folder(self.folder, record))
+                run_folder.write_predictions(self.folder, valid.files, valid.labels, predictions)
+            run_folder.write_history(self.folder, record)
+            self.events.write(record["epoch"], summary=event_file.epoch_summary(
+                record, predictions, valid.labels, state.network.kernels[0].numpy(),
+                self.dataset.class_names))
+            if (self.received or record["epoch"] in (1, self.epochs)
+                    or time.perf_counter() >= self.due):
+                self._save(state)
+        self.started = self.stepped = time.perf_counter()
+
+    def _save(self, state: tf.train.Checkpoint) -> None:
+        took = checkpoints.save(state, self.folder, self.best)
+        self.due = time.perf_counter() + PAUSE * took
+
+
+def broadcast(state: tf.train.Checkpoint) -> None:
+    """Give all workers the state that the chief has restored."""
+    progress = state.progress
+    numbers = tf.Variable([progress.epoch, progress.step, progress.loss_sum, progress.seconds],
+                          dtype=tf.float64)
+    distribution.broadcast_variables([*state.network.variables, *state.optimizer.variables,
+                                      numbers])
+    epoch, step, progress.loss_sum, progress.seconds = numbers.numpy().tolist()
+    progress.epoch, progress.step = int(epoch), int(step)
+
+
+@contextlib.contextmanager
+def catch_signals(chief: bool = True) -> Iterator[list[int]]:
+    """Yield a list that gets the first Ctrl-C or SIGTERM; a second one ends the program at once.
+
+    Of several workers only the chief stops and saves: if all did, none could finish its step.
+    """
+    received: list[int] = []
+
+    def handle(signum, frame):
+        for each in before:
+            signal.signal(each, signal.SIG_DFL)
+        # Not print, which could have been interrupted in the middle of a line.
+        if chief:
+            received.append(signum)
+            os.write(1, b"\nfinishing the step and saving (once more to stop at once)\n")
+        else:
+            os.write(1, b"\nstop worker 0, which saves the run (or this one at once, once more)\n")
+
+    before = {each: signal.signal(each, handle) for each in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield received
+    finally:
+        for each, handler in before.items():
+            signal.signal(each, handler)
