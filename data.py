@@ -7,7 +7,7 @@
 In this order: which images there are; one image as a NumPy array; the census, which counts the
 shapes of many; how many to train on; and the dataset, all images as uint8 arrays (n, height, width,
 3). Label 1, the positive class, is cat, and 0 is dog. support/class_folders.py finds the images in
-every usual layout, and support/images.py decodes a file, whatever its format.
+every usual layout, and support/image_files.py decodes a file, whatever its format.
 """
 
 import math
@@ -22,7 +22,7 @@ import numpy as np
 from absl import app, flags
 from PIL import Image
 
-from support import class_folders, cli, download, images
+from support import class_folders, cli, download, image_files
 from support.class_folders import LabeledImage, Source
 from support.cli import UserError
 from support.settings import Config
@@ -73,14 +73,14 @@ def choose_images(data_dir: str | None, classes: Sequence[str] | None = None) ->
 def load_image(path: Path, size: tuple[int, int]) -> np.ndarray:
     """One image as uint8 (height, width, 3), resized to `size` = (height, width).
 
-    Raises whatever the decoder raises for a file that it cannot decode (images.read).
+    Raises whatever the decoder raises for a file that it cannot decode (image_files.read).
     """
     height, width = size
     # A JPEG is decoded at a reduced size that is at least 1.5 times the one asked for. That takes
     # two thirds of the time of Image.open(path).convert("RGB"), and over 600 originals it moves a
     # pixel by 0.7 of 255 levels in the mean, less than the choice of the resampling filter does
     # (bilinear or Lanczos: 2.1).
-    image = images.read(path, at_least=(width * 3 // 2, height * 3 // 2))
+    image = image_files.read(path, at_least=(width * 3 // 2, height * 3 // 2))
     return np.asarray(image.resize((width, height), Image.Resampling.BILINEAR))
 
 
@@ -88,13 +88,13 @@ def load_image(path: Path, size: tuple[int, int]) -> np.ndarray:
 # The census: "how we can see what the most common shape is in our dataset"
 # ---------------------------------------------------------------------------------------------
 
-def census(paths: list[Path]) -> tuple[Counter, list[images.Skipped]]:
+def census(paths: list[Path]) -> tuple[Counter, list[image_files.Skipped]]:
     """How often each shape (height, width) occurs, upright; and what cannot be decoded."""
     shapes: Counter = Counter()
     skipped = []
-    with images.progress_bar("reading pictures", len(paths)) as advance:
-        for shape in images.in_threads(upright_shape, paths):
-            if isinstance(shape, images.Skipped):
+    with image_files.progress_bar("reading pictures", len(paths)) as advance:
+        for shape in image_files.in_threads(upright_shape, paths):
+            if isinstance(shape, image_files.Skipped):
                 skipped.append(shape)
             else:
                 shapes[shape] += 1
@@ -103,10 +103,10 @@ def census(paths: list[Path]) -> tuple[Counter, list[images.Skipped]]:
 
 
 def upright_shape(path: Path) -> tuple[int, int]:
-    """(height, width) as it is looked at. Decodes all of it: raises what images.read does."""
-    images.read(path, at_least=(125, 94))
+    """(height, width) as it is looked at. Decodes all of it: raises what image_files.read does."""
+    image_files.read(path, at_least=(125, 94))
     with Image.open(path) as image:
-        width, height = image.size if images.exif_orientation(image) < 5 else image.size[::-1]
+        width, height = image.size if image_files.exif_orientation(image) < 5 else image.size[::-1]
     return height, width
 
 
@@ -201,7 +201,7 @@ class Dataset:
     train: Part
     valid: Part
     test: Part
-    skipped: list[images.Skipped]
+    skipped: list[image_files.Skipped]
     mean: np.ndarray
     std: np.ndarray
     class_names: tuple[str, str]
@@ -223,7 +223,7 @@ def load_dataset(source: Source, config: Config) -> Dataset:
     for label in (1, 0):
         same_label = [image for image in source.images if image.label == label]
         classes.append([same_label[i] for i in generator.permutation(len(same_label))])
-    skipped: list[images.Skipped] = []
+    skipped: list[image_files.Skipped] = []
     while True:
         try:
             sizes = choose_sizes(min(map(len, classes)), config.train_size, config.valid_size,
@@ -242,7 +242,7 @@ def load_dataset(source: Source, config: Config) -> Dataset:
 
 
 def load_parts(classes: list[list[LabeledImage]], train_count: int, valid_count: int,
-               test_count: int, size: tuple[int, int], skipped: list[images.Skipped]
+               test_count: int, size: tuple[int, int], skipped: list[image_files.Skipped]
                ) -> tuple[Part, Part, Part]:
     """Training, validation and test images, so many of each class; what cannot be read is noted.
 
@@ -261,7 +261,7 @@ def load_parts(classes: list[list[LabeledImage]], train_count: int, valid_count:
             advance()
 
     total = 2 * (train_count + valid_count + test_count)
-    with images.progress_bar("loading pictures", total) as advance:
+    with image_files.progress_bar("loading pictures", total) as advance:
         for first_row, shuffled in enumerate(classes):
             untried = iter(shuffled)
             fill([valid, train], first_row, untried)
@@ -270,16 +270,16 @@ def load_parts(classes: list[list[LabeledImage]], train_count: int, valid_count:
 
 
 def decodable(untried: Iterator[LabeledImage], count: int, size: tuple[int, int],
-              skipped: list[images.Skipped]) -> Iterator[tuple[LabeledImage, np.ndarray]]:
+              skipped: list[image_files.Skipped]) -> Iterator[tuple[LabeledImage, np.ndarray]]:
     """Yield the first `count` images that can be decoded, and their pixels; note the others.
 
     Takes `count` of the files, and then as many more as could not be decoded.
     """
     load = partial(load_image, size=size)
     while some := list(islice(untried, count)):
-        decoded = images.in_threads(load, [image.path for image in some])
+        decoded = image_files.in_threads(load, [image.path for image in some])
         for image, pixels in zip(some, decoded, strict=True):
-            if isinstance(pixels, images.Skipped):
+            if isinstance(pixels, image_files.Skipped):
                 skipped.append(pixels)
             else:
                 count -= 1

@@ -23,7 +23,7 @@ from rich.console import Console
 import data
 import models
 from page import compose
-from support import cli, drawing, images, network_pages, run_folder
+from support import cli, drawing, image_files, network_pages, run_folder
 from support.cli import UserError
 from support.kernels import edge_filters
 from support.tensorflow_setup import tf
@@ -145,35 +145,35 @@ def saliency_map(network: models.Network, image: np.ndarray) -> np.ndarray:
 # The pages of a network
 # ---------------------------------------------------------------------------------------------
 
-def look_into(path: Path, run: Path) -> list[Path]:
+def look_into(path: Path, run_dir: Path) -> list[Path]:
     """Draw the pages of a run's network and the image; returns the files written.
 
     Prints the probability of the positive class, and the table of edge filters. A network without
     convolutions has no kernels to show: only which parts of the image carry its prediction. Raises
     UserError for a file that is no image, and for a folder that is not a whole run's.
     """
-    network = models.load(run)
-    photo = images.read_checked(path)
+    network = models.load(run_dir)
+    photo = image_files.read_checked(path)
     load = functools.partial(data.load_image, size=network.input_size)
     image = load(path)
-    names = [drawing.printable(each.name) for each in (path, run.resolve())]
+    names = [drawing.printable(each.name) for each in (path, run_dir.resolve())]
     probability = network.probability(image[None]).numpy()[0]
-    class_names = run_folder.read_class_names(run)
+    class_names = run_folder.read_class_names(run_dir)
     print(f"{names[0]}: {class_names[0]} with probability {probability:.1%}")
 
     pages = {}
     if isinstance(network.layers[1], models.Conv2D):  # the layer after Scale
-        files, _, _ = run_folder.read_predictions(run)
-        others = [other for other in images.in_threads(load, files[:100])
-                  if not isinstance(other, images.Skipped)]  # they may be gone by now
+        files, _, _ = run_folder.read_predictions(run_dir)
+        others = [other for other in image_files.in_threads(load, files[:100])
+                  if not isinstance(other, image_files.Skipped)]  # they may be gone by now
         order = mean_activations(network, [image, *others]).argsort()[::-1]  # the strongest first
-        pages["kernels"] = compare_kernels(network, models.load(run, trained=False), order,
+        pages["kernels"] = compare_kernels(network, models.load(run_dir, trained=False), order,
                                            1 + len(others), names[1])
         pages["maps"] = show_feature_maps(network, image, order, *names)
     else:
         print(f"{network.name} has no convolution: there are no kernels and no maps to show")
     pages["why"] = explain_prediction(network, image, photo, *names, class_names)
-    return drawing.save({f"{path.stem}-{run.resolve().name}-{kind}": page
+    return drawing.save({f"{path.stem}-{run_dir.resolve().name}-{kind}": page
                          for kind, page in pages.items()})
 
 
@@ -220,34 +220,34 @@ def explain_prediction(network: models.Network, image: np.ndarray, photo: Image.
 # A page that computes the network in the browser
 # ---------------------------------------------------------------------------------------------
 
-def write_page(path: Path, run: Path) -> Path:
+def write_page(path: Path, run_dir: Path) -> Path:
     """Write the page of a run's network, shown on the image; returns the file.
 
     Raises UserError for a file that is no image, for a folder that is not a whole run's, and for a
     network that is too large for a page.
     """
-    image, kernel = images.read_checked(path), edge_filters(3)["V"]
-    page = compose.page(image, path.name, kernel, "same", describe_network(path, run))
-    return compose.write(f"{path.stem}-{run.resolve().name}", page)
+    image, kernel = image_files.read_checked(path), edge_filters(3)["V"]
+    page = compose.page(image, path.name, kernel, "same", describe_network(path, run_dir))
+    return compose.write(f"{path.stem}-{run_dir.resolve().name}", page)
 
 
-def describe_network(path: Path, run: Path) -> dict:
+def describe_network(path: Path, run_dir: Path) -> dict:
     """The run's network and its input for this image, for the page.
 
     Prints the probability of the first class, and by how much it changes when the kernels are
     rounded to float16, as the page holds them.
     """
-    weight_count = models.shapes_only(models.saved_options(run)).weight_count
+    weight_count = models.shapes_only(models.saved_options(run_dir)).weight_count
     if weight_count > compose.MAX_WEIGHTS:
-        raise UserError(f"--run={run} has {weight_count:,} weights, and the page holds "
+        raise UserError(f"--run={run_dir} has {weight_count:,} weights, and the page holds "
                         f"{compose.MAX_WEIGHTS:,}: train a network with a smaller "
                         "--input_size, or that of recipes/minute.flags")
-    network = models.load(run)
-    class_names = run_folder.read_class_names(run)
+    network = models.load(run_dir)
+    class_names = run_folder.read_class_names(run_dir)
     image = data.load_image(path, network.input_size)
     probability = float(network.probability(image[None])[0])
-    record = compose.describe(network, run.resolve().name, image, probability,
-                              run_folder.read_best(run)["threshold"], class_names)
+    record = compose.describe(network, run_dir.resolve().name, image, probability,
+                              run_folder.read_best(run_dir)["threshold"], class_names)
     for kernel in network.kernels:
         kernel.assign(kernel.numpy().astype(np.float16))
     change = float(network.probability(image[None])[0]) - probability
@@ -268,8 +268,8 @@ def define_flags() -> None:
 
 @cli.script(tf.errors.OpError)
 def main(argv: list[str]) -> None:
-    path, run = Path(flags.FLAGS.image), Path(flags.FLAGS.run)
-    files = [write_page(path, run)] if flags.FLAGS.page else look_into(path, run)
+    path, run_dir = Path(flags.FLAGS.image), Path(flags.FLAGS.run)
+    files = [write_page(path, run_dir)] if flags.FLAGS.page else look_into(path, run_dir)
     for file in files:
         print(file)
 

@@ -20,7 +20,7 @@ from absl import app, flags
 from PIL import Image
 
 from page import compose
-from support import cli, drawing, images
+from support import cli, drawing, image_files
 from support.cli import UserError
 from support.tensorflow_setup import tf
 
@@ -82,7 +82,7 @@ def filter_image(path: Path, kernels: dict[str, np.ndarray], padding: str) -> li
     All responses are shown on one scale, full colour at the strongest two percent of them.
     Raises UserError for a file that is no image, or an image smaller than a kernel.
     """
-    image = images.read_checked(path)
+    image = image_files.read_checked(path)
     if padding == "valid" and min(image.size) < max(map(len, kernels.values())):
         raise UserError(f"--image={path} is {image.width}x{image.height}, smaller than the "
                         "kernel: use --padding=same or a larger picture")
@@ -139,7 +139,7 @@ def write_page(path: Path, kernel: np.ndarray, padding: str) -> Path:
     if len(kernel) not in (3, 5):
         raise UserError(f"--kernel is {len(kernel)}x{len(kernel)}, and the page takes 3x3 and 5x5: "
                         "leave --page out, or use one of these sizes")
-    page = compose.page(images.read_checked(path), path.name, kernel, padding)
+    page = compose.page(image_files.read_checked(path), path.name, kernel, padding)
     return compose.write(path.stem, page)
 
 

@@ -391,15 +391,15 @@ def shapes_only(config: Config) -> Network:
         return Network(config)
 
 
-def load(run: Path, trained: bool = True) -> Network:
+def load(run_dir: Path, trained: bool = True) -> Network:
     """The network of a run's best epoch or, if not `trained`, with its initial weights.
 
     Raises UserError for a folder that is not a whole run's, or one without a finished epoch.
     """
-    network = Network(saved_options(run))
+    network = Network(saved_options(run_dir))
     if trained:
-        run_folder.read_best(run)
-        checkpoints.read_best_weights(run, network)
+        run_folder.read_best(run_dir)
+        checkpoints.read_best_weights(run_dir, network)
     return network
 
 
@@ -455,12 +455,12 @@ def options(arch: str, **changes) -> Config:
     return Config(**defaults | {"arch": arch, "init": "glorot"} | changes)
 
 
-def saved_options(run: Path) -> Config:
+def saved_options(run_dir: Path) -> Config:
     """The options of a run's network. Raises UserError as run_folder.read_config does."""
-    run_folder.check_path(run)
+    run_folder.check_path(run_dir)
     values = flags.FlagValues()
     define_flags(values)
-    return run_folder.read_settings(run, values, "network", never_none=["init"])
+    return run_folder.read_settings(run_dir, values, "network", never_none=["init"])
 
 
 # ---------------------------------------------------------------------------------------------

@@ -26,22 +26,22 @@ from absl import app, flags
 import data
 import metrics
 import models
-from support import class_folders, cli, images, run_folder, summary
+from support import class_folders, cli, image_files, run_folder, summary
 from support.cli import UserError
 from support.tensorflow_setup import tf
 
 
 def predictions(network: models.Network, paths: list[Path], what: str
-                ) -> Iterator[tuple[list[Path], np.ndarray, list[images.Skipped]]]:
+                ) -> Iterator[tuple[list[Path], np.ndarray, list[image_files.Skipped]]]:
     """Yield batches: n files, their probabilities, float32 (n,), and what could not be read.
 
     Meanwhile a bar shows `what` is done, and how far it is.
     """
     eval_step = tf.function(network.probability, autograph=False, input_signature=[
         tf.TensorSpec((None, *network.input_size, 3), tf.uint8)])
-    with images.progress_bar(what, len(paths)) as advance:
-        for files, batch, skipped in images.load_batches(paths, data.load_image,
-                                                         network.input_size):
+    with image_files.progress_bar(what, len(paths)) as advance:
+        for files, batch, skipped in image_files.load_batches(paths, data.load_image,
+                                                              network.input_size):
             # A convolution of no image at all is an error.
             yield files, eval_step(batch).numpy() if files else np.empty(0, np.float32), skipped
             advance(len(files) + len(skipped))
@@ -76,14 +76,14 @@ def on_one_line(path: Path) -> str:
     return str(path).replace("\n", "\\n").replace("\r", "\\r")
 
 
-def print_predictions(run: Path, names: list[str], form: Callable[[Prediction], str]) -> bool:
+def print_predictions(run_dir: Path, names: list[str], form: Callable[[Prediction], str]) -> bool:
     """Print form(prediction) of every image; True if all could be read.
 
     Raises UserError for a folder that is not a whole run's.
     """
-    network, threshold = models.load(run), run_folder.read_best(run)["threshold"]
-    class_names = run_folder.read_class_names(run)
-    paths, problems = image_files(names)
+    network, threshold = models.load(run_dir), run_folder.read_best(run_dir)["threshold"]
+    class_names = run_folder.read_class_names(run_dir)
+    paths, problems = list_files(names)
     for path, reason in problems:
         print(f"{on_one_line(path)}: {reason}", file=sys.stderr)
     for files, probabilities, skipped in predictions(network, paths, "predicting"):
@@ -97,7 +97,7 @@ def print_predictions(run: Path, names: list[str], form: Callable[[Prediction], 
     return not problems
 
 
-def image_files(names: list[str]) -> tuple[list[Path], list[images.Skipped]]:
+def list_files(names: list[str]) -> tuple[list[Path], list[image_files.Skipped]]:
     """The files among the names, and the images in the folders among them, sorted by path.
 
     The second list names the folders that cannot be read or hold no image.
@@ -109,12 +109,12 @@ def image_files(names: list[str]) -> tuple[list[Path], list[images.Skipped]]:
             continue
         errors: list[OSError] = []
         found = [path for folder, _, files in os.walk(name, onerror=errors.append)
-                 for path in map(Path(folder).joinpath, files) if images.is_image(path)]
+                 for path in map(Path(folder).joinpath, files) if image_files.is_image(path)]
         paths += sorted(found)
-        problems += [images.Skipped(Path(error.filename), error.strerror.lower())
+        problems += [image_files.Skipped(Path(error.filename), error.strerror.lower())
                      for error in errors]
         if not found and not errors:
-            problems.append(images.Skipped(name, "no pictures in this folder"))
+            problems.append(image_files.Skipped(name, "no pictures in this folder"))
     return paths, problems
 
 
@@ -122,14 +122,14 @@ def image_files(names: list[str]) -> tuple[list[Path], list[images.Skipped]]:
 # How many are right
 # ---------------------------------------------------------------------------------------------
 
-def evaluate(run: Path, folder: Path, as_json: bool) -> None:
+def evaluate(run_dir: Path, folder: Path, as_json: bool) -> None:
     """Print the metrics of a run's network on all images of a folder with its two classes.
 
     as_json: only those at the run's own threshold, as one line of JSON. Raises UserError for a
     folder that is not a whole run's, and for images that are not there.
     """
-    network, threshold = models.load(run), run_folder.read_best(run)["threshold"]
-    source = class_folders.find(folder, run_folder.read_class_names(run), flag="evaluate")
+    network, threshold = models.load(run_dir), run_folder.read_best(run_dir)["threshold"]
+    source = class_folders.find(folder, run_folder.read_class_names(run_dir), flag="evaluate")
     label_of, labels, probabilities = dict(source.images), [], []
     for files, batch, skipped in predictions(network, list(label_of), "evaluating"):
         probabilities += [*batch]
@@ -145,8 +145,8 @@ def evaluate(run: Path, folder: Path, as_json: bool) -> None:
     positive, negative = source.class_names
     summary.print_evaluation(
         metrics.measure(probabilities, labels), at_threshold,
-        f"{run} ({network.name}) on {len(labels)} pictures of {folder}, {sum(labels)} {positive} "
-        f"and {len(labels) - sum(labels)} {negative}", source.class_names)
+        f"{run_dir} ({network.name}) on {len(labels)} pictures of {folder}, {sum(labels)} "
+        f"{positive} and {len(labels) - sum(labels)} {negative}", source.class_names)
 
 
 # ---------------------------------------------------------------------------------------------
@@ -155,16 +155,16 @@ def evaluate(run: Path, folder: Path, as_json: bool) -> None:
 
 @cli.script(tf.errors.OpError, arguments=True)
 def main(argv: list[str]) -> None:
-    names, run, folder = argv[1:], Path(flags.FLAGS.run), flags.FLAGS.evaluate
+    names, run_dir, folder = argv[1:], Path(flags.FLAGS.run), flags.FLAGS.evaluate
     if folder is not None:
         if names:
             raise UserError(f"--evaluate={folder} measures the pictures of that folder: leave "
                             f"{' '.join(names)} out")
-        evaluate(run, Path(folder), flags.FLAGS.json)
+        evaluate(run_dir, Path(folder), flags.FLAGS.json)
     elif not names:
         raise UserError("name pictures or folders: python predict.py --run=runs/NAME photo.jpg "
                         "holiday/")
-    elif not print_predictions(run, names, as_json if flags.FLAGS.json else as_line):
+    elif not print_predictions(run_dir, names, as_json if flags.FLAGS.json else as_line):
         sys.exit(1)
 
 

@@ -63,13 +63,13 @@ class Result(NamedTuple):
     seconds: float
 
 
-def read_result(run: Path) -> Result:
+def read_result(run_dir: Path) -> Result:
     """The result of a run's best epoch. Raises UserError unless the run is whole."""
-    record, history = run_folder.read_config(run), run_folder.read_history(run)
-    test, best = run_folder.read_test(run), run_folder.best_epoch(history)
+    record, history = run_folder.read_config(run_dir), run_folder.read_history(run_dir)
+    test, best = run_folder.read_test(run_dir), run_folder.best_epoch(history)
     if best is None:
-        raise UserError(f"{run} has no finished epoch yet")
-    with run_folder.damage_told(run, "config.json, metrics.jsonl or test.json"):
+        raise UserError(f"{run_dir} has no finished epoch yet")
+    with run_folder.damage_told(run_dir, "config.json, metrics.jsonl or test.json"):
         config, pearson = record["config"], best["pearson"]
         return Result(
             arch=str(config["arch"]),
@@ -84,12 +84,12 @@ def read_result(run: Path) -> Result:
             seconds=sum(float(epoch["seconds"]) for epoch in history))
 
 
-def row(run: Path) -> list[str]:
+def row(run_dir: Path) -> list[str]:
     """A run's best epoch beside the article's figures, "–" where the article gives none.
 
     Raises UserError unless the run is whole.
     """
-    result = read_result(run)
+    result = read_result(run_dir)
     pictures, figures = ", ".join(result.class_names), (None, None, None)
     if {*result.class_names} == {"cat", "dog"}:
         pictures, figures = "photographs", ARTICLE.get(result.arch, figures)
@@ -98,7 +98,7 @@ def row(run: Path) -> list[str]:
     mse, correlation, accuracy = figures
     changed = [as_flag(layer, value) for layer, value in result.layers.items()]
     return [
-        run.name, " ".join([result.arch, *changed]), f"{result.learning_rate:g}",
+        run_dir.name, " ".join([result.arch, *changed]), f"{result.learning_rate:g}",
         f"{result.epoch}/{result.epochs}", f"{result.mse:.3f}", or_dash(mse, ".3f"),
         "undefined" if result.pearson is None else f"{result.pearson:.3f}",
         or_dash(correlation, ".3f"), f"{result.accuracy:.1%}", or_dash(accuracy, ".0%"),
@@ -116,15 +116,15 @@ def or_dash(value: float | None, form: str) -> str:
     return "–" if value is None else format(value, form)
 
 
-def write_pages(run: Path) -> list[Path]:
+def write_pages(run_dir: Path) -> list[Path]:
     """mistakes.png and histogram.png in the run's folder. Raises UserError, OSError."""
-    files, predictions, labels = run_folder.read_predictions(run)
-    class_names = run_folder.read_class_names(run)
+    files, predictions, labels = run_folder.read_predictions(run_dir)
+    class_names = run_folder.read_class_names(run_dir)
     record = metrics.measure(predictions, labels)
     threshold = record["threshold"]
     sentence = (f"Accuracy {record['best_accuracy']:.1%}, Pearson "
                f"{summary.pearson_text(record['pearson'])}, MSE {record['mse']:.3f}.")
-    run_name = drawing.printable(run.resolve().name)[:50]
+    run_name = drawing.printable(run_dir.resolve().name)[:50]
     predicted = metrics.predicted_labels(predictions, threshold)
     pages = {
         "mistakes.png": run_pages.mistakes_page(
@@ -133,8 +133,8 @@ def write_pages(run: Path) -> list[Path]:
         "histogram.png": run_pages.histogram_page(
             predictions, labels, predicted, threshold, sentence, run_name, class_names)}
     for name, page in pages.items():
-        page.save(run / name)
-    return [run / name for name in pages]
+        page.save(run_dir / name)
+    return [run_dir / name for name in pages]
 
 
 # ---------------------------------------------------------------------------------------------
@@ -158,11 +158,11 @@ def main(argv: list[str]) -> None:
         table.add_column(column, style="dim" if column == "article" else None, no_wrap=True,
                          justify="left" if column in ("run", "network", "pictures") else "right")
     complete, written = True, []
-    for run in map(Path, runs):
+    for run_dir in map(Path, runs):
         try:
-            table.add_row(*map(Text, row(run)))
+            table.add_row(*map(Text, row(run_dir)))
             if flags.FLAGS.pictures:
-                written += write_pages(run)
+                written += write_pages(run_dir)
         except (UserError, OSError) as error:  # the other runs are still worth their rows
             print(cli.one_sentence(error), file=sys.stderr)
             complete = False

@@ -32,7 +32,7 @@ from support import (
     cli,
     distribution,
     fast_convolution,
-    images,
+    image_files,
     memory,
     run_folder,
     runs,
@@ -223,7 +223,7 @@ def train_and_evaluate(config: Config, dataset: data.Dataset, run: runs.Run) -> 
     while progress.epoch <= config.epochs:
         epoch = progress.epoch
         order = batches(count, config.batch_size, config.seed, epoch)
-        for batch in images.track(order[progress.step:], f"epoch {epoch}/{config.epochs}"):
+        for batch in image_files.track(order[progress.step:], f"epoch {epoch}/{config.epochs}"):
             done = (epoch - 1) * steps + progress.step  # since the first epoch
             rate = learning_rate(config, (done + 0.5) / (config.epochs * steps))
             loss = float(train_step(tf.gather(dataset.train.images, batch), labels[batch], rate,
@@ -234,7 +234,7 @@ def train_and_evaluate(config: Config, dataset: data.Dataset, run: runs.Run) -> 
                 raise diverged(f"the loss is {loss} at epoch {epoch}, step {progress.step}", config)
             run.save_if_due(state)  # a checkpoint, at times; also ends the run on Ctrl-C
 
-        predictions = predict(eval_step, dataset.valid.images, config.batch_size)
+        predictions = predict_batches(eval_step, dataset.valid.images, config.batch_size)
         if not np.isfinite(predictions).all():
             raise diverged(f"the predictions after epoch {epoch} are not finite", config)
         record = {"epoch": epoch, "pictures": count, "train_loss": progress.loss_sum / count,
@@ -245,7 +245,7 @@ def train_and_evaluate(config: Config, dataset: data.Dataset, run: runs.Run) -> 
         summary.print_epoch(record, config.epochs)
 
 
-def predict(eval_step: Callable, images: np.ndarray, batch_size: int) -> np.ndarray:
+def predict_batches(eval_step: Callable, images: np.ndarray, batch_size: int) -> np.ndarray:
     """Each image's probability of the positive class: uint8 (n, height, width, 3) -> float32 (n,).
     """
     return np.concatenate([eval_step(images[start:start + batch_size])
@@ -380,7 +380,7 @@ def finish(config: Config, dataset: data.Dataset, run: runs.Run) -> None:
     network, best = models.Network(config), dict(run.best)
     checkpoints.read_best_weights(run.folder, network)
     if len(dataset.test.labels):
-        predictions = predict(tf.function(network.probability, autograph=False),
+        predictions = predict_batches(tf.function(network.probability, autograph=False),
                               dataset.test.images, config.batch_size)
         best["test"] = metrics.measure_at(best["threshold"], predictions, dataset.test.labels)
         run_folder.write_test(run.folder, best["test"])

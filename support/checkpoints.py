@@ -38,7 +38,7 @@ class TrainingState(tf.train.experimental.PythonState):
         vars(self).update(json.loads(text))
 
 
-def save(state: tf.train.Checkpoint, run: Path, best: dict | None) -> float:
+def save(state: tf.train.Checkpoint, run_dir: Path, best: dict | None) -> float:
     """Write a checkpoint of a run; return the seconds that it took.
 
     best: the record of the best epoch, whose weights are kept. The checkpoint before is kept as
@@ -46,21 +46,21 @@ def save(state: tf.train.Checkpoint, run: Path, best: dict | None) -> float:
     """
     started = time.perf_counter()
     progress = state.progress
-    folder = run / "checkpoints" / f"epoch-{progress.epoch:06}-step-{progress.step:06}"
+    folder = run_dir / "checkpoints" / f"epoch-{progress.epoch:06}-step-{progress.step:06}"
     write(state, folder)
-    others = sorted(run.glob("checkpoints/epoch-*"))
+    others = sorted(run_dir.glob("checkpoints/epoch-*"))
     before = [other for other in others if other < folder][-1:]  # what is after it was damaged
-    others += [other for other in run.glob("best/epoch-*")  # a killed run's may be ahead
-               if other != (best and best_folder(run, best))
-               and other < run / "best" / f"epoch-{progress.epoch:06}"]
+    others += [other for other in run_dir.glob("best/epoch-*")  # a killed run's may be ahead
+               if other != (best and best_folder(run_dir, best))
+               and other < run_dir / "best" / f"epoch-{progress.epoch:06}"]
     for other in others:
         if other not in (folder, *before):
             shutil.rmtree(other)
     return time.perf_counter() - started
 
 
-def best_folder(run: Path, record: dict) -> Path:
-    return run / "best" / f"epoch-{record['epoch']:06}"
+def best_folder(run_dir: Path, record: dict) -> Path:
+    return run_dir / "best" / f"epoch-{record['epoch']:06}"
 
 
 def write(checkpoint: tf.train.Checkpoint, folder: Path) -> None:
@@ -78,14 +78,14 @@ def write(checkpoint: tf.train.Checkpoint, folder: Path) -> None:
             shutil.rmtree(leftover, ignore_errors=True)
 
 
-def restore(state: tf.train.Checkpoint, run: Path) -> bool:
+def restore(state: tf.train.Checkpoint, run_dir: Path) -> bool:
     """Read the run's newest whole checkpoint; return whether it has one.
 
     TensorFlow compares what it reads with a checksum for every variable: damage is noticed, and
     the checkpoint before is taken. Raises UserError if that is of no use either, or if the
     checkpoints are of another run.
     """
-    seed, folders = state.progress.seed, sorted(run.glob("checkpoints/epoch-*"), reverse=True)
+    seed, folders = state.progress.seed, sorted(run_dir.glob("checkpoints/epoch-*"), reverse=True)
     for folder in folders:
         try:
             status = state.read(str(folder / "checkpoint"))
@@ -94,43 +94,44 @@ def restore(state: tf.train.Checkpoint, run: Path) -> bool:
             if state.progress.seed != seed:
                 raise ValueError
         except (tf.errors.OpError, IndexError):
-            print(f"{folder} is damaged" + ": trying the one before" * (folder != folders[-1]))
+            older = "" if folder == folders[-1] else ": trying the one before"
+            print(f"{folder} is damaged{older}")
         except (ValueError, AssertionError) as error:
             raise UserError(f"{folder} is of another run: it does not fit the "
-                            f"{state.network.name} with --seed={seed} of {run}/config.json; put "
-                            "the right one back") from error
+                            f"{state.network.name} with --seed={seed} of {run_dir}/config.json; "
+                            "put the right one back") from error
         else:
             return True
     if folders:
-        raise UserError(f"{run} cannot be resumed: none of its checkpoints can be read; the "
+        raise UserError(f"{run_dir} cannot be resumed: none of its checkpoints can be read; the "
                         "weights of its best epoch are in its best/")
     return False
 
 
-def read_finished_epochs(run: Path, count: int) -> list[dict]:
+def read_finished_epochs(run_dir: Path, count: int) -> list[dict]:
     """The records of the epochs that a checkpoint has ended, from metrics.jsonl.
 
     A killed run may have written the line of one more. Raises UserError if any are missing.
     """
     if not count:
-        (run / "metrics.jsonl").touch()
-    history = run_folder.read_history(run)[:count]
+        (run_dir / "metrics.jsonl").touch()
+    history = run_folder.read_history(run_dir)[:count]
     if [record.get("epoch") for record in history] != [*range(1, count + 1)]:
-        raise UserError(f"{run} is damaged: epochs are missing in its metrics.jsonl; put it back, "
-                        "or train a new run")
+        raise UserError(f"{run_dir} is damaged: epochs are missing in its metrics.jsonl; put it "
+                        "back, or train a new run")
     return history
 
 
-def read_best_weights(run: Path, network: tf.Module) -> None:
+def read_best_weights(run_dir: Path, network: tf.Module) -> None:
     """Give the network the weights of the run's best epoch.
 
     Raises UserError if they are not there, damaged, or of another network.
     """
-    best = max(run.glob("best/epoch-*"), default=run / "best")  # two while one is replaced
+    best = max(run_dir.glob("best/epoch-*"), default=run_dir / "best")  # two while one is replaced
     try:
         status = tf.train.Checkpoint(network=network).read(str(best / "checkpoint"))
         status.expect_partial()  # complaints come from here, not from TensorFlow's log
         status.assert_consumed()
     except (tf.errors.OpError, IndexError, ValueError, AssertionError) as error:
-        raise UserError(f"{run} is damaged: its weights are missing or not of this "
+        raise UserError(f"{run_dir} is damaged: its weights are missing or not of this "
                         f"{network.name}; train it again") from error

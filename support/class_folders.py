@@ -14,7 +14,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from support import images
+from support import image_files
 from support.cli import UserError
 
 CATS_AND_DOGS = ("cat", "dog")  # label 1, the positive class, and label 0
@@ -135,8 +135,8 @@ def cats_and_dogs_in(place: Path) -> list[LabeledImage]:
         name = normalized(entry.name)
         if entry.is_dir() and name in CATS_AND_DOGS:
             found += [LabeledImage(path, int(name == "cat")) for path in entry.iterdir()
-                      if images.is_image(path)]
-        elif (match := CAT_OR_DOG.match(entry.name)) and images.is_image(entry):
+                      if image_files.is_image(path)]
+        elif (match := CAT_OR_DOG.match(entry.name)) and image_files.is_image(entry):
             found.append(LabeledImage(entry, int(match[1].lower() == "cat")))
     return found
 
@@ -206,13 +206,13 @@ def images_in_folders(place: Path, wanted: Sequence[str]) -> dict[str, ClassImag
     """The images of each folder in `place`, by its normalized name."""
     return by_class((entry.name, path) for entry in sorted(place.iterdir()) if entry.is_dir()
                     and (normalized(entry.name) in wanted or not NO_CLASS.fullmatch(entry.name))
-                    for path in entry.iterdir() if images.is_image(path))
+                    for path in entry.iterdir() if image_files.is_image(path))
 
 
 def images_in_files(place: Path) -> dict[str, ClassImages]:
     """The images in `place` itself, by their normalized names without the number."""
     return by_class((NUMBER.sub("", path.stem), path) for path in sorted(place.iterdir())
-                    if images.is_image(path))
+                    if image_files.is_image(path))
 
 
 def by_class(named: Iterable[tuple[str, Path]]) -> dict[str, ClassImages]:

@@ -14,7 +14,7 @@ from pathlib import Path
 
 from rich import progress
 
-from support import images
+from support import image_files
 from support.cli import UserError
 
 
@@ -136,7 +136,7 @@ def unpack(zip_path: Path, folder: Path) -> None:
             if not (folder / member.filename).resolve().is_relative_to(folder.resolve()):
                 raise UserError(f"the archive is refused: {member.filename!r} leads out of its "
                                 "folder")
-        with images.progress_bar("unpacking", len(members)) as advance:
+        with image_files.progress_bar("unpacking", len(members)) as advance:
             for member in members:
                 archive.extract(member, folder)
                 advance()

@@ -78,51 +78,51 @@ def taken(runs_dir: Path, name: str) -> UserError:
                      "choose another name or remove it")
 
 
-def check_path(run: Path) -> None:
+def check_path(run_dir: Path) -> None:
     """Refuse a path that TensorFlow does not find when it reads: it takes it for a pattern.
 
     Raises UserError.
     """
-    if set("[]\\") & set(str(run)):
-        raise UserError(f"{run}: TensorFlow reads no files where the path has [, ] or \\ in it; "
-                        "use another name")
+    if set("[]\\") & set(str(run_dir)):
+        raise UserError(f"{run_dir}: TensorFlow reads no files where the path has [, ] or \\ in "
+                        "it; use another name")
 
 
 @contextlib.contextmanager
-def locked(run: Path) -> Iterator[Path]:
+def locked(run_dir: Path) -> Iterator[Path]:
     """Keep every other train.py out of the run's folder.
 
     Raises UserError if another one is in it, or if nothing can be written there.
     """
     try:
-        file = open(run / ".lock", "a")
+        file = open(run_dir / ".lock", "a")
         fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)  # released when the process ends
     except BlockingIOError:
-        raise UserError(f"{run} is in use: another train.py is at work in it; wait until it has "
-                        "ended, or interrupt it") from None
+        raise UserError(f"{run_dir} is in use: another train.py is at work in it; wait until it "
+                        "has ended, or interrupt it") from None
     except OSError as error:
-        raise UserError(f"{run} cannot be written to ({error.strerror}): make it writable, or "
+        raise UserError(f"{run_dir} cannot be written to ({error.strerror}): make it writable, or "
                         "continue with a copy of it") from error
     with file:
-        yield run
+        yield run_dir
 
 
-def check_resumable(run: Path) -> None:
+def check_resumable(run_dir: Path) -> None:
     """Refuse a run that cannot be compared with what is there now, or that has no checkpoints.
 
     Starting again would overwrite what the run has. Raises UserError if that is more than a process
     leaves that was killed before its first checkpoint.
     """
-    record = read_config(run)
-    with damage_told(run, "config.json"):
+    record = read_config(run_dir)
+    with damage_told(run_dir, "config.json"):
         [(file["file"], file["reason"]) for file in record["data"]["skipped"]]
         record["data"]["digest"], record["machine"]["replicas"]
-    if not list(run.glob("checkpoints/epoch-*")):
-        history = read_history(run)
-        if len(history) > 1 or (run / "model").exists():
-            raise UserError(f"{run} cannot be resumed: its checkpoints were deleted, and to start "
-                            "again would overwrite what it has; train a new run")
-        print(f"{run} has no checkpoint: it starts again")
+    if not list(run_dir.glob("checkpoints/epoch-*")):
+        history = read_history(run_dir)
+        if len(history) > 1 or (run_dir / "model").exists():
+            raise UserError(f"{run_dir} cannot be resumed: its checkpoints were deleted, and to "
+                            "start again would overwrite what it has; train a new run")
+        print(f"{run_dir} has no checkpoint: it starts again")
 
 
 def write_text(file: Path, text: str) -> None:
@@ -133,17 +133,17 @@ def write_text(file: Path, text: str) -> None:
 
 
 @contextlib.contextmanager
-def damage_told(run: Path, file: str) -> Iterator[None]:
+def damage_told(run_dir: Path, file: str) -> Iterator[None]:
     """What reading run/file can raise, as a UserError that names the run."""
     try:
         yield
     except UserError:
         raise
     except OSError as error:
-        raise UserError(f"{run} is not the folder of a run: {error.filename}: "
+        raise UserError(f"{run_dir} is not the folder of a run: {error.filename}: "
                         f"{error.strerror}") from error
     except (ValueError, KeyError, TypeError, AttributeError) as error:
-        raise UserError(f"{run} is damaged: its {file} is not what train.py writes "
+        raise UserError(f"{run_dir} is damaged: its {file} is not what train.py writes "
                         f"({type(error).__name__}: {error})") from error
 
 
@@ -151,7 +151,8 @@ def damage_told(run: Path, file: str) -> Iterator[None]:
 # config.json
 # ---------------------------------------------------------------------------------------------
 
-def write_config(run: Path, config: Config, dataset, bundled_sample: bool, replicas: int) -> None:
+def write_config(run_dir: Path, config: Config, dataset, bundled_sample: bool, replicas: int
+                 ) -> None:
     """Write config.json: all that a run's numbers follow from.
 
     dataset: a data.Dataset; bundled_sample: whether its images are those of sample/. A run that has
@@ -170,9 +171,9 @@ def write_config(run: Path, config: Config, dataset, bundled_sample: bool, repli
         "command": sys.argv,
         "versions": {"python": platform.python_version(), **versions},
         "machine": {"processor": platform.machine(), "cores": os.cpu_count(), "replicas": replicas}}
-    file = run / "config.json"
+    file = run_dir / "config.json"
     if file.exists():
-        saved = read_config(run)
+        saved = read_config(run_dir)
         check_same(saved, record, dataset.skipped)
         record = saved | {"config": vars(config),
                           "machine": saved["machine"] | {"replicas": replicas}}
@@ -213,12 +214,12 @@ def check_same(saved: dict, record: dict, skipped: list[tuple[Path, str]]) -> No
               f"{before}: a run started with --epochs={epochs} would have other numbers")
 
 
-def read_config(run: Path) -> dict:
+def read_config(run_dir: Path) -> dict:
     """What write_config wrote. Raises UserError for a folder that is no run's, or is damaged."""
-    with damage_told(run, "config.json"):
-        record = json.loads((run / "config.json").read_text())
+    with damage_told(run_dir, "config.json"):
+        record = json.loads((run_dir / "config.json").read_text())
         if record.get("format", 1) != FORMAT:
-            raise UserError(f"{run} was written by another version of train.py, which this one "
+            raise UserError(f"{run_dir} was written by another version of train.py, which this one "
                             "cannot read: train it again, or use the version that wrote it")
         for part in ("config", "data"):
             if not isinstance(record[part], dict):
@@ -226,15 +227,15 @@ def read_config(run: Path) -> dict:
         return record
 
 
-def read_settings(run: Path, values: flags.FlagValues, *groups: str,
+def read_settings(run_dir: Path, values: flags.FlagValues, *groups: str,
                   never_none: Collection[str] = ()) -> Config:
     """A run's settings of these groups of flags, each checked by the parser of its flag.
 
     never_none: those that a run always has, though their flags have no default. Raises UserError
     as read_config does, and for a setting that is missing or that its flag would refuse.
     """
-    saved, config = read_config(run)["config"], Config()
-    with damage_told(run, "config.json"):
+    saved, config = read_config(run_dir)["config"], Config()
+    with damage_told(run_dir, "config.json"):
         for flag in settings.flags_of(values, *groups):
             value = saved[flag.name]
             if value is not None or flag.default is not None or flag.name in never_none:
@@ -245,10 +246,10 @@ def read_settings(run: Path, values: flags.FlagValues, *groups: str,
     return config
 
 
-def read_class_names(run: Path) -> tuple[str, str]:
+def read_class_names(run_dir: Path) -> tuple[str, str]:
     """The names of label 1 and of label 0. Raises UserError as read_config does."""
-    record = read_config(run)
-    with damage_told(run, "config.json"):
+    record = read_config(run_dir)
+    with damage_told(run_dir, "config.json"):
         return class_names_of(record)
 
 
@@ -274,53 +275,54 @@ def best_epoch(history: list[dict]) -> dict | None:
     return max(history, key=selection_key, default=None)
 
 
-def write_history(run: Path, record: dict) -> None:
+def write_history(run_dir: Path, record: dict) -> None:
     """Write an epoch's record as its line of metrics.jsonl.
 
     A killed run may have written this line already, and is about to write it again.
     """
-    lines = (run / "metrics.jsonl").read_text().splitlines()
+    lines = (run_dir / "metrics.jsonl").read_text().splitlines()
     lines[record["epoch"] - 1:record["epoch"]] = [json.dumps(record)]
-    write_text(run / "metrics.jsonl", "\n".join(lines) + "\n")
+    write_text(run_dir / "metrics.jsonl", "\n".join(lines) + "\n")
 
 
-def read_history(run: Path) -> list[dict]:
+def read_history(run_dir: Path) -> list[dict]:
     """One record an epoch. Raises UserError for a folder that is no run's, or is damaged."""
-    if (run / "config.json").exists() and not (run / "metrics.jsonl").exists():
+    if (run_dir / "config.json").exists() and not (run_dir / "metrics.jsonl").exists():
         return []  # stopped before it began to train
-    with damage_told(run, "metrics.jsonl"):
-        history = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
+    with damage_told(run_dir, "metrics.jsonl"):
+        lines = (run_dir / "metrics.jsonl").read_text().splitlines()
+        history = [json.loads(line) for line in lines]
         for record in history:
             selection_key(record)
         return history
 
 
-def read_best(run: Path) -> dict:
+def read_best(run_dir: Path) -> dict:
     """The record of a run's best epoch. Raises UserError if there is none, or as read_history."""
-    best = best_epoch(read_history(run))
+    best = best_epoch(read_history(run_dir))
     if best is None:
-        raise UserError(f"{run} has no finished epoch yet: train it first, with --resume")
-    with damage_told(run, "metrics.jsonl"):
+        raise UserError(f"{run_dir} has no finished epoch yet: train it first, with --resume")
+    with damage_told(run_dir, "metrics.jsonl"):
         if best["threshold"] not in [step / 10 for step in range(10)]:
             raise ValueError(f"threshold is {best['threshold']}")
     return best
 
 
-def write_predictions(run: Path, files: list[Path], labels: np.ndarray,
+def write_predictions(run_dir: Path, files: list[Path], labels: np.ndarray,
                       predictions: np.ndarray) -> None:
     """One line an image, as JSON: a file name may hold quotes, new lines, any bytes."""
     records = ({"file": str(file.absolute()), "label": int(label), "probability": float(prediction)}
                for file, label, prediction in zip(files, labels, predictions, strict=True))
-    write_text(run / "predictions.jsonl", "".join(json.dumps(row) + "\n" for row in records))
+    write_text(run_dir / "predictions.jsonl", "".join(json.dumps(row) + "\n" for row in records))
 
 
-def read_predictions(run: Path) -> tuple[list[Path], np.ndarray, np.ndarray]:
+def read_predictions(run_dir: Path) -> tuple[list[Path], np.ndarray, np.ndarray]:
     """The validation images: files, predictions float64 (n,) and labels float64 (n,).
 
     Raises UserError for a folder that is no run's, or is damaged.
     """
-    with damage_told(run, "predictions.jsonl"):
-        lines = (run / "predictions.jsonl").read_text().splitlines()
+    with damage_told(run_dir, "predictions.jsonl"):
+        lines = (run_dir / "predictions.jsonl").read_text().splitlines()
         records = [json.loads(line) for line in lines]
         if not records:
             raise ValueError("there are no predictions")
@@ -332,13 +334,13 @@ def read_predictions(run: Path) -> tuple[list[Path], np.ndarray, np.ndarray]:
                 np.array([record["label"] for record in records], float))
 
 
-def write_test(run: Path, record: dict) -> None:
-    write_text(run / "test.json", json.dumps(record) + "\n")
+def write_test(run_dir: Path, record: dict) -> None:
+    write_text(run_dir / "test.json", json.dumps(record) + "\n")
 
 
-def read_test(run: Path) -> dict | None:
+def read_test(run_dir: Path) -> dict | None:
     """The metrics of the test images; None for a run that has none."""
-    if not (run / "test.json").exists():
+    if not (run_dir / "test.json").exists():
         return None
-    with damage_told(run, "test.json"):
-        return json.loads((run / "test.json").read_text())
+    with damage_told(run_dir, "test.json"):
+        return json.loads((run_dir / "test.json").read_text())

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, ImageDraw, ImageOps
 
-from support import drawing, images
+from support import drawing, image_files
 
 
 def mistakes_page(files: list[Path], predictions: np.ndarray, labels: np.ndarray,
@@ -48,7 +48,7 @@ def most_undecided(predictions: np.ndarray) -> np.ndarray:
 def thumbnail(file: Path) -> Image.Image:
     """192x144, grey where the image has another shape; one that is gone or broken says so."""
     try:
-        return ImageOps.pad(images.read(file), (192, 144), color="lightgrey")
+        return ImageOps.pad(image_files.read(file), (192, 144), color="lightgrey")
     except Exception:  # a broken file can make a decoder raise nearly anything
         grey = Image.new("RGB", (192, 144), "lightgrey")
         drawing.write(grey, 96, 72, "can't be read now", anchor="mm")

@@ -19,8 +19,9 @@ def print_start(network, source, dataset, wanted: tuple[int, int], is_sample: bo
     print(f"{network.name}: {weights:,} weights ({weights * 4 / 1e6:.0f} MB), "
           f"{network.multiply_adds:,} multiply-adds a picture")
     train, valid, test = (len(part.labels) for part in (dataset.train, dataset.valid, dataset.test))
-    print(f"{source.folder}: {train} pictures to train on, {valid} to validate on"
-          + f", {test} to test on" * (test > 0) + ", half of each class")
+    to_test = f", {test} to test on" if test else ""
+    print(f"{source.folder}: {train} pictures to train on, {valid} to validate on{to_test}, half "
+          "of each class")
     print(source)
     if (train, valid) != wanted:
         print(f"  ({wanted[0]} and {wanted[1]} were wanted: there are no more)")

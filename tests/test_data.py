@@ -18,10 +18,10 @@ from PIL import Image
 
 import data
 from conftest import read_terminal
-from support import class_folders, images, run_folder
+from support import class_folders, image_files, run_folder
 from support.cli import UserError
 from support.settings import Config
-from test_images import DAMAGED, STORED, jpeg, noise, oriented
+from test_image_files import DAMAGED, STORED, jpeg, noise, oriented
 
 ROOT = Path(data.__file__).parent
 
@@ -268,7 +268,7 @@ def test_a_large_jpeg_is_decoded_reduced_and_hardly_differs():
     with Image.open(ROOT / "kittens.jpg") as image:
         width, height = image.size
         full = np.asarray(image.convert("RGB").resize((125, 94), Image.Resampling.BILINEAR))
-    reduced = images.read(ROOT / "kittens.jpg", at_least=(188, 141))
+    reduced = image_files.read(ROOT / "kittens.jpg", at_least=(188, 141))
     assert 188 <= reduced.width < width and 141 <= reduced.height < height
     image = data.load_image(ROOT / "kittens.jpg", (94, 125))
     assert np.abs(image.astype(int) - full).mean() < 2

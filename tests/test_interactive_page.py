@@ -24,7 +24,7 @@ import filters
 import models
 from conftest import ROOT, make_network
 from page import compose
-from support import images
+from support import image_files
 from support.cli import UserError
 from support.kernels import preset_kernels
 from test_explain import GlobalAveragePool, make_run
@@ -539,7 +539,7 @@ def test_formats_without_loss_give_pillows_numbers(page, kernel_page, tmp_path, 
     page.open(kernel_page)
     file = save_picture(tmp_path / name, **options)
     np.testing.assert_array_equal(opened(page, file),
-                                  filters.brightness(images.read_checked(file)))
+                                  filters.brightness(image_files.read_checked(file)))
 
 
 def test_transparency_is_shown_on_white(page, kernel_page, tmp_path):
@@ -547,7 +547,7 @@ def test_transparency_is_shown_on_white(page, kernel_page, tmp_path):
     pixels = np.dstack([NOISE, GENERATOR.integers(0, 256, (29, 38), dtype=np.uint8)])
     pixels[:5, :, 3], pixels[5:10, :, 3] = 0, 255
     numbers = opened(page, save_picture(tmp_path / "a.png", pixels))
-    expected = filters.brightness(images.read_checked(tmp_path / "a.png"))
+    expected = filters.brightness(image_files.read_checked(tmp_path / "a.png"))
     np.testing.assert_array_equal(numbers[:10], expected[:10])
     np.testing.assert_allclose(numbers, expected, atol=1.5)  # browsers round what is in between
 
@@ -789,7 +789,7 @@ def test_a_dropped_jpeg_gets_nearly_the_probability_of_predict(tta_page, tmp_pat
 def test_a_layer_that_the_page_does_not_know_is_named(page, folder, tmp_path, monkeypatch):
     monkeypatch.setattr(models, "Flatten", GlobalAveragePool)
     picture = save_picture(folder / "photo.png")
-    file, network, rounded = network_page(folder, "average", picture, "conv2_48", (23, 30),
+    file, network, rounded = network_page(folder, "unknown", picture, "conv2_48", (23, 30),
                                           scaling="standard", filters=(6, 10), hidden=(20, 8))
     image = data.load_image(picture, (23, 30))
     page.open(file)

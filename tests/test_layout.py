@@ -50,9 +50,10 @@ def test_scripts_import_no_other_scripts_than_these(script):
 
 def test_these_start_without_tensorflow():
     """To import TensorFlow takes seconds, and these have no use for it."""
-    modules = ("data", "metrics", "report", "support.cli", "support.images", "support.download",
-               "support.drawing", "support.run_folder", "support.run_pages",
-               "support.network_pages", "support.kernels", "page.compose", "bench", "rounds")
+    modules = ("data", "metrics", "report", "support.cli", "support.image_files",
+               "support.download", "support.drawing", "support.run_folder", "support.run_pages",
+               "support.network_pages", "support.kernels", "support.settings",
+               "support.class_folders", "page.compose", "bench", "rounds")
     result = subprocess.run(
         [sys.executable, "-c", "import sys\nsys.path.append('tools')\n"
          f"import {', '.join(modules)}\n"

@@ -18,7 +18,7 @@ from conftest import make_network, read_terminal
 from support import saved_model
 from support.tensorflow_setup import tf
 from test_explain import make_run
-from test_images import BOMB, blobs
+from test_image_files import BOMB, blobs
 from test_saved_model import SIZE, expected_probability
 from test_train import tiny_config, tiny_dataset, train_run
 
@@ -104,7 +104,7 @@ def test_folders_are_searched_with_all_below_them_in_the_order_of_paths(tmp_path
         (tmp_path / name).touch()
     (tmp_path / "none").mkdir()
     monkeypatch.chdir(tmp_path)
-    paths, problems = predict.image_files(["b.jpg", "a", "none", "a/notes.txt"])
+    paths, problems = predict.list_files(["b.jpg", "a", "none", "a/notes.txt"])
     assert list(map(str, paths)) == ["b.jpg", "a/10.jpg", "a/2.PNG", "a/deep/er/1.gif",
                                      "a/notes.txt"]  # what is named is tried
     assert problems == [(Path("none"), "no pictures in this folder")]
@@ -122,7 +122,7 @@ def test_a_subfolder_that_may_not_be_read_is_named_and_the_rest_found(tmp_path, 
         return scandir(path)
 
     monkeypatch.setattr(os, "scandir", refusing)
-    assert predict.image_files([str(tmp_path)]) == (
+    assert predict.list_files([str(tmp_path)]) == (
         [tmp_path / "open/2.jpg"], [(tmp_path / "closed", "permission denied")])
 
 

@@ -16,7 +16,7 @@ import models
 from conftest import make_network
 from support import saved_model
 from support.tensorflow_setup import tf
-from test_images import blobs, jpeg, png
+from test_image_files import blobs, jpeg, png
 
 SIZE = (24, 32)  # of the fixture photos: nothing is resized
 GENERATOR = np.random.default_rng(0)

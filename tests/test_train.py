@@ -263,7 +263,7 @@ def test_predictions_are_sigmoids_of_the_networks_logits():
     _, eval_step = train.compile_steps(network, train.Adam([]), tiny_config())
     images = tiny_dataset(10).valid.images
     expected = 1 / (1 + np.exp(-network(images).numpy()))
-    np.testing.assert_allclose(train.predict(eval_step, images, 4), expected, rtol=1e-5)
+    np.testing.assert_allclose(train.predict_batches(eval_step, images, 4), expected, rtol=1e-5)
 
 
 def test_the_saved_weights_give_the_best_epochs_metrics_again(tmp_path):

@@ -35,7 +35,7 @@ import rounds
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 import data  # noqa: E402
-from support import cli, images, settings  # noqa: E402
+from support import cli, image_files, settings  # noqa: E402
 from support.cli import UserError  # noqa: E402
 from support.settings import Config  # noqa: E402
 
@@ -236,7 +236,7 @@ def our_predicting(run: str, folder: str) -> Iterator[float]:
     network = models.load(Path(run))
     while True:
         started = time.perf_counter()
-        paths, _ = predict.image_files([folder])
+        paths, _ = predict.list_files([folder])
         count = sum(len(files) for files, _, _ in predict.predictions(network, paths, ""))
         yield count / (time.perf_counter() - started)
 
@@ -404,9 +404,9 @@ def link_images(source: str, folder: Path, most: int = 1000,
     readable = {1: [], 0: []}
     found = data.choose_images(source, classes).images
     found = [image for image in found if image.path.suffix.lower() != ".webp"]  # Keras cannot
-    shapes = images.in_threads(data.upright_shape, [image.path for image in found])
+    shapes = image_files.in_threads(data.upright_shape, [image.path for image in found])
     for (path, label), shape in zip(found, shapes, strict=False):
-        if not isinstance(shape, images.Skipped):
+        if not isinstance(shape, image_files.Skipped):
             readable[label].append(path)
         if min(map(len, readable.values())) == most // 2:
             break

@@ -1,4 +1,4 @@
-"""support/images.py: what it decodes, in which order, and what it says of what it cannot."""
+"""support/image_files.py: what it decodes, in which order, and what it says of what it cannot."""
 
 import io
 import itertools
@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from support import images
+from support import image_files
 
 RNG = np.random.default_rng(0)
 
@@ -69,7 +69,7 @@ DAMAGED = {
 def read(path, content=None):
     if content is not None:
         path.write_bytes(content)
-    image = images.read(path)
+    image = image_files.read(path)
     assert image.mode == "RGB"
     return np.asarray(image).astype(int)
 
@@ -283,7 +283,7 @@ def test_bytes_after_a_jpegs_end_do_not_matter(tmp_path):
 def test_the_reduced_size_is_measured_on_the_upright_image(tmp_path, orientation, at_least):
     stored = jpeg(np.zeros((400, 1600, 3), np.uint8), exif=oriented(orientation))
     (tmp_path / "x.jpg").write_bytes(stored)
-    image = images.read(tmp_path / "x.jpg", at_least)
+    image = image_files.read(tmp_path / "x.jpg", at_least)
     assert image.size == at_least  # an eighth
 
 
@@ -292,7 +292,7 @@ def test_the_reduced_size_is_measured_on_the_upright_image(tmp_path, orientation
 # ---------------------------------------------------------------------------------------------
 
 def load(path, size):
-    return np.asarray(images.read(path).resize(size[::-1]))
+    return np.asarray(image_files.read(path).resize(size[::-1]))
 
 
 def test_batches_hold_every_image_once_in_order_and_what_cannot_be_loaded(tmp_path):
@@ -301,7 +301,7 @@ def test_batches_hold_every_image_once_in_order_and_what_cannot_be_loaded(tmp_pa
         Image.fromarray(noise(9, 12)).save(path)
     broken = paths[3]
     broken.write_bytes(b"")
-    batches = list(images.load_batches(paths, load, (20, 30), batch_size=7))
+    batches = list(image_files.load_batches(paths, load, (20, 30), batch_size=7))
     assert sum((files for files, _, _ in batches), []) == paths[:3] + paths[4:]
     assert [len(files) + len(skipped) for files, _, skipped in batches][:-1] == [7] * (
         len(batches) - 1)
@@ -309,7 +309,7 @@ def test_batches_hold_every_image_once_in_order_and_what_cannot_be_loaded(tmp_pa
     for files, loaded, _ in batches:
         assert loaded.dtype == np.uint8
         np.testing.assert_array_equal(loaded, [load(file, (20, 30)) for file in files])
-    for files, loaded, skipped in images.load_batches([broken], load, (20, 30)):
+    for files, loaded, skipped in image_files.load_batches([broken], load, (20, 30)):
         assert files == [] and skipped == [(broken, "empty file")]
         assert loaded.shape == (0, 20, 30, 3) and loaded.dtype == np.uint8
 
@@ -321,7 +321,7 @@ def test_only_so_many_images_are_loaded_ahead_of_the_caller():
         begun.append(path)
         return np.zeros((*size, 3), np.uint8)
 
-    batches = images.load_batches([Path(str(number)) for number in range(3000)], load, (2, 2))
+    batches = image_files.load_batches([Path(str(number)) for number in range(3000)], load, (2, 2))
     next(batches)
     batches.close()
     assert 32 <= len(begun) <= 1024
@@ -332,7 +332,7 @@ def test_results_come_in_the_order_of_their_paths():
         time.sleep(0.02 if int(path.name) % 5 == 0 else 0)
         return int(path.name)
 
-    results = images.in_threads(slow_at_first, [Path(str(number)) for number in range(40)])
+    results = image_files.in_threads(slow_at_first, [Path(str(number)) for number in range(40)])
     assert list(results) == list(range(40))
 
 
@@ -343,7 +343,7 @@ def test_loading_that_is_stopped_does_not_load_the_rest():
         started.append(path)
         time.sleep(0.01)
 
-    results = images.in_threads(slow, [Path(str(number)) for number in range(2000)])
+    results = image_files.in_threads(slow, [Path(str(number)) for number in range(2000)])
     next(results)
     results.close()
     before = len(started)
@@ -358,7 +358,7 @@ def test_a_decoders_warnings_are_not_shown():
 
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        assert list(images.in_threads(warns, [Path("0"), Path("1")])) == ["decoded"] * 2
+        assert list(image_files.in_threads(warns, [Path("0"), Path("1")])) == ["decoded"] * 2
 
 
 def test_a_path_whose_decoder_raises_anything_is_skipped(tmp_path):
@@ -368,7 +368,7 @@ def test_a_path_whose_decoder_raises_anything_is_skipped(tmp_path):
         return "decoded"
 
     paths = [tmp_path / name for name in "012"]
-    assert list(images.in_threads(raises, paths)) == [
+    assert list(image_files.in_threads(raises, paths)) == [
         "decoded", (paths[1], "unpack requires a buffer of 4 bytes"), "decoded"]
 
 
@@ -381,4 +381,4 @@ def test_a_path_whose_decoder_raises_anything_is_skipped(tmp_path):
 def test_the_reason_is_what_the_decoder_or_the_file_system_said(tmp_path, error, reason):
     path = tmp_path / "cat.0.jpg"
     path.write_bytes(b"something")
-    assert images.why_unreadable(path, error) == reason
+    assert image_files.why_unreadable(path, error) == reason

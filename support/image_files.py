@@ -1,7 +1,7 @@
 """Image files: any of them to upright RGB, many of them in threads, and a bar that shows how far.
 
-    for path, image in zip(paths, images.in_threads(images.read, paths)):
-        ...                      # a Pillow image, or an images.Skipped that says why there is none
+    for path, image in zip(paths, image_files.in_threads(image_files.read, paths)):
+        ...              # a Pillow image, or an image_files.Skipped that says why there is none
 """
 
 import os
