@@ -65,10 +65,10 @@ def mean_activations(network: models.Network, inputs: list[np.ndarray]) -> np.nd
 
 def feature_maps(network: models.Network, image: np.ndarray
                  ) -> list[tuple[np.ndarray, np.ndarray]]:
-    """Of each convolution: its kernels' responses, and the activations after ReLU and pooling.
+    """The responses of each convolution's kernels, and what ReLU and pooling make of them.
 
-    image: uint8 (height, width, 3); both float32 (rows, columns, n), a matrix, or feature map,
-    per kernel.
+    image: uint8 (height, width, 3). Returns a pair for each convolution, responses and activations,
+    both float32 (rows, columns, n): a matrix, or feature map, for each kernel.
     """
     x, pairs = image[None], []
     for layer in network.layers:
@@ -77,7 +77,7 @@ def feature_maps(network: models.Network, image: np.ndarray
         x = layer(x)
         if isinstance(layer, models.Conv2D):
             pairs.append((x, x))
-        elif pairs:  # pooling, bias and ReLU, in the network's order: the last one counts
+        elif pairs:  # BiasRelu and pooling, in either order: the later one's output stays
             pairs[-1] = pairs[-1][0], x
     return [tuple(tf.cast(maps[0], tf.float32).numpy() for maps in pair) for pair in pairs]
 
@@ -130,8 +130,9 @@ def occlusion_map(shape: tuple[int, int], size: int, probability: float,
 def saliency_map(network: models.Network, image: np.ndarray) -> np.ndarray:
     """How much the logit changes with each pixel: uint8 (height, width, 3) -> (height, width).
 
-    |the gradient of the logit with respect to the pixel|, of red, green and blue the largest. The
-    tape that trains takes the gradient with respect to the weights: this is all the difference.
+    The gradient of the logit with respect to the pixel. Red, green and blue have one each: it is
+    the largest of the three absolute values. In training, the tape takes the gradient of the loss,
+    with respect to the weights.
     Source: Simonyan et al., "Deep Inside Convolutional Networks", 2013.
     """
     pixels = tf.constant(image[None], tf.float32)

@@ -12,7 +12,6 @@ With --page it writes one HTML file instead, filtered/kittens.html, in which ker
 and any picture filtered. What the kernels of a trained network respond to, explain.py shows.
 """
 
-import zlib
 from pathlib import Path
 
 import numpy as np
@@ -22,6 +21,7 @@ from PIL import Image
 from page import compose
 from support import cli, drawing, image_files
 from support.cli import UserError
+from support.kernels import name_of, parse_kernel
 from support.tensorflow_setup import tf
 
 # In the article's words, "V filters vertical edges (where colors above are very different from
@@ -72,75 +72,24 @@ def convolve(image: np.ndarray, kernel: np.ndarray, padding: str) -> np.ndarray:
 # Filtering an image
 # ---------------------------------------------------------------------------------------------
 
-LABELS = {"V": "V: vertical edges, above against below",
-          "H": "H: horizontal edges, left against right"}
-
-
 def filter_image(path: Path, kernels: dict[str, np.ndarray], padding: str) -> list[Path]:
     """Filter the image by each of the named kernels; returns the files written.
 
-    All responses are shown on one scale, full colour at the strongest two percent of them.
-    Raises UserError for a file that is no image, or an image smaller than a kernel.
+    Raises UserError for a file that is no image and, with padding "valid", for an image smaller
+    than a kernel.
     """
     image = image_files.read_checked(path)
     if padding == "valid" and min(image.size) < max(map(len, kernels.values())):
         raise UserError(f"--image={path} is {image.width}x{image.height}, smaller than the "
                         "kernel: use --padding=same or a larger picture")
-    responses = {name: convolve(brightness(image), kernel, padding)
-                 for name, kernel in kernels.items()}
-    limit = max(np.percentile(np.abs(response), 98) for response in responses.values()) or 1.0
-    filtered = {name: drawing.colourize(response, limit) for name, response in responses.items()}
-
-    panels = [("the picture", image)]
-    panels += [(LABELS.get(name, name), panel) for name, panel in filtered.items()]
-    filtered["-".join(kernels) + "-sheet"] = drawing.image_grid(panels)
-    suffix = "" if padding == "same" else "-valid"
-    return drawing.save({f"{path.stem}-{name}{suffix}": panel for name, panel in filtered.items()})
+    grey = brightness(image)
+    responses = {name: convolve(grey, kernel, padding) for name, kernel in kernels.items()}
+    return drawing.save_responses(path, image, responses, padding)
 
 
 def brightness(image: Image.Image) -> np.ndarray:
     """float32 (height, width), 0 to 255: the image's grey values."""
     return np.asarray(image.convert("L"), np.float32)
-
-
-def parse_kernel(text: str) -> np.ndarray:
-    """'-1 0 1; -2 0 2; -1 0 1' -> float32 (3, 3). Raises UserError unless odd and square."""
-    try:
-        rows = [[float(number) for number in row.replace(",", " ").split()]
-                for row in text.strip().rstrip(";").split(";")]
-        kernel = np.array(rows, np.float32)
-    except ValueError:
-        kernel = np.empty(0)
-    size = len(kernel)
-    if kernel.shape != (size, size) or size % 2 == 0 or not np.isfinite(kernel).all():
-        raise UserError(f"--kernel={text!r} is not an odd square of numbers: write its rows like "
-                        '"-1 0 1; -2 0 2; -1 0 1"')
-    return kernel
-
-
-def name_of(kernel: np.ndarray) -> str:
-    """'-1_0_1_-2_0_2_-1_0_1': a file name that tells kernels apart; shortened for large ones."""
-    name = "_".join(f"{number:g}" for number in kernel.flat)
-    if len(name) <= 60:
-        return name
-    return f"{len(kernel)}x{len(kernel)}-{zlib.crc32(name.encode()):08x}"
-
-
-# ---------------------------------------------------------------------------------------------
-# "I strongly recommend you play around on this website": a page of that kind
-# ---------------------------------------------------------------------------------------------
-
-def write_page(path: Path, kernel: np.ndarray, padding: str) -> Path:
-    """Write the page of the image; returns the file.
-
-    kernel, (3, 3) or (5, 5), and padding: what the page begins with. Raises UserError for a file
-    that is no image, and for a kernel of another size.
-    """
-    if len(kernel) not in (3, 5):
-        raise UserError(f"--kernel is {len(kernel)}x{len(kernel)}, and the page takes 3x3 and 5x5: "
-                        "leave --page out, or use one of these sizes")
-    page = compose.page(image_files.read_checked(path), path.name, kernel, padding)
-    return compose.write(path.stem, page)
 
 
 # ---------------------------------------------------------------------------------------------
@@ -166,7 +115,7 @@ def main(argv: list[str]) -> None:
         kernel = parse_kernel(flags.FLAGS.kernel)
         kernels = {name_of(kernel): kernel}
     if flags.FLAGS.page:
-        files = [write_page(path, next(iter(kernels.values())), padding)]
+        files = [compose.write_kernel_page(path, next(iter(kernels.values())), padding)]
     else:
         files = filter_image(path, kernels, padding)
     for file in files:

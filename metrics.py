@@ -9,11 +9,11 @@ import sys
 
 import numpy as np
 
-THRESHOLDS = np.arange(10) / 10  # 0.0, 0.1 … 0.9
+THRESHOLDS = np.arange(10) / 10  # 0.0, 0.1 … 0.9; the article does not say which ten
 
 
 def checked(predictions: np.ndarray, labels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Both as float64 (n,). Raises ValueError for anything that no metric could mean."""
+    """Both as float64 (n,). Raises ValueError for input that no metric is defined for."""
     predictions, labels = np.asarray(predictions, float), np.asarray(labels, float)
     if predictions.ndim != 1 or predictions.shape != labels.shape:
         raise ValueError(f"predictions {predictions.shape} and labels {labels.shape} must be two "
@@ -53,8 +53,8 @@ def predicted_labels(predictions: np.ndarray, thresholds: np.ndarray | float) ->
     """The article's rule: "If the model predicts a value higher than some threshold t, then
     predict cat. Else predict dog." As bools, True for cat, the positive class.
 
-    Compared in float32, the precision of a network's output: its 0.1 is a little more than the
-    0.1 of float64.
+    Compared in float32, the precision of a network's output: otherwise a float32 prediction of 0.1
+    would count as above 0.1.
     """
     return np.asarray(predictions, np.float32) > np.asarray(thresholds, np.float32)
 
@@ -67,7 +67,7 @@ def accuracies(predictions: np.ndarray, labels: np.ndarray) -> np.ndarray:
 
 
 def best_accuracy(predictions: np.ndarray, labels: np.ndarray) -> tuple[float, float]:
-    """The highest of the ten accuracies, and its threshold (the lowest of equal ones)."""
+    """The highest of the ten accuracies, and the lowest threshold that has it."""
     accuracy = accuracies(predictions, labels)
     return float(accuracy.max()), float(THRESHOLDS[accuracy.argmax()])
 

@@ -5,12 +5,12 @@
     python models.py --kernel_size=5    # the same with other layers: see python models.py --help
 
 For every network the command prints its layers, their output shapes, their weights, and how many
-multiply-adds one image costs. It is the article's argument in numbers: "each neuron's value in B
-won't depend on N*M weights, but only on C*C (much less) of them".
+multiply-adds one image costs. In its column of weights, compare conv2d with dense: in the article's
+words, "each neuron's value in B won't depend on N*M weights, but only on C*C (much less) of them".
 
 In this order: the initial weights; the layers; the five networks, each a list of layers; then the
-options of a network, and the table. A layer is a `tf.Module`: `build` makes its `tf.Variable`s for
-the shape of its input, calling it computes its output. How a network is trained is in train.py.
+options of a network, and the command. A layer is a `tf.Module`: `build` makes its `tf.Variable`s
+for the shape of its input, calling it computes its output. How a network is trained is in train.py.
 """
 
 from collections.abc import Callable
@@ -19,9 +19,8 @@ from pathlib import Path
 
 from absl import app, flags
 from rich.console import Console
-from rich.table import Table
 
-from support import checkpoints, cli, run_folder, settings
+from support import checkpoints, cli, network_pages, run_folder, settings
 from support.cli import UserError
 from support.settings import Config
 from support.tensorflow_setup import tf
@@ -52,10 +51,11 @@ def he(fan_in: int, fan_out: int) -> float:
     return (6 / fan_in) ** 0.5
 
 
-# The limit of each kind of initial weights; "adapted" changes He's in Network.adapt_to_pixels.
+# The limit of each kind of initial weights. "adapted" is this project's own: He's weights, which
+# Network.adapt_to_pixels changes.
 INITIALIZERS = {"glorot": glorot, "he": he, "adapted": he}
 
-# Both expect inputs of mean 0 and standard deviation 1. The pixels' own standard deviation is about
+# Glorot's and He's expect inputs of mean 0 and standard deviation 1. That of the pixels is about
 # this, after each --scaling:
 PIXEL_STD = {"none": 50.0, "unit": 0.2, "standard": 1.0}
 
@@ -160,7 +160,8 @@ class BiasRelu(Layer):
 class MaxPool(Layer):
     """Halve height and width "by picking the max values over 2x2 blocks".
 
-    An odd last row or column belongs to no block and is dropped.
+    An odd last row or column belongs to no block and is dropped. In these networks it stands
+    before BiasRelu: see `layers_of`.
     """
 
     def build(self, input_shape: tuple[int, int, int], init: str, seed: tuple[int, int]) -> None:
@@ -172,7 +173,7 @@ class MaxPool(Layer):
 
 
 class AveragePool(MaxPool):
-    """The same with the mean of each block."""
+    """The same with the mean of each block; it stands after BiasRelu."""
 
     def __call__(self, x):
         return tf.nn.avg_pool2d(x, ksize=2, strides=2, padding="VALID")
@@ -257,9 +258,8 @@ def layers_of(config: Config, conv2d: Callable = tf.nn.conv2d) -> list[Layer]:
     """A network's layers, not built yet: one of NETWORKS, changed by its options."""
     def conv(count: int) -> list[Layer]:
         convolution = Conv2D(count, config.kernel_size, config.stride, conv2d)
-        # The textbook's order is bias, ReLU, pooling. But a bias and ReLU never change which of
-        # four numbers is the largest: after max pooling they give the same result, for a quarter
-        # of the additions. A mean would change.
+        # The textbook's order is bias, ReLU, pooling. But relu(max(x) + b) = max(relu(x + b)), so
+        # pooling may come first, for a quarter of the additions; of a mean this is not true.
         return {"max": [convolution, MaxPool(), BiasRelu()],
                 "average": [convolution, BiasRelu(), AveragePool()],
                 "none": [convolution, BiasRelu()]}[config.pooling]
@@ -301,6 +301,7 @@ class Network(tf.Module):
 
         shape = (*config.input_size, 3)
         for layer in self.layers:  # each is built for the output of the one before it
+            # The kernels so far are counted: another seed for each layer with a kernel.
             layer.build(shape, config.init, seed=(config.seed, len(self.kernels)))
             if min(layer.output_shape) < 1:
                 raise too_small(config, layer, shape)
@@ -309,14 +310,17 @@ class Network(tf.Module):
             self.adapt_to_pixels(PIXEL_STD[config.scaling])
 
     def adapt_to_pixels(self, std: float) -> None:
-        """Change He's initial weights for pixels of this standard deviation.
+        """Change He's initial weights in two ways, for pixels of this standard deviation.
 
-        The first layer's kernels are made to sum to zero, as V and H do: an even grey area gives
-        an output of zero however bright it is. The two layers after it are divided by so much that
-        the logits come out 20 times smaller than He's weights give for standardised pixels. A step
-        of Adam is about the learning rate for every weight, so smaller weights change faster in
-        proportion: these two layers learn before the first one does, where every change multiplies
-        the pixels' brightness. The 20 was chosen by validation, among 1, 3 and 20.
+        1. From every kernel of the first layer its mean is subtracted, so that it sums to zero, as
+           V and H do: for an even grey area its output is zero, however bright the area is.
+        2. The kernels of the next two layers are made smaller, both by the same factor. The logits
+           become 20 times smaller than He's weights make them for standardised pixels.
+
+        Why smaller: a step of Adam changes every weight by about the learning rate, so small
+        weights change faster in proportion. These two layers then learn before the first one does,
+        where every change is multiplied by the pixels' brightness. The 20 was chosen by validation,
+        among 1, 3 and 20.
         """
         first, *others = self.kernels
         inputs = tuple(range(len(first.shape) - 1))  # every axis but the outputs'
@@ -332,9 +336,10 @@ class Network(tf.Module):
         x = images
         for index, layer in enumerate(self.layers[:-1]):
             if isinstance(layer, Dropout) and training:
-                x = layer(x, training, tf.random.fold_in(seed, index))  # not what another drops
-            else:
-                x = layer(x)  # conv2_fc512: (n, 92, 123, 64), (n, 46, 61, 64), …, (n, 512)
+                # Each Dropout draws numbers of its own.
+                x = layer(x, training, tf.random.fold_in(seed, index))
+            else:  # conv2_fc512: (n, 94, 125, 3), (n, 92, 123, 64), (n, 46, 61, 64), …, (n, 512)
+                x = layer(x)
         logits = self.layers[-1](tf.cast(x, tf.float32))  # (n, 1)
         return tf.squeeze(logits, axis=1)
 
@@ -435,8 +440,9 @@ def define_flags(values: flags.FlagValues = flags.FLAGS) -> None:
                       "raw 0..255 as in the article, 0..1, or mean 0 and standard deviation 1 for "
                       "each colour over the training images", **group)
     flags.DEFINE_enum("init", None, list(INITIALIZERS), "the initial weights: Glorot's, as in the "
-                      "article; He's, which are made for ReLU; or these, adapted to raw pixels "
-                      "[the network's, see DEFAULTS in train.py]", **group)
+                      "article; He's, which are made for ReLU; or, adapted, He's, with first "
+                      "kernels that sum to zero and smaller next layers [the network's, see "
+                      "DEFAULTS in train.py]", **group)
     flags.DEFINE_bool("tta", False, "test-time augmentation: predict the mean of the "
                       "probabilities of an image and its mirror image", **group)
     flags.DEFINE_enum("dtype", "float32", ["float32", "bfloat16"], "what the network computes in; "
@@ -464,23 +470,8 @@ def saved_options(run_dir: Path) -> Config:
 
 
 # ---------------------------------------------------------------------------------------------
-# The table
+# The command
 # ---------------------------------------------------------------------------------------------
-
-def layer_table(network: Network) -> Table:
-    table = Table(title=network.name, title_justify="left")
-    for column in ("layer", "output shape", "weights", "MB", "multiply-adds"):
-        table.add_column(column, justify="left" if column == "layer" else "right")
-    for layer in network.layers:
-        table.add_row(layer.name, " x ".join(map(str, layer.output_shape)),
-                      f"{layer.weight_count:,}", f"{layer.weight_count * 4 / 1e6:.1f}",
-                      f"{layer.multiply_adds:,}")
-    table.add_section()
-    table.add_row("forward", "", f"{network.weight_count:,}",
-                  f"{network.weight_count * 4 / 1e6:.1f}", f"{network.multiply_adds:,}")
-    table.add_row("training", "", "", "", f"{network.training_multiply_adds:,}")
-    return table
-
 
 @cli.script()
 def main(argv: list[str]) -> None:
@@ -489,7 +480,7 @@ def main(argv: list[str]) -> None:
         config = options(**chosen | {"arch": arch, "init": "glorot"})
         if not any(isinstance(layer, Conv2D) for layer in layers_of(config)):
             config.kernel_size, config.stride, config.pooling = 3, 1, "max"
-        Console().print(layer_table(shapes_only(config)))
+        Console().print(network_pages.layer_table(shapes_only(config)))
 
 
 if __name__ == "__main__":

@@ -18,7 +18,6 @@ have, are off by default.
 
 import math
 from collections.abc import Callable
-from pathlib import Path
 
 import numpy as np
 from absl import app, flags, logging
@@ -33,11 +32,9 @@ from support import (
     distribution,
     fast_convolution,
     image_files,
-    memory,
     run_folder,
     runs,
     saved_model,
-    settings,
     summary,
 )
 from support.cli import UserError
@@ -70,10 +67,11 @@ def squared_error_loss(labels, logits):
 def cross_entropy_loss(labels, logits):
     """Binary cross-entropy, mean -[y log p + (1 - y) log(1 - p)]: float32 (n,), (n,) -> scalar.
 
-    p = sigmoid(x) = 1 / (1 + exp(-x)) for the logit x. So -log p = log(1 + exp(-x)), and
-    -log(1 - p) = x + log(1 + exp(-x)). Put in, the bracket is x - x y + log(1 + exp(-x)). For a
-    large negative x, exp(-x) would be infinite, but log(1 + exp(-x)) = -x + log(1 + exp(x)). Both
-    signs together are the line below, as in tf.nn.sigmoid_cross_entropy_with_logits.
+    y is the label, and p = sigmoid(x) = 1 / (1 + exp(-x)) for the logit x. So -log p is
+    log(1 + exp(-x)), and -log(1 - p) is x + log(1 + exp(-x)): the cross-entropy of an image is
+    x - x y + log(1 + exp(-x)). For a large negative x, exp(-x) would be infinite; but there
+    log(1 + exp(-x)) = -x + log(1 + exp(x)). The line below is right for both signs, as
+    tf.nn.sigmoid_cross_entropy_with_logits is.
     """
     return tf.reduce_mean(tf.maximum(logits, 0.0) - logits * labels
                           + tf.math.log1p(tf.exp(-tf.abs(logits))))
@@ -110,8 +108,8 @@ class Adam(tf.Module):
         correction = tf.sqrt(1 - self.beta2 ** steps) / (1 - self.beta1 ** steps)
         m.assign(self.beta1 * m + (1 - self.beta1) * gradient)
         v.assign(self.beta2 * v + (1 - self.beta2) * gradient ** 2)
-        step = lr * correction * m / (tf.sqrt(v) + self.epsilon)
-        weight.assign_sub(step)
+        change = lr * correction * m / (tf.sqrt(v) + self.epsilon)
+        weight.assign_sub(change)
 
     def update(self, weight, m, v, gradient, lr, steps):
         """The same as one operation that goes through the weights once: a third of the time."""
@@ -126,8 +124,8 @@ class Adam(tf.Module):
         gradients = tf.distribute.get_replica_context().all_reduce("MEAN", gradients)
         self.steps.assign_add(1)
         steps = tf.cast(self.steps, tf.float32)
-        # Only when all gradients are computed: before, TensorFlow would have to keep a copy of
-        # every weight for the layers that still need its old value.
+        # Wait for all gradients. An earlier update would make TensorFlow copy the weight, for the
+        # layers whose gradients still need the old one.
         with tf.control_dependencies(gradients):
             for weight, m, v, gradient in zip(self.weights, self.m, self.v, gradients, strict=True):
                 if self.weight_decay and weight.shape.rank > 1:
@@ -141,8 +139,8 @@ WARM_UP = 0.2  # the fraction of all steps in which onecycle rises
 def learning_rate(config: Config, fraction: float) -> float:
     """The learning rate after this fraction of all steps, 0 to 1.
 
-    constant: config.lr. onecycle: a linear warm-up to it over the first fifth, while Adam's
-    moments settle, then a cosine decay to 0.
+    "constant" is config.lr throughout. "onecycle" rises to it in a straight line over the first
+    fifth, while Adam's moments settle, and falls to 0 along a cosine.
     Source: Smith and Topin, "Super-Convergence", 2017, whose decay is linear.
     """
     if config.schedule == "constant":
@@ -165,7 +163,7 @@ def compile_steps(network: models.Network, optimizer: Adam, config: Config
 
     images uint8 (n, height, width, 3), labels float32 (n,), seed int64 (2,). The batch dimension
     is left open (None), so that the last, smaller batch needs no other graph. Images come as
-    uint8, a quarter of what float32 would take: everything else happens inside.
+    uint8, a quarter of what float32 would take: they become floats inside the network.
     """
     loss_function = LOSSES[config.loss]
 
@@ -175,7 +173,7 @@ def compile_steps(network: models.Network, optimizer: Adam, config: Config
             logits = network(images, training=True, seed=seed)  # (n,)
             loss = loss_function(labels, logits)                # how wrong the predictions are
         gradients = tape.gradient(loss, network.trainable_variables)  # d loss / d weight, for each
-        optimizer.apply(gradients, learning_rate)               # a little step the other way
+        optimizer.apply(gradients, learning_rate)               # a little step against them
         return loss
 
     images_spec = tf.TensorSpec((None, *network.input_size, 3), tf.uint8)
@@ -203,12 +201,13 @@ def batches(count: int, batch_size: int, seed: int, epoch: int) -> list[np.ndarr
 
 
 def train_and_evaluate(config: Config, dataset: data.Dataset, run: runs.Run) -> None:
-    """Train up to config.epochs, validating after each, from where the run stands.
+    """Train epoch by epoch, up to config.epochs, and validate after each.
 
-    run: its folder, kept up to date. Raises UserError when the loss diverges or checkpoints cannot
-    be used, runs.Interrupted after a Ctrl-C or SIGTERM.
+    config.epochs is the value of the flag --epochs, and so on. run restores and saves the state: a
+    resumed run continues where it stopped. Raises UserError when the loss diverges or checkpoints
+    cannot be used, runs.Interrupted after a Ctrl-C or SIGTERM.
     """
-    network = models.Network(config, fast_convolution.choose())
+    network = models.Network(config, fast_convolution.conv2d)
     network.scale.fit(dataset.mean, dataset.std)
     optimizer = Adam(network.trainable_variables, config.weight_decay)
     train_step, eval_step = compile_steps(network, optimizer, config)
@@ -217,17 +216,16 @@ def train_and_evaluate(config: Config, dataset: data.Dataset, run: runs.Run) -> 
     run.restore(state)                                 # a new run has nothing to restore
 
     labels, count = dataset.train.labels, len(dataset.train.labels)
-    # One tensor in place of the array: a step then copies its own batch only.
-    dataset.train.images = tf.constant(dataset.train.images)
-    steps = math.ceil(count / config.batch_size)  # of an epoch
-    while progress.epoch <= config.epochs:
-        epoch = progress.epoch
-        order = batches(count, config.batch_size, config.seed, epoch)
-        for batch in image_files.track(order[progress.step:], f"epoch {epoch}/{config.epochs}"):
-            done = (epoch - 1) * steps + progress.step  # since the first epoch
-            rate = learning_rate(config, (done + 0.5) / (config.epochs * steps))
-            loss = float(train_step(tf.gather(dataset.train.images, batch), labels[batch], rate,
-                                    (config.seed, done)))
+    # Converted once, not in every step; the array is not needed any more.
+    images = dataset.train.images = tf.constant(dataset.train.images)
+    steps_per_epoch = math.ceil(count / config.batch_size)
+    for epoch in range(progress.epoch, config.epochs + 1):
+        epoch_batches = batches(count, config.batch_size, config.seed, epoch)
+        for batch in image_files.track(epoch_batches[progress.step:], f"epoch {epoch}"):
+            step = (epoch - 1) * steps_per_epoch + progress.step  # since the first epoch
+            lr = learning_rate(config, (step + 0.5) / (config.epochs * steps_per_epoch))
+            loss = float(train_step(tf.gather(images, batch), labels[batch], lr,
+                                    (config.seed, step)))
             progress.step += 1
             progress.loss_sum += loss * len(batch)
             if not math.isfinite(loss):
@@ -282,30 +280,31 @@ flags.register_validator("weight_decay", lambda decay: 0 <= decay < math.inf,
                          "must be a number, at least 0")
 
 data.define_flags()  # where the images are
-flags.DEFINE_integer("train_size", None, "how many images to train on, half of each class [4096, "
-                     "or what there is]", module_name="images")
-flags.DEFINE_integer("valid_size", None, "how many images to validate on, half of each class "
-                     "[1024, or what there is]", module_name="images")
-flags.DEFINE_integer("test_size", 0, "how many images to hold out as a test set, half of each "
-                     "class", module_name="images")
+flags.DEFINE_integer("train_size", None, "how many images to train on, equally many of each class "
+                     "[4096, or what there is]", module_name="images")
+flags.DEFINE_integer("valid_size", None, "how many images to validate on, equally many of each "
+                     "class [1024, or what there is]", module_name="images")
+flags.DEFINE_integer("test_size", 0, "how many images to hold out as a test set, equally many of "
+                     "each class", module_name="images")
 
 flags.DEFINE_bool("flip", False, "mirror half of the training images", module_name="augmentation")
 flags.DEFINE_integer("shift", 0, "move each training image by up to so many pixels", lower_bound=0,
                      module_name="augmentation")
+flags.register_multi_flags_validator(
+    ["shift", "input_size"], lambda values: values["shift"] < min(values["input_size"]),
+    "--shift moves images of this --input_size out of sight: use a smaller one")
 flags.DEFINE_float("zoom", 0.0, "enlarge or shrink each training image by up to this share: 0.2 "
                    "is between 1/1.2 and 1.2 times as large", module_name="augmentation")
 flags.register_validator("zoom", lambda zoom: 0 <= zoom < math.inf, "must be a number, at least 0")
 
-NAME = flags.DEFINE_string("name", None, "name of the run's folder [ARCH-1, ARCH-2 …]",
-                           module_name="run")
-RUNS_DIR = flags.DEFINE_string("runs_dir", "runs", "where the folders of runs are",
-                               module_name="run")
-RESUME = flags.DEFINE_string("resume", None, "the folder of a run to continue from its newest "
-                             "checkpoint, with its own settings; only --epochs, --strategy and "
-                             "--data_dir can be given beside it", module_name="run")
-STRATEGY = flags.DEFINE_enum("strategy", "single", ["single", "mirrored", "multi_worker"], "train "
-                             "on one device, on all graphics cards of this machine, or on all "
-                             "machines that TF_CONFIG names", module_name="run")
+flags.DEFINE_string("name", None, "name of the run's folder [ARCH-1, ARCH-2 …]", module_name="run")
+flags.DEFINE_string("runs_dir", "runs", "where the folders of runs are", module_name="run")
+flags.DEFINE_string("resume", None, "the folder of a run to continue from its newest checkpoint, "
+                    "with its own settings; only --epochs, --strategy and --data_dir can be given "
+                    "beside it", module_name="run")
+flags.DEFINE_enum("strategy", "single", ["single", "mirrored", "multi_worker"], "train on one "
+                  "device, on all graphics cards of this machine, or on all machines that "
+                  "TF_CONFIG names", module_name="run")
 
 SETTINGS = ("network", "training", "images", "augmentation")  # the groups that decide the numbers
 
@@ -314,61 +313,15 @@ SETTINGS = ("network", "training", "images", "augmentation")  # the groups that 
 # A run, started or resumed
 # ---------------------------------------------------------------------------------------------
 
-def new_config() -> Config:
-    """The settings of a new run: the flags, completed by DEFAULTS. Raises UserError."""
-    config = settings.from_flags(flags.FLAGS, *SETTINGS)
-    for name, default in DEFAULTS[config.arch].items():
-        if getattr(config, name) is None:
-            setattr(config, name, default)
-    height, width = config.input_size
-    if config.shift >= min(height, width):
-        raise UserError(f"--shift={config.shift} moves images of --input_size={height}x{width} out "
-                        "of sight: use a smaller one")
-    return config
-
-
-def saved_config(folder: Path) -> Config:
-    """The settings of a run that is resumed: its own, but for --epochs and --data_dir.
-
-    Raises UserError for other flags, for a config.json that is damaged, and for fewer epochs than
-    are trained.
-    """
-    cli.refuse_other_flags("resume", "epochs", "strategy", "data_dir")
-    config = run_folder.read_settings(folder, flags.FLAGS, *SETTINGS,
-                                      never_none=DEFAULTS["conv1"])
-    config.classes = run_folder.read_class_names(folder)
-    config.epochs = flags.FLAGS.epochs or config.epochs
-    if flags.FLAGS.data_dir is not None:
-        config.data_dir = flags.FLAGS.data_dir
-    elif run_folder.read_config(folder)["data"].get("bundled_sample"):  # wherever it is now
-        config.data_dir = str(data.SAMPLE)
-    trained = len(run_folder.read_history(folder))
-    if config.epochs < trained:
-        raise UserError(f"--epochs={config.epochs}: {folder} has trained {trained} already; give a "
-                        "larger number, or none")
-    return config
-
-
 @cli.script(tf.errors.OpError)
 def main(argv: list[str]) -> None:
     """Train a run. Every flag is checked before anything slow starts or anything is changed."""
     logging.set_verbosity(logging.WARNING)  # TensorFlow reports each checkpoint's timing
-    resumed = Path(RESUME.value) if RESUME.value is not None else None
-    config = new_config() if resumed is None else saved_config(resumed)
-    network = models.shapes_only(config)
-    with runs.opened(resumed, Path(RUNS_DIR.value), NAME.value, STRATEGY.value) as run:
-        source = data.choose_images(config.data_dir, config.classes)
-        memory.check(network, config.batch_size, data.check_sizes(source, config))
+    with runs.opened(SETTINGS, DEFAULTS) as run:  # from the flags or, with --resume, its folder
+        config = run.config
+        source = run.find_images(models.shapes_only(config))
         dataset = data.load_dataset(source, config)
-        is_sample = source.folder == data.SAMPLE
-        no_photographs = is_sample and config.data_dir is None
-        config.data_dir, config.classes = str(source.folder.resolve()), list(source.class_names)
-        run.start(config, dataset, is_sample)
-        if resumed is None:
-            wanted = config.train_size or data.TRAIN_SIZE, config.valid_size or data.VALID_SIZE
-            summary.print_start(network, source, dataset, wanted, no_photographs)
-            print(f"{describe(config, run.strategy.num_replicas_in_sync)}; the run is "
-                  f"{run.folder}/", flush=True)
+        run.start(dataset)
         with run.training():
             train_and_evaluate(config, dataset, run)
         if run.is_chief:
@@ -380,25 +333,12 @@ def finish(config: Config, dataset: data.Dataset, run: runs.Run) -> None:
     network, best = models.Network(config), dict(run.best)
     checkpoints.read_best_weights(run.folder, network)
     if len(dataset.test.labels):
-        predictions = predict_batches(tf.function(network.probability, autograph=False),
-                              dataset.test.images, config.batch_size)
+        eval_step = tf.function(network.probability, autograph=False)
+        predictions = predict_batches(eval_step, dataset.test.images, config.batch_size)
         best["test"] = metrics.measure_at(best["threshold"], predictions, dataset.test.labels)
         run_folder.write_test(run.folder, best["test"])
     saved_model.export(network, best["threshold"], dataset.class_names, run.folder / "model")
     summary.print_end(best, run.folder, dataset.class_names)
-
-
-def describe(config: Config, replicas: int) -> str:
-    """The settings that matter, and the others that are not the article's, on one line."""
-    matter = (f"Adam, lr {config.lr:g}, {config.loss}, batch {config.batch_size}, "
-              f"{config.epochs} epochs, init {config.init}, seed {config.seed}, {config.dtype}")
-    others = [f"{flag.name} {flag.value}"
-              for flag in settings.flags_of(flags.FLAGS, "network", "training", "augmentation")
-              if flag.value != flag.default and flag.name not in (
-                  "arch", "init", "seed", "dtype", *DEFAULTS[config.arch])]
-    if replicas > 1:
-        others.append(f"{replicas} replicas")
-    return ", ".join([matter, *others])
 
 
 if __name__ == "__main__":

@@ -1,7 +1,7 @@
 """The page of filters.py --page and explain.py --page: one HTML file, computed by the browser.
 
-    compose.page(image, "kittens.jpg", kernel, "same")
-    compose.page(image, "kittens.jpg", kernel, "same", network)
+    compose.write_kernel_page(Path("kittens.jpg"), kernel, "same")
+    compose.write("kittens-NAME", compose.page(image, "kittens.jpg", kernel, "same", network))
 
 Its parts lie beside this file, as HTML, CSS and JavaScript to be read. They are put together here,
 with the image, the kernels and the network. Nothing here needs TensorFlow.
@@ -19,7 +19,7 @@ import numpy as np
 import PIL
 from PIL import Image
 
-from support import drawing, run_folder
+from support import drawing, image_files, run_folder
 from support.cli import UserError
 from support.kernels import preset_kernels
 
@@ -27,6 +27,19 @@ PARTS = Path(__file__).parent
 LONGEST_SIDE = 800      # pixels of the image shown; pictures.js has the same number
 MAX_PNG_BYTES = 10**6   # of it: in base64 and with the parts of the page, less than 1.5 MB
 MAX_WEIGHTS = 10**7     # of a network: 27 MB of base64
+
+
+def write_kernel_page(path: Path, kernel: np.ndarray, padding: str) -> Path:
+    """Write the page of an image, without a network; returns the file.
+
+    "I strongly recommend you play around on this website", says the article: this is such a page.
+    kernel, (3, 3) or (5, 5), and padding: those to begin with. Raises UserError for a file that is
+    no image, and for a kernel of another size.
+    """
+    if len(kernel) not in (3, 5):
+        raise UserError(f"--kernel is {len(kernel)}x{len(kernel)}, and the page takes 3x3 and 5x5: "
+                        "leave --page out, or use one of these sizes")
+    return write(path.stem, page(image_files.read_checked(path), path.name, kernel, padding))
 
 
 def page(image: Image.Image, name: str, kernel: np.ndarray, padding: str,

@@ -17,6 +17,7 @@ from typing import NamedTuple
 from support import image_files
 from support.cli import UserError
 
+DATA, SAMPLE = Path("data"), Path(__file__).parent.parent / "sample"
 CATS_AND_DOGS = ("cat", "dog")  # label 1, the positive class, and label 0
 CAT_OR_DOG = re.compile(r"(cat|dog)s?(?![a-z])", re.IGNORECASE)  # cat.0.jpg, not catalogue.jpg
 # Folders that are no class unless --classes names them: valley and testudo are classes.
@@ -36,11 +37,15 @@ class LabeledImage(NamedTuple):
 
 
 class Source(NamedTuple):
-    """What to train on: the folder, its images, and the names of labels 1 and 0."""
+    """What to train on: the folder, its images, and the names of labels 1 and 0.
+
+    sizes: how many images of each class are for training, validation and test.
+    """
 
     folder: Path
     images: list[LabeledImage]
     class_names: tuple[str, str]
+    sizes: tuple[int, int, int] = (0, 0, 0)
 
     def counts(self) -> tuple[int, int]:
         """How many images there are of label 1, and of label 0."""
@@ -70,6 +75,21 @@ def parse_classes(names: Sequence[str]) -> tuple[str, str]:
 
 def are_cats_and_dogs(classes: Sequence[str]) -> bool:
     return {*map(normalized, classes)} == {*CATS_AND_DOGS}
+
+
+def choose(data_dir: str | None, classes: Sequence[str] | None = None) -> Source:
+    """The labeled images of a folder; without one, those in data/, or else the bundled sample.
+
+    classes: the two that are asked for, the one with label 1 first. Raises UserError for a folder
+    that is not there or does not hold two classes.
+    """
+    wanted = parse_classes(classes) if classes is not None else None
+    if data_dir is not None:
+        return find(Path(data_dir), wanted)
+    if wanted is not None and not are_cats_and_dogs(wanted):
+        raise UserError(f"{wanted[0]} and {wanted[1]} are not looked for in {DATA}/: name their "
+                        "folder with --data_dir")
+    return find(DATA if DATA.is_dir() and find_cats_and_dogs(DATA) else SAMPLE, wanted)
 
 
 def find(folder: Path, classes: tuple[str, str] | None, flag: str = "data_dir") -> Source:

@@ -64,12 +64,6 @@ def explicitly_set(name: str) -> bool:
     return bool(flags.FLAGS[name].present)
 
 
-def given_flags() -> dict[str, str]:
-    """The flags whose values are not their defaults, by name."""
-    return {f"--{name}": str(flags.FLAGS[name].value) for name in flags.FLAGS
-            if flags.FLAGS[name].value != flags.FLAGS[name].default}
-
-
 def refuse_other_flags(flag: str, *allowed: str) -> None:
     """Raise UserError if any flag but these was given."""
     others = [f"--{name}" for name in flags.FLAGS

@@ -14,7 +14,7 @@ from pathlib import Path
 
 from rich import progress
 
-from support import image_files
+from support import class_folders, image_files
 from support.cli import UserError
 
 
@@ -34,6 +34,15 @@ PHOTOGRAPHS = Archive(
     size=824_887_076,
     sha256="b7974bd00a84a99921f36ee4403f089853777b5ae8d151c76a86e64900334af9",
     folder="PetImages")
+
+
+def download_photographs(data_dir: Path) -> Path:
+    """Get the 25,000 photographs; returns their folder. Raises UserError as download does."""
+    there = (data_dir / PHOTOGRAPHS.folder).exists()  # download refuses to write over them
+    if not there and data_dir.is_dir() and class_folders.find_cats_and_dogs(data_dir):
+        raise UserError(f"{data_dir} holds other pictures, which would be taken instead of the "
+                        "photographs: use another --data_dir")
+    return download(PHOTOGRAPHS, data_dir)
 
 
 def download(archive: Archive, data_dir: Path) -> Path:

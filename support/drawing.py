@@ -133,6 +133,30 @@ def image_grid(panels: list[tuple[str, Image.Image]], columns: int | None = None
     return grid
 
 
+# ---------------------------------------------------------------------------------------------
+# The images in filtered/
+# ---------------------------------------------------------------------------------------------
+
+CAPTIONS = {"V": "V: vertical edges, above against below",
+            "H": "H: horizontal edges, left against right"}
+
+
+def save_responses(path: Path, image: Image.Image, responses: dict[str, np.ndarray],
+                   padding: str) -> list[Path]:
+    """Write what filters.py shows: each response, and a page of the image beside them all.
+
+    path: the image's file; responses: those of the named kernels, float32 (height, width). They
+    share one scale: the colour is full where a response, positive or negative, is as large as the
+    larger of their 98th percentiles. Returns the files, named after image, kernels and padding.
+    """
+    limit = max(np.percentile(np.abs(response), 98) for response in responses.values()) or 1.0
+    pages = {name: colourize(response, limit) for name, response in responses.items()}
+    panels = [(CAPTIONS.get(name, name), page) for name, page in pages.items()]
+    pages["-".join(responses) + "-sheet"] = image_grid([("the picture", image), *panels])
+    suffix = "" if padding == "same" else "-valid"
+    return save({f"{path.stem}-{name}{suffix}": page for name, page in pages.items()})
+
+
 def save(pages: dict[str, Image.Image]) -> list[Path]:
     """Write each image to filtered/NAME.png; returns the files."""
     OUTPUT.mkdir(exist_ok=True)

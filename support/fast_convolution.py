@@ -1,28 +1,35 @@
 """tf.nn.conv2d with the same numbers, whose kernel gradient is faster on a CPU without AVX-512."""
 
+import functools
 import itertools
-from collections.abc import Callable
 
 import numpy as np
 
 from support.tensorflow_setup import tf
 
 
-def choose() -> Callable:
-    """What trains faster on this machine: tf.nn.conv2d, or conv2d below.
+@functools.cache
+def own_gradient_is_faster() -> bool:
+    """Whether this machine trains faster with the gradient below than with TensorFlow's own.
 
-    On a graphics card it is TensorFlow's own, and on a processor with AVX-512: on two cores of an
-    Intel Xeon it trained the article's networks 1.15 to 1.3 times as fast as ours in float32. On
+    On a graphics card TensorFlow's own is faster, and on a processor with AVX-512: on two cores of
+    an Intel Xeon it trained the article's networks 1.15 to 1.3 times as fast as ours in float32. On
     two of an AMD EPYC, which has only AVX2, its kernel gradient took more than twice the time of
     ours for conv2_128.
     """
     extensions = np.show_config(mode="dicts")["SIMD Extensions"]
     names = {*extensions.get("baseline", ()), *extensions.get("found", ())}
     has_avx512 = any(name == "X86_V4" or name.startswith("AVX512") for name in names)
-    return tf.nn.conv2d if has_avx512 or tf.config.list_physical_devices("GPU") else conv2d
+    return not (has_avx512 or tf.config.list_physical_devices("GPU"))
 
 
 def conv2d(x, kernel, strides: int, padding: str):
+    """tf.nn.conv2d, with a gradient of our own where that is faster."""
+    convolution = with_own_gradient if own_gradient_is_faster() else tf.nn.conv2d
+    return convolution(x, kernel, strides, padding)
+
+
+def with_own_gradient(x, kernel, strides: int, padding: str):
     """tf.nn.conv2d(x, kernel, strides, padding="VALID"), with a gradient of our own.
 
     x (n, height, width, channels), kernel (size, size, channels, filters) -> (n, rows, columns,

@@ -1,6 +1,10 @@
-"""Kernels made by hand: edge filters of any size, and those that the page offers."""
+"""Kernels made by hand: edge filters of any size, those that the page offers, and --kernel's."""
+
+import zlib
 
 import numpy as np
+
+from support.cli import UserError
 
 
 def edge_filters(size: int) -> dict[str, np.ndarray]:
@@ -29,3 +33,26 @@ def preset_kernels(size: int) -> dict[str, np.ndarray]:
             "sharpen": framed([0, -1, 0], [-1, 5, -1], [0, -1, 0]),
             "emboss": framed([-2, -1, 0], [-1, 1, 1], [0, 1, 2]),
             "outline": framed([-1, -1, -1], [-1, 8, -1], [-1, -1, -1])}
+
+
+def parse_kernel(text: str) -> np.ndarray:
+    """'-1 0 1; -2 0 2; -1 0 1' -> float32 (3, 3). Raises UserError unless odd and square."""
+    try:
+        rows = [[float(number) for number in row.replace(",", " ").split()]
+                for row in text.strip().rstrip(";").split(";")]
+        kernel = np.array(rows, np.float32)
+    except ValueError:
+        kernel = np.empty(0)
+    size = len(kernel)
+    if kernel.shape != (size, size) or size % 2 == 0 or not np.isfinite(kernel).all():
+        raise UserError(f"--kernel={text!r} is not an odd square of numbers: write its rows like "
+                        '"-1 0 1; -2 0 2; -1 0 1"')
+    return kernel
+
+
+def name_of(kernel: np.ndarray) -> str:
+    """'-1_0_1_-2_0_2_-1_0_1': a file name that tells kernels apart; shortened for large ones."""
+    name = "_".join(f"{number:g}" for number in kernel.flat)
+    if len(name) <= 60:
+        return name
+    return f"{len(kernel)}x{len(kernel)}-{zlib.crc32(name.encode()):08x}"

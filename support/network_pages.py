@@ -1,14 +1,33 @@
-"""What explain.py shows: a network's kernels, its feature maps, and why it predicts so.
+"""What models.py and explain.py show of a network.
 
-Drawn from what explain.py has computed; nothing here knows of networks. An image is at the size of
-the network's input, uint8 (height, width, 3); a photo is the same at full size.
+The table of models.py: its layers and what they cost. Of explain.py: its kernels, its feature maps,
+and why it predicts so, drawn from what explain.py has computed. An image is at the size of the
+network's input, uint8 (height, width, 3); a photo is the same at full size.
 """
+
+from typing import Any
 
 import numpy as np
 from PIL import Image, ImageDraw
 from rich.table import Table
 
 from support import drawing
+
+
+def layer_table(network: Any) -> Table:
+    """A network's layers, their weights and what one image costs. network: a models.Network."""
+    table = Table(title=network.name, title_justify="left")
+    for column in ("layer", "output shape", "weights", "MB", "multiply-adds"):
+        table.add_column(column, justify="left" if column == "layer" else "right")
+    for layer in network.layers:
+        table.add_row(layer.name, " x ".join(map(str, layer.output_shape)),
+                      f"{layer.weight_count:,}", f"{layer.weight_count * 4 / 1e6:.1f}",
+                      f"{layer.multiply_adds:,}")
+    table.add_section()
+    table.add_row("forward", "", f"{network.weight_count:,}",
+                  f"{network.weight_count * 4 / 1e6:.1f}", f"{network.multiply_adds:,}")
+    table.add_row("training", "", "", "", f"{network.training_multiply_adds:,}")
+    return table
 
 
 def similarity_table(similarities: np.ndarray, similarities_before: np.ndarray, change: float,

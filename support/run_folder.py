@@ -240,7 +240,8 @@ def read_settings(run_dir: Path, values: flags.FlagValues, *groups: str,
             value = saved[flag.name]
             if value is not None or flag.default is not None or flag.name in never_none:
                 value = flag.parser.parse(value)
-                if not all(validator.checker(value) for validator in flag.validators):
+                if not all(validator.checker(value) for validator in flag.validators
+                           if hasattr(validator, "flag_name")):  # those of one flag alone
                     raise ValueError(f"{flag.name} is {value}")
             setattr(config, flag.name, value)
     return config

@@ -1,8 +1,9 @@
 """A run from its start to its end: what keeps it alive around the training loop.
 
-    with runs.opened(resumed, runs_dir, name, strategy) as run:  # nothing is changed yet
-        …                                           # load the images
-        run.start(config, dataset, is_sample)       # its folder, its config.json, all devices
+    with runs.opened(SETTINGS, DEFAULTS) as run:    # nothing is changed yet
+        source = run.find_images(network)
+        …                                           # load them
+        run.start(dataset)                          # its folder, its config.json, all devices
         with run.training():                        # signals are caught
             run.restore(state)                      # before the loop
             run.save_if_due(state)                  # after each step
@@ -18,12 +19,24 @@ import shlex
 import signal
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
+from absl import flags
 
-from support import checkpoints, cli, distribution, event_file, run_folder
+from support import (
+    checkpoints,
+    class_folders,
+    cli,
+    distribution,
+    event_file,
+    memory,
+    run_folder,
+    settings,
+    split_sizes,
+    summary,
+)
 from support.cli import UserError
 from support.settings import Config
 from support.tensorflow_setup import tf
@@ -43,14 +56,21 @@ class Interrupted(Exception):
 
 
 @contextlib.contextmanager
-def opened(resumed: Path | None, runs_dir: Path, name: str | None, strategy: str
-           ) -> Iterator["Run"]:
-    """The run that is resumed, locked, or a new one; whatever goes wrong is told with what to do.
+def opened(groups: Sequence[str], defaults: dict[str, dict]) -> Iterator["Run"]:
+    """The run that the flags ask for: a new one or, with --resume, that one, locked.
 
-    runs_dir, name: of a new run's folder, which `start` makes. strategy: of --strategy. Raises
-    UserError for a run that cannot be trained, and SystemExit when a signal ended the training.
+    groups: of the flags that are settings; defaults: of each network. Whatever goes wrong is told
+    with what to do. Raises UserError for a run that cannot be trained, and SystemExit when a signal
+    ended the training.
     """
-    run = Run(resumed, strategy)
+    values, strategy = flags.FLAGS, flags.FLAGS.strategy
+    resumed = None if values.resume is None else Path(values.resume)
+    runs_dir, name = Path(values.runs_dir), values.name
+    if resumed is None:
+        config = settings.from_flags(values, *groups, defaults=defaults)
+    else:
+        config = saved_settings(resumed, groups, defaults)
+    run = Run(resumed, config, strategy)
     with run.stack:
         if resumed is None:
             run_folder.check_new(runs_dir, name)
@@ -83,11 +103,34 @@ def opened(resumed: Path | None, runs_dir: Path, name: str | None, strategy: str
                             ) from error
 
 
+def saved_settings(resumed: Path, groups: Sequence[str], defaults: dict[str, dict]) -> Config:
+    """The settings of a run that is resumed: its own, but for --epochs and --data_dir.
+
+    Raises UserError for other flags, for a config.json that is damaged, and for fewer epochs than
+    are trained.
+    """
+    cli.refuse_other_flags("resume", "epochs", "strategy", "data_dir")
+    config = run_folder.read_settings(resumed, flags.FLAGS, *groups,
+                                      never_none={name for each in defaults.values()
+                                                  for name in each})
+    config.classes = run_folder.read_class_names(resumed)
+    config.epochs = flags.FLAGS.epochs or config.epochs
+    if flags.FLAGS.data_dir is not None:
+        config.data_dir = flags.FLAGS.data_dir
+    elif run_folder.read_config(resumed)["data"].get("bundled_sample"):  # wherever it is now
+        config.data_dir = str(class_folders.SAMPLE)
+    trained = len(run_folder.read_history(resumed))
+    if config.epochs < trained:
+        raise UserError(f"--epochs={config.epochs}: {resumed} has trained {trained} already; give "
+                        "a larger number, or none")
+    return config
+
+
 class Run:
     """A run that is trained: its folder is kept up to date, so that it can be resumed."""
 
-    def __init__(self, folder: Path | None, strategy: str = "single"):
-        self.folder, self.strategy_name = folder, strategy
+    def __init__(self, folder: Path | None, config: Config, strategy: str = "single"):
+        self.folder, self.config, self.strategy_name = folder, config, strategy
         self.stack = contextlib.ExitStack()  # of what is closed with the run
         self.is_chief = distribution.is_chief(strategy)
         self.started = False
@@ -103,20 +146,41 @@ class Run:
         strategy = "" if self.strategy_name == "single" else f" --strategy={self.strategy_name}"
         return f"python train.py --resume={shlex.quote(str(self.folder))}{strategy}"
 
-    def start(self, config: Config, dataset, is_sample: bool = False) -> None:
-        """Wait for all devices, make a new run's folder, and write its config.json.
+    def find_images(self, network) -> class_folders.Source:
+        """The images that the settings ask for, and how many are for which part.
 
-        dataset: a data.Dataset; is_sample: whether its images are those of sample/. Raises
-        UserError if a resumed run's images are not those it was started with.
+        network: a models.Network, for its shapes. From then on the settings name the folder and the
+        classes that were found. Raises UserError for images that are not there, and for a training
+        that this machine's memory cannot hold.
         """
-        self.epochs, self.dataset = config.epochs, dataset
+        config = self.config
+        source = split_sizes.with_sizes(class_folders.choose(config.data_dir, config.classes),
+                                        config)
+        memory.check(network, config.batch_size, 2 * sum(source.sizes))
+        self.network, self.source = network, source
+        self.is_sample = source.folder == class_folders.SAMPLE
+        self.no_photographs = self.is_sample and config.data_dir is None
+        config.data_dir, config.classes = str(source.folder.resolve()), list(source.class_names)
+        return source
+
+    def start(self, dataset) -> None:
+        """Wait for all devices, make a new run's folder, write its config.json, and say so.
+
+        dataset: a data.Dataset of the images that were found. Raises UserError if a resumed run's
+        images are not those it was started with.
+        """
+        self.dataset, config, is_new = dataset, self.config, self.folder is None
         self.strategy = self.stack.enter_context(distribution.setup(self.strategy_name))
-        if self.folder is None:
+        replicas = self.strategy.num_replicas_in_sync
+        if is_new:
             self.folder = self.new_folder(config.arch, self.is_chief, self.stack)
         if self.is_chief:
-            run_folder.write_config(self.folder, config, dataset, is_sample,
-                                    self.strategy.num_replicas_in_sync)
+            run_folder.write_config(self.folder, config, dataset, self.is_sample, replicas)
         self.started = True
+        if is_new:
+            summary.print_start(self.network, self.source, dataset, config, self.no_photographs)
+            print(f"{summary.settings_line(config, replicas)}; the run is {self.folder}/",
+                  flush=True)
 
     @contextlib.contextmanager
     def training(self) -> Iterator[None]:
@@ -141,9 +205,9 @@ class Run:
             self.history = checkpoints.read_finished_epochs(self.folder, progress.epoch - 1)
             self.events = self.stack.enter_context(
                 event_file.EventFile(self.folder, progress.epoch))
-            if resumed and progress.epoch > self.epochs:
-                print(f"{self.folder} is finished: its {self.epochs} epochs are trained; a larger "
-                      "--epochs adds to them", flush=True)
+            if resumed and progress.epoch > self.config.epochs:
+                print(f"{self.folder} is finished: its {self.config.epochs} epochs are trained; a "
+                      "larger --epochs adds to them", flush=True)
             elif resumed:
                 print(f"{self.folder} resumes in epoch {progress.epoch}, after step "
                       f"{progress.step}", flush=True)
@@ -183,7 +247,7 @@ class Run:
             self.events.write(record["epoch"], summary=event_file.epoch_summary(
                 record, predictions, valid.labels, state.network.kernels[0].numpy(),
                 self.dataset.class_names))
-            if (self.received or record["epoch"] in (1, self.epochs)
+            if (self.received or record["epoch"] in (1, self.config.epochs)
                     or time.perf_counter() >= self.due):
                 self._save(state)
         self.started = self.stepped = time.perf_counter()

@@ -1,16 +1,23 @@
-"""What train.py prints: at the start of a run, after each epoch, and at the end."""
+"""What is printed: at the start of a training, after each epoch, at the end; and the census."""
 
+import math
+from collections import Counter
 from pathlib import Path
 
+from absl import flags
 
-def print_start(network, source, dataset, wanted: tuple[int, int], is_sample: bool) -> None:
+from support import settings
+from support.settings import Config
+from support.split_sizes import TRAIN_SIZE, VALID_SIZE
+
+
+def print_start(network, source, dataset, config: Config, no_photographs: bool) -> None:
     """What is about to be trained, on what.
 
     network, for its numbers; source: a class_folders.Source, of all the images there are; dataset:
-    a data.Dataset; wanted: how many images for training and validation; is_sample: whether they are
-    the drawn pictures, for want of others.
+    a data.Dataset; no_photographs: whether these are the drawn pictures, for want of others.
     """
-    if is_sample:
+    if no_photographs:
         print("=" * 88)
         print("NO PHOTOGRAPHS in data/: training on the drawn pictures of sample/\n"
               "Get the 25,000 photographs:  python data.py --download")
@@ -23,6 +30,7 @@ def print_start(network, source, dataset, wanted: tuple[int, int], is_sample: bo
     print(f"{source.folder}: {train} pictures to train on, {valid} to validate on{to_test}, half "
           "of each class")
     print(source)
+    wanted = config.train_size or TRAIN_SIZE, config.valid_size or VALID_SIZE
     if (train, valid) != wanted:
         print(f"  ({wanted[0]} and {wanted[1]} were wanted: there are no more)")
         larger, name = max(zip(source.counts(), source.class_names, strict=True))
@@ -80,3 +88,38 @@ def print_accuracies(record: dict, class_names: tuple[str, str]) -> None:
 
 def pearson_text(pearson: float | None) -> str:
     return "undefined (all predictions are equal)" if pearson is None else f"{pearson:.3f}"
+
+
+def print_census(source, shapes, skipped: list) -> None:
+    """The most common shapes, what cannot be read, and the input size that the article would take.
+
+    source: a class_folders.Source; shapes: a Counter of (height, width); skipped: the files that
+    cannot be decoded, with the reasons.
+    """
+    print(f"{source.folder}: {len(source.images)} pictures, {source}")
+    read = shapes.total()
+    print(f"the most common shapes of the first {read + len(skipped)} (height x width):")
+    for (height, width), count in shapes.most_common(8):
+        print(f"  {height:5} x {width:<5} {count:6}  {count / read:6.1%}")
+    print(f"unreadable: {len(skipped)}")
+    for path, reason in skipped:
+        print(f"  {path}: {reason}")
+    quarters: Counter = Counter()
+    for (height, width), count in shapes.items():
+        quarters[math.ceil(height / 4), math.ceil(width / 4)] += count
+    for (height, width), count in quarters.most_common(1):
+        print("the article's rule, a quarter of the most common shape: "
+              f"--input_size={height}x{width} ({count} of the {read}, within a few pixels)")
+
+
+def settings_line(config: Config, replicas: int) -> str:
+    """The settings that matter, and the others that are not the flags' defaults, on one line."""
+    parts = [f"Adam, lr {config.lr:g}, {config.loss}, batch {config.batch_size}, {config.epochs} "
+             f"epochs, init {config.init}, seed {config.seed}, {config.dtype}"]
+    parts += [f"{flag.name} {flag.value}"
+              for flag in settings.flags_of(flags.FLAGS, "network", "training", "augmentation")
+              if flag.value != flag.default and flag.name not in (
+                  "arch", "lr", "loss", "batch_size", "epochs", "init", "seed", "dtype")]
+    if replicas > 1:
+        parts.append(f"{replicas} replicas")
+    return ", ".join(parts)

@@ -66,7 +66,7 @@ FLAGS = [  # out of range, of the wrong type, contradicting one another
     ("train.py --weight_decay=-1", "flag --weight_decay=-1.0: must be a number, at least 0"),
     ("train.py --weight_decay=inf", "flag --weight_decay=inf: must be a number, at least 0"),
     ("train.py --zoom=-0.1", "flag --zoom=-0.1: must be a number, at least 0"),
-    ("train.py --shift=94", "--shift=94 moves images of --input_size=94x125 out of sight"),
+    ("train.py --shift=94", "flags shift=94, input_size=(94, 125): --shift moves images of this"),
     ("train.py --shift=-1", "flag --shift=-1"),
     ("train.py --flip=perhaps", "flag --flip=perhaps"),
     ("train.py --schedule=step", "should be one of <constant|onecycle>"),

@@ -12,9 +12,9 @@ import pytest
 from PIL import Image
 from rich.console import Console
 
-import data
 import models
 from conftest import ROOT
+from support import class_folders
 
 sys.path.insert(0, str(ROOT / "tools"))
 import bench  # noqa: E402  when its folder is on the path
@@ -118,7 +118,7 @@ def test_the_matrix_product_counts_its_multiply_adds(clock):
 
 def test_loading_is_timed_on_the_same_files(tmp_path, clock):
     bench.write_jpegs(tmp_path, 20)
-    assert len(data.choose_images(str(tmp_path)).images) == 20
+    assert len(class_folders.choose(str(tmp_path)).images) == 20
     assert next(bench.article_loading(str(tmp_path))) == 20 / 2
     assert 0 < next(bench.our_loading(str(tmp_path))) <= 20 / 2
     assert 0 < next(bench.keras_loading(str(tmp_path))) <= 20 / 2

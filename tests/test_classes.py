@@ -10,8 +10,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-import data
-from support import class_folders, run_folder
+from support import class_folders, run_folder, split_sizes
 from support.cli import UserError
 from support.settings import Config
 from support.tensorflow_setup import tf
@@ -21,7 +20,7 @@ from test_events import read_events
 
 def chosen(folder, classes=None):
     """(the two names, [(path inside the folder, label)]) of a folder that was typed."""
-    source = data.choose_images(str(folder), classes)
+    source = class_folders.choose(str(folder), classes)
     return source.class_names, [(path.relative_to(folder).as_posix(), label)
                                 for path, label in source.images]
 
@@ -129,16 +128,16 @@ def test_cats_and_dogs_come_first_and_keep_their_names(tmp_path):
 def test_other_classes_are_found_only_in_a_folder_that_was_typed(tmp_path, monkeypatch):
     touch(tmp_path, "data/ants/0.jpg", "data/bees/0.jpg")
     monkeypatch.chdir(tmp_path)
-    assert data.choose_images(None).folder == data.SAMPLE
+    assert class_folders.choose(None).folder == class_folders.SAMPLE
     with pytest.raises(UserError, match="^ants and bees are not looked for in data/: name "
                                         "their folder with --data_dir$"):
-        data.choose_images(None, ["ants", "bees"])
-    assert data.choose_images("data").class_names == ("ants", "bees")
+        class_folders.choose(None, ["ants", "bees"])
+    assert class_folders.choose("data").class_names == ("ants", "bees")
 
 
 def test_the_sample_can_have_dogs_as_the_positive_class(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    source = data.choose_images(None, ["dog", "cat"])
+    source = class_folders.choose(None, ["dog", "cat"])
     assert source.class_names == ("dog", "cat") and source.counts() == (250, 250)
     assert {label for path, label in source.images if path.name.startswith("dog")} == {1}
 
@@ -210,11 +209,11 @@ def test_classes_that_are_not_two_are_refused(tmp_path, classes):
 
 def test_a_class_with_too_few_images_is_named(tmp_path):
     touch(tmp_path, *(f"ants/{number}.jpg" for number in range(9)), "bees/0.jpg", "bees/1.jpg")
-    source = data.choose_images(str(tmp_path))
+    source = class_folders.choose(str(tmp_path))
     with pytest.raises(UserError, match=re.escape(
             "--train_size=8 needs more pictures than there are: 2 of each class can be used (there "
             "are no more of bees), 4 for training and validation together")):
-        data.check_sizes(source, Config(train_size=8, valid_size=None, test_size=0))
+        split_sizes.with_sizes(source, Config(train_size=8, valid_size=None, test_size=0))
 
 
 def test_a_folder_that_may_not_be_read_is_named(tmp_path, monkeypatch):

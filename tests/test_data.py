@@ -18,7 +18,7 @@ from PIL import Image
 
 import data
 from conftest import read_terminal
-from support import class_folders, image_files, run_folder
+from support import class_folders, image_files, run_folder, split_sizes
 from support.cli import UserError
 from support.settings import Config
 from test_image_files import DAMAGED, STORED, jpeg, noise, oriented
@@ -165,7 +165,7 @@ def test_a_subfolder_that_may_not_be_read_is_an_error_that_names_it(tmp_path, mo
     (tmp_path / "data").symlink_to(tmp_path)
     monkeypatch.chdir(tmp_path)
     for unreadable in (lambda: class_folders.find_cats_and_dogs(tmp_path),
-                       lambda: data.choose_images(None)):
+                       lambda: class_folders.choose(None)):
         with pytest.raises(UserError, match="cats cannot be read .*: Permission denied"):
             unreadable()
     for classes in (None, ("cat", "dog")):
@@ -184,7 +184,7 @@ def test_images_in_the_folder_are_used(tmp_path, monkeypatch, typed):
     touch(tmp_path, "data/train/cat.0.jpg", "data/train/dog.0.jpg")
     monkeypatch.chdir(tmp_path)
     expected = tmp_path / "data" if typed == "absolute" else Path("data")
-    folder, labeled_images, names = data.choose_images(str(expected) if typed else None)
+    folder, labeled_images, names, _ = class_folders.choose(str(expected) if typed else None)
     assert folder == expected and names == ("cat", "dog")
     assert labeled_images == [(expected / "train/cat.0.jpg", 1),
                               (expected / "train/dog.0.jpg", 0)]
@@ -199,7 +199,7 @@ def test_the_default_folder_without_images_gives_the_bundled_sample(tmp_path, mo
         folder.mkdir()
         touch(folder, *content)
     monkeypatch.chdir(tmp_path)
-    used, labeled_images, names = data.choose_images(None)
+    used, labeled_images, names, _ = class_folders.choose(None)
     assert used == ROOT / "sample" and names == ("cat", "dog")
     assert Counter(label for _, label in labeled_images) == {1: 250, 0: 250}
     assert {path.name for path, _ in labeled_images} == {
@@ -208,14 +208,14 @@ def test_the_default_folder_without_images_gives_the_bundled_sample(tmp_path, mo
 
 def test_an_explicit_folder_that_is_not_there_is_an_error(tmp_path):
     with pytest.raises(UserError, match="--data_dir=.*nowhere is not a folder"):
-        data.choose_images(str(tmp_path / "nowhere"))
+        class_folders.choose(str(tmp_path / "nowhere"))
 
 
 def test_an_explicit_folder_without_images_is_an_error(tmp_path):
     touch(tmp_path, "catalogue.jpg")
     with pytest.raises(UserError, match=f"--data_dir={tmp_path} holds no pictures of cats "
                                         "and dogs: put cat.0.jpg"):
-        data.choose_images(str(tmp_path))
+        class_folders.choose(str(tmp_path))
 
 
 @pytest.mark.parametrize("typed", [True, False])
@@ -226,7 +226,7 @@ def test_a_folder_that_lacks_a_class_is_an_error(tmp_path, monkeypatch, there, m
     folder = tmp_path / "data" if typed else "data"
     with pytest.raises(UserError, match=f"--data_dir={folder} holds 3 pictures of {there}s "
                                         f"and none of {missing}s: both are needed"):
-        data.choose_images(str(folder) if typed else None)
+        class_folders.choose(str(folder) if typed else None)
 
 
 # ---------------------------------------------------------------------------------------------
@@ -280,19 +280,19 @@ def test_a_large_jpeg_is_decoded_reduced_and_hardly_differs():
 
 @pytest.mark.parametrize("available", [2560, 2561, 12_500])
 def test_with_plenty_the_sizes_are_the_articles(available):
-    assert data.choose_sizes(available, None, None) == (4096 / 2, 1024 / 2, 0)
+    assert split_sizes.choose_sizes(available, None, None) == (4096 / 2, 1024 / 2, 0)
 
 
 @pytest.mark.parametrize("available, train, valid", [
     (2, 1, 1), (5, 4, 1), (6, 4, 2), (10, 8, 2), (250, 200, 50), (1000, 800, 200),
     (2555, 2044, 511), (2559, 2047, 512)])
 def test_with_fewer_images_the_default_sizes_shrink_four_to_one(available, train, valid):
-    assert data.choose_sizes(available, None, None) == (train, valid, 0)
+    assert split_sizes.choose_sizes(available, None, None) == (train, valid, 0)
 
 
 def test_default_sizes_use_every_image_in_the_articles_proportion():
     for available in range(2, 3000):
-        train, valid, _ = data.choose_sizes(available, None, None)
+        train, valid, _ = split_sizes.choose_sizes(available, None, None)
         assert train + valid == min(available, 2560)
         assert valid >= 1 and train >= 1 and abs(train - 4 * valid) <= 4
 
@@ -310,10 +310,10 @@ def test_explicit_sizes_are_met_exactly_or_refused():
         want_valid = min(512, available - train) if valid is None else valid
         sizes = [size and 2 * size for size in (train, valid)]
         if want_train >= 1 and want_valid >= 1 and want_train + want_valid <= available:
-            assert data.choose_sizes(available, *sizes) == (want_train, want_valid, 0)
+            assert split_sizes.choose_sizes(available, *sizes) == (want_train, want_valid, 0)
         else:
             with pytest.raises(UserError, match=f"{2 * available} for training and"):
-                data.choose_sizes(available, *sizes)
+                split_sizes.choose_sizes(available, *sizes)
 
 
 @pytest.mark.parametrize("train, valid, asked_for", [
@@ -322,17 +322,17 @@ def test_explicit_sizes_are_met_exactly_or_refused():
 def test_explicit_sizes_that_cannot_be_met_are_refused_with_the_number_available(
         train, valid, asked_for):
     with pytest.raises(UserError) as error:
-        data.choose_sizes(250, train, valid)
+        split_sizes.choose_sizes(250, train, valid)
     assert str(error.value) == (f"{asked_for} needs more pictures than there are: 250 of each "
                                 "class can be used, 500 for training and validation together")
 
 
 def test_what_is_set_aside_for_the_test_is_left_to_no_other_part():
-    assert data.choose_sizes(6250, None, None, 1024) == (2048, 512, 512)
-    assert data.choose_sizes(6250, 10_000, 2500, 0) == (5000, 1250, 0)
-    assert data.choose_sizes(250, None, None, 100) == (160, 40, 50)  # four to one of 200
+    assert split_sizes.choose_sizes(6250, None, None, 1024) == (2048, 512, 512)
+    assert split_sizes.choose_sizes(6250, 10_000, 2500, 0) == (5000, 1250, 0)
+    assert split_sizes.choose_sizes(250, None, None, 100) == (160, 40, 50)  # four to one of 200
     with pytest.raises(UserError) as error:
-        data.choose_sizes(250, 300, 100, 102)
+        split_sizes.choose_sizes(250, 300, 100, 102)
     assert str(error.value) == (
         "--train_size=300 and --valid_size=100 and --test_size=102 needs more pictures than there "
         "are: 250 of each class can be used, 500 for training, validation and test together")
@@ -341,24 +341,24 @@ def test_what_is_set_aside_for_the_test_is_left_to_no_other_part():
 @pytest.mark.parametrize("size", [-2, 1, 1023])
 def test_odd_and_negative_test_sizes_are_refused(size):
     with pytest.raises(UserError, match=f"^--test_size={size} must be an even number, or 0"):
-        data.choose_sizes(10_000, None, None, size)
+        split_sizes.choose_sizes(10_000, None, None, size)
 
 
 @pytest.mark.parametrize("available", [0, 1])
 def test_too_few_images_for_any_training_are_refused(available):
     with pytest.raises(UserError, match="^training needs more pictures than there are: "
                                         f"{available} of each class"):
-        data.choose_sizes(available, None, None)
+        split_sizes.choose_sizes(available, None, None)
 
 
 @pytest.mark.parametrize("size", [1, 3, 4095, 0, -1, -2, -4096])
 def test_odd_zero_and_negative_sizes_are_refused(size):
     with pytest.raises(UserError, match=f"^--train_size={size} must be an even number of at "
                                         "least 2"):
-        data.choose_sizes(10_000, size, None)
+        split_sizes.choose_sizes(10_000, size, None)
     with pytest.raises(UserError, match=f"^--valid_size={size} must be an even number of at "
                                         "least 2"):
-        data.choose_sizes(10_000, None, size)
+        split_sizes.choose_sizes(10_000, None, size)
 
 
 SIZE = (6, 8)
@@ -373,10 +373,10 @@ def test_sizes_are_checked_against_the_rarer_class():
     labeled_images = [data.LabeledImage(Path(f"{i}.jpg"), int(i >= 10))
                       for i in range(110)]  # 10 dogs
     source = data.Source(Path(), labeled_images, ("cat", "dog"))
-    assert data.check_sizes(source, settings_of(16, 4)) == 20
+    assert split_sizes.with_sizes(source, settings_of(16, 4)).sizes == (8, 2, 0)
     with pytest.raises(UserError, match=r"10 of each class can be used \(there are no more "
                                         r"of dog\)"):
-        data.check_sizes(source, settings_of(18, 4))
+        split_sizes.with_sizes(source, settings_of(18, 4))
 
 
 # ---------------------------------------------------------------------------------------------
@@ -391,9 +391,13 @@ def folder(tmp_path):
     return tmp_path
 
 
+def load_source(source, config):
+    return data.load_dataset(split_sizes.with_sizes(source, config), config)
+
+
 def load(folder, train_size=None, valid_size=None, seed=0, test_size=0):
-    return data.load_dataset(class_folders.find(folder, None),
-                             settings_of(train_size, valid_size, seed, test_size))
+    return load_source(class_folders.find(folder, None),
+                       settings_of(train_size, valid_size, seed, test_size))
 
 
 def cats(files):
@@ -473,7 +477,7 @@ def test_labels_stay_with_their_images_whatever_the_files_are_called(folder):
     random.Random(0).shuffle(labeled_images)
     source = data.Source(folder, labeled_images, ("third", "other"))
     for sizes in ((None, None), (8, 6, 3, 4)):
-        dataset = data.load_dataset(source, settings_of(*sizes))
+        dataset = load_source(source, settings_of(*sizes))
         assert dataset.class_names == ("third", "other")
         for part in (dataset.train, dataset.valid, dataset.test):
             assert part.labels.tolist() == [1, 0] * (len(part.files) // 2)
@@ -484,7 +488,7 @@ def test_labels_stay_with_their_images_whatever_the_files_are_called(folder):
 
 def test_with_dogs_as_the_positive_class_they_have_label_1(folder):
     source = class_folders.find(folder, ("dog", "cat"))
-    dataset = data.load_dataset(source, settings_of(20, 10, test_size=4))
+    dataset = load_source(source, settings_of(20, 10, test_size=4))
     assert dataset.class_names == ("dog", "cat")
     for part in (dataset.train, dataset.valid, dataset.test):
         assert part.labels.tolist() == [path.name.startswith("dog") for path in part.files]
@@ -569,10 +573,10 @@ def test_a_replacement_that_is_damaged_too_is_replaced(folder):
 
 def test_a_file_that_vanishes_is_skipped(folder):
     source = class_folders.find(folder, None)
-    expected = data.load_dataset(source, settings_of(20, 10))
+    expected = load_source(source, settings_of(20, 10))
     gone = expected.train.files[0]
     gone.unlink()
-    dataset = data.load_dataset(source, settings_of(20, 10))
+    dataset = load_source(source, settings_of(20, 10))
     assert dataset.skipped == [(gone, "no such file or directory")]
     assert len(dataset.train.files) == 20
     assert dataset.train.files[:-2:2] == expected.train.files[2::2]  # the cats move up

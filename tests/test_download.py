@@ -359,7 +359,7 @@ def test_other_pictures_in_the_folder_are_an_error(tmp_path, monkeypatch, names)
         (tmp_path / name).write_bytes(b"mine")
     with pytest.raises(UserError, match=f"{tmp_path} holds other pictures, which would be taken "
                                         "instead of the photographs: use another --data_dir"):
-        data.download_photographs(tmp_path)
+        download.download_photographs(tmp_path)
     assert tree(tmp_path) == {name: b"mine" for name in names}
 
 
@@ -466,9 +466,9 @@ def test_interrupted_unpacking_leaves_no_data_and_is_redone(server, tmp_path, mo
             download.download(server.archive(), tmp_path)
     assert len(tree(tmp_path / ".download/unpacked")) == unpacked
     assert_nothing_to_train_on(tmp_path)
-    monkeypatch.setattr(data, "DATA", tmp_path)
-    folder, labeled_images, _ = data.choose_images(None)
-    assert folder == data.SAMPLE and len(labeled_images) == 500
+    monkeypatch.setattr(class_folders, "DATA", tmp_path)
+    folder, labeled_images, *_ = class_folders.choose(None)
+    assert folder == class_folders.SAMPLE and len(labeled_images) == 500
 
     download.download(server.archive(), tmp_path)
     assert server.ranges == ["bytes=0-"]  # the archive was there

@@ -116,8 +116,10 @@ def test_an_undefined_pearson_is_left_out():
 def test_the_first_kernels_are_shown_enlarged_all_on_one_scale(tmp_path, monkeypatch):
     network = models.Network(tiny_config())
     monkeypatch.setattr(models, "Network", lambda *_: network)
-    config, run = tiny_config(epochs=2, lr=0.01), runs.Run(tmp_path)
-    run.start(config, tiny_dataset(10))
+    config = tiny_config(epochs=2, lr=0.01)
+    run = runs.Run(tmp_path, config)
+    run.is_sample = False
+    run.start(tiny_dataset(10))
     with run.stack, run.training():
         train.train_and_evaluate(config, run.dataset, run)
     kernel = network.kernels[0].numpy()  # as the last epoch left it

@@ -57,18 +57,6 @@ def test_brightness_of_grey_is_grey():
                                   np.full((2, 3), 90))
 
 
-@pytest.mark.parametrize("text", ["-1 0 1; -2 0 2; -1 0 1", "-1,0,1;-2,0,2;-1,0,1;"])
-def test_a_kernel_is_read_row_by_row(text):
-    np.testing.assert_array_equal(filters.parse_kernel(text), [[-1, 0, 1], [-2, 0, 2], [-1, 0, 1]])
-
-
-@pytest.mark.parametrize("text", ["1 2; 3 4", "1 2 3", "1 2; 3", "a b c; d e f; g h i", "",
-                                  "1 0 0; 0 nan 0; 0 0 1", ";;;"])
-def test_a_kernel_that_is_no_odd_square_of_numbers_is_refused(text):
-    with pytest.raises(ValueError, match="is not an odd square of numbers"):
-        filters.parse_kernel(text)
-
-
 def test_filters_writes_both_images_and_the_sheet(run_script, tmp_path):
     result = run_script("filters.py", "--image", str(ROOT / "kittens.jpg"))
     assert result.returncode == 0 and result.stderr == ""
@@ -90,12 +78,6 @@ def test_a_kernel_of_ones_own_and_valid_padding(run_script, tmp_path, photos):
         "filtered/cat.0--1_0_1_-2_0_2_-1_0_1-sheet-valid.png"]
     with Image.open(tmp_path / result.stdout.split()[0]) as image:
         assert image.size == (30, 22)
-
-
-def test_names_tell_kernels_apart():
-    assert filters.name_of(filters.V) == "-1_-1_-1_0_0_0_1_1_1"
-    large = filters.name_of(np.ones((31, 31)))
-    assert len(large) < 60 and large != filters.name_of(np.zeros((31, 31)))
 
 
 def test_flags_of_other_scripts_are_refused(refuses):

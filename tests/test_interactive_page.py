@@ -73,7 +73,8 @@ def kernel_page(folder):
     """A page without a network, of noise."""
     with pytest.MonkeyPatch.context() as monkeypatch:
         monkeypatch.chdir(folder)
-        return folder / filters.write_page(save_picture(folder / "noise.png"), filters.V, "same")
+        picture = save_picture(folder / "noise.png")
+        return folder / compose.write_kernel_page(picture, filters.V, "same")
 
 
 def network_page(folder, name, picture, arch, size, threshold=0.5, dtype="float32",
@@ -179,7 +180,8 @@ def test_the_policy_allows_the_pages_own_scripts_and_nothing_else(kernel_page):
 def test_a_large_picture_is_scaled_down_until_the_page_is_small(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     pixels = GENERATOR.integers(0, 256, (900, 1100, 3), dtype=np.uint8)
-    file = filters.write_page(save_picture(tmp_path / "large.png", pixels), filters.V, "same")
+    large = save_picture(tmp_path / "large.png", pixels)
+    file = compose.write_kernel_page(large, filters.V, "same")
     assert file.stat().st_size < 1_500_000
     picture = data_of(file)["picture"]
     embedded = Image.open(io.BytesIO(base64.b64decode(picture["png"])))
@@ -198,7 +200,7 @@ def test_a_network_takes_less_than_three_bytes_a_weight(folder):
 def test_what_a_page_cannot_hold_is_refused(folder, tmp_path, monkeypatch):
     picture = save_picture(folder / "x.png")
     with pytest.raises(UserError, match="--kernel is 7x7, and the page takes 3x3 and 5x5"):
-        filters.write_page(picture, np.ones((7, 7), np.float32), "same")
+        compose.write_kernel_page(picture, np.ones((7, 7), np.float32), "same")
     monkeypatch.setattr(compose, "MAX_WEIGHTS", 1000)
     with pytest.raises(UserError, match=r"has 2,\d+ weights, and the page holds 1,000: .*smaller "
                                         "--input_size, or that of recipes/minute.flags"):

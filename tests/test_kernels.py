@@ -1,6 +1,7 @@
-"""Kernels made by hand: they are the article's, and what their names say."""
+"""Kernels made by hand: they are the article's, what their names say, and what --kernel says."""
 
 import numpy as np
+import pytest
 
 import filters
 from support import kernels
@@ -26,3 +27,21 @@ def test_the_presets_are_the_articles_kernels_and_what_their_names_say():
         assert {name for name, total in sums.items() if total == 0} == {
             "V", "H", "diagonal \\", "diagonal /", "outline"}
         assert all(kernel.shape == (size, size) for kernel in presets.values())
+
+
+@pytest.mark.parametrize("text", ["-1 0 1; -2 0 2; -1 0 1", "-1,0,1;-2,0,2;-1,0,1;"])
+def test_a_kernel_is_read_row_by_row(text):
+    np.testing.assert_array_equal(kernels.parse_kernel(text), [[-1, 0, 1], [-2, 0, 2], [-1, 0, 1]])
+
+
+@pytest.mark.parametrize("text", ["1 2; 3 4", "1 2 3", "1 2; 3", "a b c; d e f; g h i", "",
+                                  "1 0 0; 0 nan 0; 0 0 1", ";;;"])
+def test_a_kernel_that_is_no_odd_square_of_numbers_is_refused(text):
+    with pytest.raises(ValueError, match="is not an odd square of numbers"):
+        kernels.parse_kernel(text)
+
+
+def test_names_tell_kernels_apart():
+    assert kernels.name_of(filters.V) == "-1_-1_-1_0_0_0_1_1_1"
+    large = kernels.name_of(np.ones((31, 31)))
+    assert len(large) < 60 and large != kernels.name_of(np.zeros((31, 31)))

@@ -98,7 +98,7 @@ def test_metrics_do_not_depend_on_the_order(pair):
     ([0.1, 0.2], [1, 2], "a label is 2"),
     ([0.1, 0.2], [np.nan, 0], "a label is nan"),
 ])
-def test_what_no_metric_could_mean_is_refused(predictions, labels, reason):
+def test_what_no_metric_is_defined_for_is_refused(predictions, labels, reason):
     for metric in (metrics.mean_squared_error, metrics.pearson, metrics.accuracies,
                    metrics.best_accuracy, metrics.measure):
         with pytest.raises(ValueError, match=reason):

@@ -21,7 +21,7 @@ import interrupted_runs
 import models
 import train
 from conftest import ROOT
-from support import checkpoints, runs, saved_model
+from support import checkpoints, runs, saved_model, split_sizes
 from support.settings import Config
 from support.tensorflow_setup import tf
 from test_train import config_of, dataset_of, train_run
@@ -556,9 +556,9 @@ def test_a_file_in_the_way_is_reported(folder):
 def after_scanning(monkeypatch):
     """Something happens to the pictures between their being found and their being read."""
     def arrange(happens):
-        check_sizes = data.check_sizes
-        monkeypatch.setattr(data, "check_sizes",
-                            lambda *arguments: (check_sizes(*arguments), happens())[0])
+        with_sizes = split_sizes.with_sizes
+        monkeypatch.setattr(split_sizes, "with_sizes",
+                            lambda *arguments: (with_sizes(*arguments), happens())[0])
     return arrange
 
 

@@ -147,9 +147,10 @@ def tiny_config(**changes) -> Config:
 
 def train_run(config: Config, dataset: data.Dataset, folder: Path) -> dict:
     """Train a run in this folder and test it; returns the best epoch's record, with "test"."""
-    run = runs.Run(folder)
+    run = runs.Run(folder, Config(**vars(config) | {"classes": ["cat", "dog"]}))
     with run.stack, pytest.MonkeyPatch.context() as monkeypatch:
-        run.start(Config(**vars(config) | {"classes": ["cat", "dog"]}), dataset)
+        run.is_sample = False
+        run.start(dataset)
         with run.training():
             train.train_and_evaluate(config, dataset, run)
         monkeypatch.setattr(saved_model, "export", lambda *_: None)  # it is tested elsewhere
@@ -175,7 +176,7 @@ def tiny_dataset(count=10) -> data.Dataset:
 
 def steps_of(config: Config):
     """A network, and step(images, labels, learning_rate), whose seeds count the steps."""
-    network = models.Network(config, fast_convolution.choose())
+    network = models.Network(config, fast_convolution.conv2d)
     train_step, _ = train.compile_steps(network, train.Adam(network.trainable_variables,
                                                             config.weight_decay), config)
     seeds = itertools.count()

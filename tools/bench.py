@@ -35,10 +35,11 @@ import rounds
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 import data  # noqa: E402
-from support import cli, image_files, settings  # noqa: E402
+from support import class_folders, cli, image_files, settings, split_sizes  # noqa: E402
 from support.cli import UserError  # noqa: E402
 from support.settings import Config  # noqa: E402
 
+ARTICLE_SIZES = split_sizes.TRAIN_SIZE, split_sizes.VALID_SIZE
 INPUT_SIZE = (94, 125)  # the default of --input_size, whose flag models.py defines
 
 # How much one round does: some seconds' worth of training.
@@ -117,7 +118,7 @@ def our_training(config: dict, steps: int) -> Iterator[dict]:
     from support import fast_convolution
     from support.tensorflow_setup import tf
     config = config_of(config, epochs=1)
-    network = models.Network(config, fast_convolution.choose())
+    network = models.Network(config, fast_convolution.conv2d)
     optimizer = train.Adam(network.trainable_variables, config.weight_decay)
     compiled = train.compile_steps(network, optimizer, config)
     part, valid = noise_part(steps * config.batch_size), noise_part(2)
@@ -186,11 +187,11 @@ def our_loading(folder: str) -> Iterator[float]:
     """Images per second from files to the uint8 array, as train.py loads them."""
     while True:
         started = time.perf_counter()
-        source = data.choose_images(folder)
+        source = class_folders.choose(folder)
         valid_size = len(source.images) // 4 * 2
-        dataset = data.load_dataset(source, Config(
-            train_size=len(source.images) - valid_size, valid_size=valid_size, test_size=0, seed=0,
-            input_size=INPUT_SIZE))
+        config = Config(train_size=len(source.images) - valid_size, valid_size=valid_size,
+                        test_size=0, seed=0, input_size=INPUT_SIZE)
+        dataset = data.load_dataset(split_sizes.with_sizes(source, config), config)
         count = len(dataset.train.files) + len(dataset.valid.files)
         yield count / (time.perf_counter() - started)
 
@@ -205,7 +206,7 @@ def article_loading(folder: str) -> Iterator[float]:
     """Images per second of the article's loop: one after the other, in one thread."""
     while True:
         started = time.perf_counter()
-        array = np.array([article_image(path) for path, _ in data.choose_images(folder).images])
+        array = np.array([article_image(path) for path, _ in class_folders.choose(folder).images])
         yield len(array) / (time.perf_counter() - started)
 
 
@@ -224,7 +225,7 @@ def train_network(arch: str, run: str) -> None:
     """Train a run for one step: what predict.py reads."""
     folder = Path(run)
     subprocess.run([sys.executable, str(ROOT / "train.py"), f"--arch={arch}", "--epochs=1",
-                    f"--data_dir={data.SAMPLE}", "--train_size=2", "--valid_size=2",
+                    f"--data_dir={class_folders.SAMPLE}", "--train_size=2", "--valid_size=2",
                     f"--runs_dir={folder.parent}", f"--name={folder.name}"],
                    check=True, stdout=subprocess.DEVNULL)
 
@@ -244,7 +245,7 @@ def our_predicting(run: str, folder: str) -> Iterator[float]:
 def article_predicting(arch: str, folder: str, count: int) -> Iterator[float]:
     """The article's way: one image after the other, each through Model.predict."""
     model = keras_network(arch)
-    labeled_images = data.choose_images(folder).images[:count]
+    labeled_images = class_folders.choose(folder).images[:count]
     while True:
         started = time.perf_counter()
         for path, _ in labeled_images:
@@ -287,7 +288,7 @@ def our_memory(config: dict, steps: int) -> Iterator[dict]:
             after[record["epoch"]] = {**rounds.process_memory(), "traces": sum(
                 step.experimental_get_tracing_count() for step in compiled)}
 
-    part, valid = map(noise_part, (data.TRAIN_SIZE, data.VALID_SIZE))
+    part, valid = map(noise_part, ARTICLE_SIZES)
     all_images, count = tf.constant(part.images), steps * config.batch_size
     part = data.Part(all_images[:count], part.labels[:count], [])
     dataset = data.Dataset(part, valid, valid, [], np.zeros(3), np.ones(3), ("cat", "dog"))
@@ -299,8 +300,7 @@ def our_memory(config: dict, steps: int) -> Iterator[dict]:
 def keras_memory(config: dict, tuned: bool, steps: int) -> Iterator[dict]:
     """The same of Model.fit, predict and save_weights."""
     model = keras_network(config["arch"], config["lr"], config["loss"], config["dtype"], tuned)
-    (train_images, labels), (valid_images, _) = map(noise_images,
-                                                    (data.TRAIN_SIZE, data.VALID_SIZE))
+    (train_images, labels), (valid_images, _) = map(noise_images, ARTICLE_SIZES)
     after = {}
     with tempfile.TemporaryDirectory() as run:
         for epoch in range(1, 11):
@@ -402,7 +402,7 @@ def link_images(source: str, folder: Path, most: int = 1000,
     Returns how many: no more than `most`.
     """
     readable = {1: [], 0: []}
-    found = data.choose_images(source, classes).images
+    found = class_folders.choose(source, classes).images
     found = [image for image in found if image.path.suffix.lower() != ".webp"]  # Keras cannot
     shapes = image_files.in_threads(data.upright_shape, [image.path for image in found])
     for (path, label), shape in zip(found, shapes, strict=False):
@@ -498,7 +498,7 @@ def main(argv: list[str]) -> None:
         if arch not in STEPS:
             raise UserError(f"--networks={arch} is none of the networks: {', '.join(STEPS)}")
     if chosen.data_dir is not None:
-        data.choose_images(chosen.data_dir, chosen.classes)
+        class_folders.choose(chosen.data_dir, chosen.classes)
     if chosen.json:
         open(chosen.json, "a").close()
 
