@@ -463,7 +463,6 @@ def options(arch: str, **changes) -> Config:
 
 def saved_options(run_dir: Path) -> Config:
     """The options of a run's network. Raises UserError as run_folder.read_config does."""
-    run_folder.check_path(run_dir)
     values = flags.FlagValues()
     define_flags(values)
     return run_folder.read_settings(run_dir, values, "network", never_none=["init"])

@@ -221,7 +221,8 @@ def train_and_evaluate(config: Config, dataset: data.Dataset, run: runs.Run) -> 
     steps_per_epoch = math.ceil(count / config.batch_size)
     for epoch in range(progress.epoch, config.epochs + 1):
         epoch_batches = batches(count, config.batch_size, config.seed, epoch)
-        for batch in image_files.track(epoch_batches[progress.step:], f"epoch {epoch}"):
+        left = epoch_batches[progress.step:]  # a resumed run has done some of these steps
+        for batch in image_files.track(left, f"epoch {epoch}/{config.epochs}"):
             step = (epoch - 1) * steps_per_epoch + progress.step  # since the first epoch
             lr = learning_rate(config, (step + 0.5) / (config.epochs * steps_per_epoch))
             loss = float(train_step(tf.gather(images, batch), labels[batch], lr,

@@ -234,6 +234,7 @@ def read_settings(run_dir: Path, values: flags.FlagValues, *groups: str,
     never_none: those that a run always has, though their flags have no default. Raises UserError
     as read_config does, and for a setting that is missing or that its flag would refuse.
     """
+    check_path(run_dir)
     saved, config = read_config(run_dir)["config"], Config()
     with damage_told(run_dir, "config.json"):
         for flag in settings.flags_of(values, *groups):
