@@ -6,8 +6,9 @@
 
 In this order: one image as a NumPy array; the census, which counts the shapes of many; and the
 dataset, all images as uint8 arrays (n, height, width, 3), split into three parts. Label 1, the
-positive class, is cat unless --classes says otherwise, and 0 is dog. support/class_folders.py finds
-the images in every usual layout, and support/image_files.py decodes a file, whatever its format.
+positive class, is cat, and 0 is dog; of two other classes 1 is the first by name. --classes sets
+it. support/class_folders.py finds the images in every usual layout, and support/image_files.py
+decodes a file, whatever its format.
 """
 
 from collections import Counter
@@ -35,12 +36,11 @@ def load_image(path: Path, size: tuple[int, int]) -> np.ndarray:
     Raises whatever the decoder raises for a file that it cannot decode (image_files.read).
     """
     height, width = size
-    # A JPEG is decoded at a reduced size that is at least 1.5 times the one asked for. That takes
-    # two thirds of the time of Image.open(path).convert("RGB"), and over 600 originals it moves a
-    # pixel by 0.7 of 255 levels in the mean, less than the choice of the resampling filter does
-    # (bilinear or Lanczos: 2.1).
+    # As Image.open(path).convert("RGB"), in two thirds of the time: a large JPEG is decoded at a
+    # half, a quarter or an eighth of its size, still at least 1.5 times the size asked for. Over
+    # 600 originals that moves a pixel by 0.7 of 255 levels on average.
     image = image_files.read(path, at_least=(width * 3 // 2, height * 3 // 2))
-    # Pillow takes (width, height). Whatever its shape, the image is stretched to this one.
+    # Pillow takes (width, height). The aspect ratio is not kept.
     return np.asarray(image.resize((width, height), Image.Resampling.BILINEAR))
 
 
@@ -85,7 +85,8 @@ class Part:
 
 @dataclass
 class Dataset:
-    """mean, std: float64 (3,), of each colour of the training images' pixels, 0 to 255.
+    """mean, std: float64 (3,), of each colour of the training images' pixels, 0 to 255: what
+    --scaling=standard takes.
 
     skipped: the files that could not be decoded. class_names: those of label 1 and of label 0.
     """
@@ -102,11 +103,11 @@ class Dataset:
 def load_dataset(source: Source, config: Config) -> Dataset:
     """Split the images by the random seed and load them, equally many of each class in every part.
 
-    Each class is shuffled. Of the files that can be decoded, the first go into validation, the
-    next into training, and those at the end into the test. So, with sizes that were asked for,
-    validation holds the same images whatever the training size, and training the same whatever
-    the test size. source.sizes: how many of each class; they shrink, if need be and if no sizes
-    were asked for, to what can be decoded. Raises UserError if that is too little.
+    Each class is shuffled; load_parts then cuts it: validation from the front, training after it,
+    the test from the back. So, with sizes that were asked for, validation holds the same images
+    whatever the training size, and training the same whatever the test size. A file that cannot be
+    decoded is replaced by the next. If a class runs out of them, sizes that were not asked for
+    shrink; for the others it is a UserError. source.sizes: how many of each class.
     """
     generator = np.random.default_rng(config.seed)
     classes = []
@@ -120,7 +121,7 @@ def load_dataset(source: Source, config: Config) -> Dataset:
         if None not in [*train.files, *valid.files, *test.files]:
             return Dataset(train, valid, test, skipped, *mean_and_std(train.images),
                            source.class_names)
-        # A class has too few files that can be decoded: choose the sizes again, without the others.
+        # Too few files of a class can be decoded: choose the sizes again, without the broken ones.
         broken = {path for path, _ in skipped}
         classes = [[labeled for labeled in shuffled if labeled.path not in broken]
                    for shuffled in classes]
@@ -158,15 +159,18 @@ def load_parts(classes: list[list[LabeledImage]], sizes: tuple[int, int, int],
 
 def decodable(untried: Iterator[LabeledImage], count: int, input_size: tuple[int, int],
               skipped: list[image_files.Skipped]) -> Iterator[tuple[LabeledImage, np.ndarray]]:
-    """Yield the first `count` images that can be decoded, with their pixels; note the others."""
-    load, missing = partial(load_image, size=input_size), count
-    while some := list(islice(untried, missing)):  # then as many as could not be decoded
+    """Take files from `untried` until `count` could be decoded; yield these with their pixels.
+
+    The next part starts where this one stopped. Broken files go into `skipped`.
+    """
+    load, still_needed = partial(load_image, size=input_size), count
+    while some := list(islice(untried, still_needed)):
         decoded = image_files.in_threads(load, [labeled.path for labeled in some])
         for labeled, image in zip(some, decoded, strict=True):
             if isinstance(image, image_files.Skipped):
                 skipped.append(image)
             else:
-                missing -= 1
+                still_needed -= 1
                 yield labeled, image
 
 

@@ -4,7 +4,7 @@
     python filters.py --image kittens.jpg --kernel="-1 0 1; -2 0 2; -1 0 1"  # by a kernel of yours
     python filters.py --image kittens.jpg --page      # a page for the browser, to play around on
 
-Writes each filtered image and a page with all of them side by side to filtered/, and prints their
+Writes each filtered image and a sheet with all of them side by side to filtered/, and prints their
 paths; the same command writes the same files again. Black is a response of zero, orange a positive
 one, blue a negative one.
 
@@ -73,7 +73,7 @@ def convolve(image: np.ndarray, kernel: np.ndarray, padding: str) -> np.ndarray:
 # ---------------------------------------------------------------------------------------------
 
 def filter_image(path: Path, kernels: dict[str, np.ndarray], padding: str) -> list[Path]:
-    """Filter the image by each of the named kernels; returns the files written.
+    """Make the image grey and filter it by each of the named kernels; returns the files written.
 
     Raises UserError for a file that is no image and, with padding "valid", for an image smaller
     than a kernel.

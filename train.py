@@ -41,11 +41,11 @@ from support.cli import UserError
 from support.settings import Config
 from support.tensorflow_setup import tf
 
-# How each network is trained where no flag says otherwise. For mlp, the settings of the article and
-# its notebook. For the convolutional networks the notebook has a learning rate of 1e-6 (that of
-# conv2_fc512 is not known) and Glorot's initial weights; for the last three, batches of 64 and 15,
-# 19 and "about an hour" of epochs. The article names the MSE as its loss; its notebook trains the
-# convolutional networks on binary cross-entropy, as here.
+# How each network is trained where no flag says otherwise. mlp: the settings of the article. The
+# convolutional networks have a learning rate of 1e-6 in its notebook (that of conv2_fc512 is not
+# known), Glorot's initial weights, batches of 32 for conv1 and of 64 for the others, and, in this
+# order, 5, 15 and 19 epochs and "about an hour". The article names the MSE as its loss; its
+# notebook trains the convolutional networks on binary cross-entropy, as here.
 DEFAULTS = {
     "mlp":         dict(lr=1e-5, batch_size=32, epochs=10, loss="mse", init="glorot"),
     "conv1":       dict(lr=1e-5, batch_size=32, epochs=5, loss="bce", init="adapted"),
@@ -69,9 +69,9 @@ def cross_entropy_loss(labels, logits):
 
     y is the label, and p = sigmoid(x) = 1 / (1 + exp(-x)) for the logit x. So -log p is
     log(1 + exp(-x)), and -log(1 - p) is x + log(1 + exp(-x)): the cross-entropy of an image is
-    x - x y + log(1 + exp(-x)). For a large negative x, exp(-x) would be infinite; but there
-    log(1 + exp(-x)) = -x + log(1 + exp(x)). The line below is right for both signs, as
-    tf.nn.sigmoid_cross_entropy_with_logits is.
+    x - x y + log(1 + exp(-x)). For a large negative x, exp(-x) overflows. But log(1 + exp(-x)) is
+    -x + log(1 + exp(x)), so the same is -x y + log(1 + exp(x)), which is safe there. Both in one:
+    max(x, 0) - x y + log(1 + exp(-|x|)), as in tf.nn.sigmoid_cross_entropy_with_logits.
     """
     return tf.reduce_mean(tf.maximum(logits, 0.0) - logits * labels
                           + tf.math.log1p(tf.exp(-tf.abs(logits))))
@@ -103,7 +103,8 @@ class Adam(tf.Module):
     def update_by_hand(self, weight, m, v, gradient, lr, steps):
         """Adam in five lines. This is for reading: `update` computes the same, in one pass.
 
-        The moments start at zero: the correction makes up for that in the first steps.
+        steps: how many there are with this one, 1 in the first. The moments start at zero: the
+        correction makes up for that in the first steps.
         """
         correction = tf.sqrt(1 - self.beta2 ** steps) / (1 - self.beta1 ** steps)
         m.assign(self.beta1 * m + (1 - self.beta1) * gradient)
@@ -120,7 +121,7 @@ class Adam(tf.Module):
 
     def apply(self, gradients, lr) -> None:
         """One step of all weights."""
-        # The mean over all devices that share a batch; one device alone gets its own back.
+        # Several devices: the mean of their gradients. On one device this changes nothing.
         gradients = tf.distribute.get_replica_context().all_reduce("MEAN", gradients)
         self.steps.assign_add(1)
         steps = tf.cast(self.steps, tf.float32)
@@ -158,30 +159,32 @@ def compile_steps(network: models.Network, optimizer: Adam, config: Config
                   ) -> tuple[Callable, Callable]:
     """The training step and the evaluation step, each compiled into one graph.
 
-    train_step(images, labels, learning_rate, seed) -> the loss before the step
-    eval_step(images) -> the probability of the positive class (cat), float32 (n,)
+    train_step(images, labels, lr, seed) -> the loss before the step
+    eval_step(images) -> the probability of the positive class, float32 (n,)
 
-    images uint8 (n, height, width, 3), labels float32 (n,), seed int64 (2,). The batch dimension
-    is left open (None), so that the last, smaller batch needs no other graph. Images come as
-    uint8, a quarter of what float32 would take: they become floats inside the network.
+    images uint8 (n, height, width, 3), labels float32 (n,), seed int64 (2,): --seed and the number
+    of the step, which decide its augmentation and dropout. The batch dimension is left open (None),
+    so that the last, smaller batch needs no other graph. Images come as uint8, a quarter of what
+    float32 would take: they become floats inside the network.
     """
     loss_function = LOSSES[config.loss]
 
-    def train_step(images, labels, learning_rate, seed):
+    def train_step(images, labels, lr, seed):
         images = augmentation.augment(images, seed, config.flip, config.shift, config.zoom)
         with tf.GradientTape() as tape:                         # records what is computed
             logits = network(images, training=True, seed=seed)  # (n,)
             loss = loss_function(labels, logits)                # how wrong the predictions are
         gradients = tape.gradient(loss, network.trainable_variables)  # d loss / d weight, for each
-        optimizer.apply(gradients, learning_rate)               # a little step against them
+        optimizer.apply(gradients, lr)                          # a little step against them
         return loss
 
     images_spec = tf.TensorSpec((None, *network.input_size, 3), tf.uint8)
     # No `if` here depends on a tensor, so there is nothing for autograph to translate: without it
     # the first step comes a second sooner.
-    train_step = tf.function(distribution.on_all_devices(train_step), autograph=False,
-                             input_signature=[images_spec, tf.TensorSpec((None,)),
-                                              tf.TensorSpec(()), tf.TensorSpec((2,), tf.int64)])
+    train_step = tf.function(
+        distribution.on_all_devices(train_step),  # on one device: train_step itself
+        autograph=False, input_signature=[images_spec, tf.TensorSpec((None,)), tf.TensorSpec(()),
+                                          tf.TensorSpec((2,), tf.int64)])
     eval_step = tf.function(network.probability, autograph=False, input_signature=[images_spec])
     return train_step, eval_step
 
@@ -207,8 +210,8 @@ def train_and_evaluate(config: Config, dataset: data.Dataset, run: runs.Run) -> 
     resumed run continues where it stopped. Raises UserError when the loss diverges or checkpoints
     cannot be used, runs.Interrupted after a Ctrl-C or SIGTERM.
     """
-    network = models.Network(config, fast_convolution.conv2d)
-    network.scale.fit(dataset.mean, dataset.std)
+    network = models.Network(config, fast_convolution.conv2d)  # tf.nn.conv2d, faster on some CPUs
+    network.scale.fit(dataset.mean, dataset.std)       # only --scaling=standard uses them
     optimizer = Adam(network.trainable_variables, config.weight_decay)
     train_step, eval_step = compile_steps(network, optimizer, config)
     progress = checkpoints.TrainingState(config.seed)  # epoch 1, step 0
@@ -216,14 +219,15 @@ def train_and_evaluate(config: Config, dataset: data.Dataset, run: runs.Run) -> 
     run.restore(state)                                 # a new run has nothing to restore
 
     labels, count = dataset.train.labels, len(dataset.train.labels)
-    # Converted once, not in every step; the array is not needed any more.
+    # Converted once, not in every step. It replaces the NumPy array, whose memory is freed.
     images = dataset.train.images = tf.constant(dataset.train.images)
     steps_per_epoch = math.ceil(count / config.batch_size)
     for epoch in range(progress.epoch, config.epochs + 1):
         epoch_batches = batches(count, config.batch_size, config.seed, epoch)
         left = epoch_batches[progress.step:]  # a resumed run has done some of these steps
         for batch in image_files.track(left, f"epoch {epoch}/{config.epochs}"):
-            step = (epoch - 1) * steps_per_epoch + progress.step  # since the first epoch
+            step = (epoch - 1) * steps_per_epoch + progress.step  # from 0, over all epochs
+            # The middle of the step: at its beginning onecycle's first rate would be 0.
             lr = learning_rate(config, (step + 0.5) / (config.epochs * steps_per_epoch))
             loss = float(train_step(tf.gather(images, batch), labels[batch], lr,
                                     (config.seed, step)))
@@ -245,8 +249,7 @@ def train_and_evaluate(config: Config, dataset: data.Dataset, run: runs.Run) -> 
 
 
 def predict_batches(eval_step: Callable, images: np.ndarray, batch_size: int) -> np.ndarray:
-    """Each image's probability of the positive class: uint8 (n, height, width, 3) -> float32 (n,).
-    """
+    """eval_step, batch by batch: uint8 (n, height, width, 3) -> float32 (n,)."""
     return np.concatenate([eval_step(images[start:start + batch_size])
                            for start in range(0, len(images), batch_size)])
 
@@ -265,7 +268,7 @@ models.define_flags()  # the network's: its layers, scaling, initial weights, dr
 flags.DEFINE_float("lr", None, "Adam's learning rate [the network's, see DEFAULTS]",
                    module_name="training")
 flags.register_validator("lr", lambda lr: lr is None or 0 < lr < math.inf,
-                         "must be a number above 0; the article's are 1e-5 and 1e-6")
+                         "must be a number above 0; the article's is 1e-5, its notebook's 1e-6")
 flags.DEFINE_integer("epochs", None, "how often every training image is seen [the network's]",
                      lower_bound=1, module_name="training")
 flags.DEFINE_integer("batch_size", None, "images per step [the network's]", lower_bound=1,

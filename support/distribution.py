@@ -84,7 +84,7 @@ def names_of(addresses: Sequence[str], ranks: Sequence[int]) -> str:
 # ---------------------------------------------------------------------------------------------
 
 def on_all_devices(train_step: Callable) -> Callable:
-    """train_step(images, labels, learning_rate, seed), carried out by every replica on its part.
+    """train_step(images, labels, lr, seed), carried out by every replica on its part.
 
     Under the strategy of one device that is train_step itself. Of several replicas, number i of n
     gets the images i, i + n, i + 2 n … of the batch. The mean of the parts' means is that of the
@@ -96,14 +96,14 @@ def on_all_devices(train_step: Callable) -> Callable:
     if count == 1:
         return train_step
 
-    def in_replica(images, labels, learning_rate, seed):
+    def in_replica(images, labels, lr, seed):
         number = tf.distribute.get_replica_context().replica_id_in_sync_group
         images, labels = tf.cond(tf.size(labels) % count == 0,
                                  lambda: (images[number::count], labels[number::count]),
                                  lambda: (images, labels))
         # No two replicas and no two steps augment and drop alike.
         own_seed = tf.stack([seed[0], seed[1] * count + tf.cast(number, tf.int64)])
-        return train_step(images, labels, learning_rate, own_seed)
+        return train_step(images, labels, lr, own_seed)
 
     def on_all(*arguments):
         return strategy.reduce("MEAN", strategy.run(in_replica, arguments), axis=None)
