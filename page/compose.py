@@ -128,11 +128,11 @@ def put_together(data: dict[str, Any]) -> str:
     The content security policy allows these by their hashes, and nothing from elsewhere. Names of
     files, runs and classes are in the data only, and the scripts show them as text.
     """
-    html, hashes = (PARTS / "page.html").read_text(), {"style": [], "script": []}
+    html, hashes = (PARTS / "page.html").read_text(encoding="utf-8"), {"style": [], "script": []}
 
     def inline(line: str, tag: str, file: str) -> None:
         nonlocal html
-        text = "\n" + (PARTS / file).read_text()
+        text = "\n" + (PARTS / file).read_text(encoding="utf-8")
         digest = base64_of(hashlib.sha256(text.encode()).digest())
         hashes[tag].append(f"'sha256-{digest}'")
         html = html.replace(line, f"<{tag}>{text}</{tag}>")

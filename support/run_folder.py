@@ -128,7 +128,7 @@ def check_resumable(run_dir: Path) -> None:
 def write_text(file: Path, text: str) -> None:
     """Write a file, whole or not at all."""
     unfinished = file.with_name(file.name + ".unfinished")
-    unfinished.write_text(text)
+    unfinished.write_text(text, encoding="utf-8")
     unfinished.replace(file)
 
 
@@ -178,7 +178,7 @@ def write_config(run_dir: Path, config: Config, dataset, bundled_sample: bool, r
         record = saved | {"config": vars(config),
                           "machine": saved["machine"] | {"replicas": replicas}}
     text = json.dumps(record, indent=2) + "\n"
-    if not file.exists() or file.read_text() != text:
+    if not file.exists() or file.read_text(encoding="utf-8") != text:
         write_text(file, text)
 
 
@@ -217,7 +217,7 @@ def check_same(saved: dict, record: dict, skipped: list[tuple[Path, str]]) -> No
 def read_config(run_dir: Path) -> dict:
     """What write_config wrote. Raises UserError for a folder that is no run's, or is damaged."""
     with damage_told(run_dir, "config.json"):
-        record = json.loads((run_dir / "config.json").read_text())
+        record = json.loads((run_dir / "config.json").read_text(encoding="utf-8"))
         if record.get("format", 1) != FORMAT:
             raise UserError(f"{run_dir} was written by another version of train.py, which this one "
                             "cannot read: train it again, or use the version that wrote it")
@@ -282,7 +282,7 @@ def write_history(run_dir: Path, record: dict) -> None:
 
     A killed run may have written this line already, and is about to write it again.
     """
-    lines = (run_dir / "metrics.jsonl").read_text().splitlines()
+    lines = (run_dir / "metrics.jsonl").read_text(encoding="utf-8").splitlines()
     lines[record["epoch"] - 1:record["epoch"]] = [json.dumps(record)]
     write_text(run_dir / "metrics.jsonl", "\n".join(lines) + "\n")
 
@@ -292,7 +292,7 @@ def read_history(run_dir: Path) -> list[dict]:
     if (run_dir / "config.json").exists() and not (run_dir / "metrics.jsonl").exists():
         return []  # stopped before it began to train
     with damage_told(run_dir, "metrics.jsonl"):
-        lines = (run_dir / "metrics.jsonl").read_text().splitlines()
+        lines = (run_dir / "metrics.jsonl").read_text(encoding="utf-8").splitlines()
         history = [json.loads(line) for line in lines]
         for record in history:
             selection_key(record)
@@ -324,7 +324,7 @@ def read_predictions(run_dir: Path) -> tuple[list[Path], np.ndarray, np.ndarray]
     Raises UserError for a folder that is no run's, or is damaged.
     """
     with damage_told(run_dir, "predictions.jsonl"):
-        lines = (run_dir / "predictions.jsonl").read_text().splitlines()
+        lines = (run_dir / "predictions.jsonl").read_text(encoding="utf-8").splitlines()
         records = [json.loads(line) for line in lines]
         if not records:
             raise ValueError("there are no predictions")
@@ -345,4 +345,4 @@ def read_test(run_dir: Path) -> dict | None:
     if not (run_dir / "test.json").exists():
         return None
     with damage_told(run_dir, "test.json"):
-        return json.loads((run_dir / "test.json").read_text())
+        return json.loads((run_dir / "test.json").read_text(encoding="utf-8"))

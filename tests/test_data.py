@@ -21,7 +21,7 @@ from conftest import read_terminal
 from support import class_folders, image_files, run_folder, split_sizes
 from support.cli import UserError
 from support.settings import Config
-from test_image_files import DAMAGED, STORED, jpeg, noise, oriented
+from test_image_files import DAMAGED, STORED, jpeg, noise, oriented, rotated_image
 
 ROOT = Path(data.__file__).parent
 
@@ -787,10 +787,7 @@ def test_the_census_counts_shapes_upright(tmp_path):
 @pytest.mark.parametrize("format", ["PNG", "WEBP", "TIFF"])
 @pytest.mark.parametrize("orientation", STORED)
 def test_the_census_counts_a_rotated_image_upright(tmp_path, orientation, format):
-    stored = np.array(STORED[orientation], np.uint8)[..., None] * np.uint8([40, 20, 10])
-    path = tmp_path / "cat.0.jpg"
-    with open(path, "wb") as file:
-        Image.fromarray(stored).save(file, format, exif=oriented(orientation), lossless=True)
+    path = rotated_image(tmp_path, orientation, format)
     shapes, _ = data.census([path])
     assert shapes == {(2, 3): 1}
 

@@ -240,13 +240,19 @@ def oriented(orientation):
     return exif
 
 
+def rotated_image(folder, orientation, format):
+    """An image that is stored turned; upright it is 2 x 3. Returns the file."""
+    stored = np.array(STORED[orientation], np.uint8)[..., None] * np.uint8([40, 20, 10])
+    path = folder / "cat.0.jpg"
+    with open(path, "wb") as file:
+        Image.fromarray(stored).save(file, format, exif=oriented(orientation), lossless=True)
+    return path
+
+
 @pytest.mark.parametrize("format", ["PNG", "WEBP", "TIFF"])
 @pytest.mark.parametrize("orientation", STORED)
 def test_an_image_is_turned_upright(tmp_path, orientation, format):
-    stored = np.array(STORED[orientation], np.uint8)[..., None] * np.uint8([40, 20, 10])
-    path = tmp_path / "cat.0.jpg"
-    with open(path, "wb") as file:
-        Image.fromarray(stored).save(file, format, exif=oriented(orientation), lossless=True)
+    path = rotated_image(tmp_path, orientation, format)
     assert (read(path)[..., 0] / 40).tolist() == [[1, 2, 3], [4, 5, 6]]
 
 
