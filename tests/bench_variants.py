@@ -7,10 +7,6 @@ import sys
 import time
 from pathlib import Path
 
-import numpy as np
-
-import rounds
-
 
 def process_and_time():
     """Yields which process it is in, and when its round was."""
@@ -21,14 +17,6 @@ def process_and_time():
 def two_figures():
     for number in itertools.count(1):
         yield {"one": number, "ten": 10 * number}
-
-
-def half_a_gigabyte():
-    before = rounds.process_memory()
-    block = np.ones(500_000_000, np.uint8)
-    during = rounds.process_memory()
-    del block
-    yield before, during, rounds.process_memory()
 
 
 def killed():

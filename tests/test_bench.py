@@ -14,7 +14,7 @@ from rich.console import Console
 
 import models
 from conftest import ROOT
-from support import class_folders
+from support import class_folders, machine
 
 sys.path.insert(0, str(ROOT / "tools"))
 import bench  # noqa: E402  when its folder is on the path
@@ -23,7 +23,7 @@ import rounds  # noqa: E402
 
 
 def facts_of(arch, batch_size=None, dtype="float32"):
-    return next(bench.network_facts([arch], batch_size, dtype))[arch]
+    return next(bench.network_facts([arch], batch_size, dtype))[0][arch]
 
 
 def config_of(arch):
@@ -84,7 +84,6 @@ def test_the_keras_network_has_the_same_weights_in_number(arch):
 
 @pytest.mark.parametrize("variant, ours", [
     (functools.partial(bench.our_training, config_of("mlp"), 2), True),
-    (functools.partial(bench.our_memory, config_of("mlp"), 2), True),
     (functools.partial(bench.keras_training, config_of("mlp"), True, 2), True),
     (functools.partial(bench.keras_training, config_of("mlp"), False, 2), False)])
 def test_our_settings_are_made_before_tensorflow_reads_them_but_not_for_untouched_keras(
@@ -134,28 +133,15 @@ def test_predicting_is_timed_on_the_same_files(tmp_path, clock):
 
 
 def test_only_images_that_every_variant_can_read_are_loaded(tmp_path):
-    source, folder = tmp_path / "source", tmp_path / "links"
+    source, folder = tmp_path / "source", tmp_path / "copies"
     bench.write_jpegs((source.mkdir(), source)[1], 20)
     (source / "cats/0.jpg").write_bytes(b"")
     Image.new("RGB", (20, 20)).save(source / "dogs/21.webp")
     folder.mkdir()
-    assert bench.link_images(str(source), folder) == 18
+    assert bench.copy_images(str(source), folder) == 18
     assert len(list(folder.glob("cats/*.jpg"))) == len(list(folder.glob("dogs/*.jpg"))) == 9
     (tmp_path / "some").mkdir()
-    assert bench.link_images(str(source), tmp_path / "some", most=6) == 6
-
-
-def test_memory_tells_now_from_the_peak():
-    before, during, after = rounds.run_once(bench_variants.half_a_gigabyte)
-    assert during["now"] - before["now"] == pytest.approx(500e6, rel=0.1)
-    assert after["now"] < during["now"] - 400e6  # the peak is told to some 0.1 MB
-    assert after["peak"] == pytest.approx(during["now"], rel=0.01)
-
-
-def test_training_with_many_images_is_traced_once():
-    after = next(bench.our_memory(config_of("mlp"), steps=1))
-    assert after[2]["traces"] == after[10]["traces"] == 2
-    assert after[10]["peak"] >= after[10]["now"] > 5120 * 94 * 125 * 3
+    assert bench.copy_images(str(source), tmp_path / "some", most=6) == 6
 
 
 def test_tables_name_every_variant_with_its_spread_and_ratio(monkeypatch, capsys):
@@ -187,5 +173,5 @@ def test_the_command_prints_a_table_and_keeps_the_figures(start, tmp_path, monke
     assert list(variants) == ["ours", "one at a time through Model.predict",
                               "Keras predict of a dataset"]
     assert all(len(speeds) == 1 and speeds[0] > 0 for speeds in variants.values())
-    assert figures["machine"]["cores"] == os.cpu_count()
+    assert figures["machine"]["cores"] == machine.cores()
     assert figures["machine"]["dtype"] == "float32"

@@ -6,21 +6,20 @@
 
 The variants of a comparison run in interleaved rounds, each in a process of its own (rounds.py). A
 table gives each variant's median, lowest and highest figure, and how many times that figure ours
-is: the median of the rounds' ratios. Training and memory are measured in float32, or in bfloat16
-with --dtype=bfloat16.
+is: the median of the rounds' ratios. Training is measured in float32, or in bfloat16 with
+--dtype=bfloat16.
 """
 
 import contextlib
 import json
-import os
 import platform
+import shutil
 import subprocess
 import sys
 import tempfile
 import time
 from collections.abc import Iterator
 from functools import partial
-from importlib import metadata
 from pathlib import Path
 from unittest import mock
 
@@ -35,16 +34,14 @@ import rounds
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 import data  # noqa: E402
-from support import class_folders, cli, image_files, settings, split_sizes  # noqa: E402
+from support import class_folders, cli, image_files, machine, settings, split_sizes  # noqa: E402
 from support.cli import UserError  # noqa: E402
 from support.settings import Config  # noqa: E402
 
-ARTICLE_SIZES = split_sizes.TRAIN_SIZE, split_sizes.VALID_SIZE
 INPUT_SIZE = (94, 125)  # the default of --input_size, whose flag models.py defines
 
 # How much one round does: some seconds' worth of training.
 STEPS = {"mlp": 48, "conv1": 36, "conv2_48": 12, "conv2_128": 4, "conv2_fc512": 5}
-MEMORY_STEPS = 4  # of an epoch, where memory is measured
 PREDICTIONS = 50  # one at a time
 
 
@@ -264,69 +261,28 @@ def keras_predicting(arch: str, folder: str) -> Iterator[float]:
         yield len(model.predict(dataset, verbose=0)) / (time.perf_counter() - started)
 
 
-def our_memory(config: dict, steps: int) -> Iterator[dict]:
-    """Memory after each of ten epochs: training, predictions for validation, weights saved.
-
-    All training and validation images are held; an epoch trains on a few of them.
-    """
-    import train
-    from support import checkpoints
-    from support.tensorflow_setup import tf
-    config, compile_steps = config_of(config, epochs=10), train.compile_steps
-    compiled, after = [], {}
-
-    def keep_compiled(*arguments):
-        compiled[:] = compile_steps(*arguments)
-        return compiled
-
-    class AfterEveryEpoch(OnlyTraining):
-        def finish_epoch(self, record, predictions, state):
-            super().finish_epoch(record, predictions, state)
-            with tempfile.TemporaryDirectory() as run:
-                checkpoints.write(tf.train.Checkpoint(network=state.network), Path(run, "best"))
-            dataset.valid = noise_part(64)  # the first epoch predicts all, and the others these
-            after[record["epoch"]] = {**rounds.process_memory(), "traces": sum(
-                step.experimental_get_tracing_count() for step in compiled)}
-
-    part, valid = map(noise_part, ARTICLE_SIZES)
-    all_images, count = tf.constant(part.images), steps * config.batch_size
-    part = data.Part(all_images[:count], part.labels[:count], [])
-    dataset = data.Dataset(part, valid, valid, [], np.zeros(3), np.ones(3), ("cat", "dog"))
-    with mock.patch.object(train, "compile_steps", keep_compiled):
-        train.train_and_evaluate(config, dataset, AfterEveryEpoch())
-    yield after
-
-
-def keras_memory(config: dict, tuned: bool, steps: int) -> Iterator[dict]:
-    """The same of Model.fit, predict and save_weights."""
-    model = keras_network(config["arch"], config["lr"], config["loss"], config["dtype"], tuned)
-    (train_images, labels), (valid_images, _) = map(noise_images, ARTICLE_SIZES)
-    after = {}
-    with tempfile.TemporaryDirectory() as run:
-        for epoch in range(1, 11):
-            model.fit(train_images, labels, config["batch_size"], steps_per_epoch=steps, verbose=0)
-            model.predict(valid_images[:None if epoch == 1 else 64], config["batch_size"], 0)
-            model.save_weights(Path(run, "best.weights.h5"))
-            after[epoch] = rounds.process_memory()
-    yield after
-
-
 # What bench.py's own process, which never imports TensorFlow, has to know of each network: settings
 # of train.py, and the multiply-adds of training on one image.
 Facts = dict[str, tuple[dict, int]]
 
 
-def network_facts(networks: list[str], batch_size: int | None, dtype: str) -> Iterator[Facts]:
-    """The facts of each network as train.py trains it; batch_size: if not its own."""
+def network_facts(networks: list[str], batch_size: int | None, dtype: str
+                  ) -> Iterator[tuple[Facts, dict[str, str]]]:
+    """The facts of each network as train.py trains it, and the versions that it is trained with.
+
+    batch_size: if not the network's own.
+    """
     import models
     import train
+    from support.tensorflow_setup import tf
     facts = {}
     for arch in networks:
         config = {"arch": arch, **train.DEFAULTS[arch], "dtype": dtype}
         config["batch_size"] = batch_size or config["batch_size"]
         network = models.shapes_only(config_of(config))
         facts[arch] = config, network.training_multiply_adds
-    yield facts
+    yield facts, {"tensorflow": tf.__version__, "keras": tf.keras.__version__,
+                  "numpy": np.__version__, "python": platform.python_version()}
 
 
 # ---------------------------------------------------------------------------------------------
@@ -339,20 +295,15 @@ def bench_training(console: Console, facts: Facts, round_count: int) -> dict:
     for arch, (config, multiply_adds) in facts.items():
         figures = results[arch] = rounds.interleave({
             "ours": partial(our_training, config, STEPS[arch]),
-            **keras_variants(keras_training, config, STEPS[arch]),
+            "Keras fit": partial(keras_training, config, True, STEPS[arch]),
+            "Keras fit, float32, untouched": partial(
+                keras_training, {**config, "dtype": "float32"}, False, STEPS[arch]),
             "matrix product": partial(matrix_product, config["dtype"])}, round_count)
         limit = np.divide(figures.pop("matrix product"), multiply_adds)
         figures["as a matrix product"] = limit.tolist()
         print_comparison(console, f"training {arch} in {config['dtype']}, "
                          f"batch {config['batch_size']}, images/s", figures)
     return results
-
-
-def keras_variants(function, config: dict, steps: int) -> dict[str, rounds.Variant]:
-    """Keras with our settings, and as its users have it."""
-    return {"Keras fit": partial(function, config, True, steps),
-            "Keras fit, float32, untouched": partial(
-                function, {**config, "dtype": "float32"}, False, steps)}
 
 
 def bench_loading(console: Console, facts: Facts, round_count: int) -> dict:
@@ -388,16 +339,16 @@ def readable_images() -> Iterator[tuple[str, str]]:
     with tempfile.TemporaryDirectory() as folder:
         source = flags.FLAGS.data_dir
         if source is not None:
-            count = link_images(source, Path(folder), classes=flags.FLAGS.classes)
+            count = copy_images(source, Path(folder), classes=flags.FLAGS.classes)
             yield folder, f"{count} of {source}"
         else:
             write_jpegs(Path(folder), 400)
             yield folder, "400 made JPEGs of 500x375"
 
 
-def link_images(source: str, folder: Path, most: int = 1000,
+def copy_images(source: str, folder: Path, most: int = 1000,
                 classes: list[str] | None = None) -> int:
-    """Make links to images of `source` that every variant can read, as many of either class.
+    """Copy images of `source` that every variant can read, as many of either class.
 
     Returns how many: no more than `most`.
     """
@@ -414,7 +365,7 @@ def link_images(source: str, folder: Path, most: int = 1000,
     for label, name in ((1, "cats"), (0, "dogs")):
         (folder / name).mkdir()
         for number, path in enumerate(readable[label][:count]):
-            (folder / name / f"{number}{path.suffix.lower()}").symlink_to(path.resolve())
+            shutil.copyfile(path, folder / name / f"{number}{path.suffix.lower()}")
     return 2 * count
 
 
@@ -428,26 +379,7 @@ def write_jpegs(folder: Path, count: int) -> None:
         coarse.resize((500, 375), Image.Resampling.BICUBIC).save(path, quality=90)
 
 
-def bench_memory(console: Console, facts: Facts, round_count: int) -> dict:
-    """Peak memory of a training process with 4096 + 1024 images, and growth; of one round."""
-    results = {}
-    for arch, (config, _) in facts.items():
-        variants = {"ours": partial(our_memory, config, MEMORY_STEPS),
-                    **keras_variants(keras_memory, config, MEMORY_STEPS)}
-        figures = results[arch] = {name: rounds.run_once(variant)
-                                   for name, variant in variants.items()}
-        print_table(
-            console, f"memory of {arch} in {config['dtype']}, 4096 + 1024 images",
-            ["variant", "peak", "after 2 epochs", "after 10", "growth", "traces after 2, 10"],
-            [[name, f"{after[10]['peak'] / 1e9:.2f} GB", f"{after[2]['now'] / 1e9:.2f} GB",
-              f"{after[10]['now'] / 1e9:.2f} GB", f"{after[10]['now'] / after[2]['now'] - 1:+.1%}",
-              f"{after[2]['traces']}, {after[10]['traces']}" if "traces" in after[2] else ""]
-             for name, after in figures.items()])
-    return results
-
-
-PARTS = {"training": bench_training, "loading": bench_loading, "predicting": bench_predicting,
-         "memory": bench_memory}
+PARTS = {"training": bench_training, "loading": bench_loading, "predicting": bench_predicting}
 
 
 def print_comparison(console: Console, title: str, figures: dict[str, list[float]]) -> None:
@@ -500,26 +432,24 @@ def main(argv: list[str]) -> None:
     if chosen.data_dir is not None:
         class_folders.choose(chosen.data_dir, chosen.classes)
     if chosen.json:
-        open(chosen.json, "a").close()
+        Path(chosen.json).touch()
 
     console = Console(width=120)
-    machine = {"processor": processor_name(), "cores": os.cpu_count(),
-               **{name: metadata.version(name) for name in ("tensorflow", "keras", "numpy")},
-               "python": platform.python_version(), "dtype": chosen.dtype}
-    console.print(", ".join(f"{name} {value}" for name, value in machine.items()))
-    facts = rounds.run_once(partial(network_facts, chosen.networks, chosen.batch_size,
-                                    chosen.dtype))
-    results = {"machine": machine}
+    facts, versions = rounds.run_once(partial(network_facts, chosen.networks, chosen.batch_size,
+                                              chosen.dtype))
+    results = {"machine": {"processor": processor_name(), "cores": machine.cores(), **versions,
+                           "dtype": chosen.dtype}}
+    console.print(", ".join(f"{name} {value}" for name, value in results["machine"].items()))
     for part in chosen.part:
         results[part] = PARTS[part](console, facts, chosen.rounds)
         if chosen.json:  # after every part: what follows may be interrupted
-            Path(chosen.json).write_text(json.dumps(results, indent=2) + "\n")
+            Path(chosen.json).write_text(json.dumps(results, indent=2) + "\n", encoding="utf-8")
 
 
 def processor_name() -> str:
     """Its name where Linux tells it, else its kind."""
     with contextlib.suppress(OSError):
-        for line in Path("/proc/cpuinfo").read_text().splitlines():
+        for line in Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines():
             if line.startswith("model name"):
                 return line.partition(":")[2].strip()
     return platform.processor() or platform.machine()

@@ -337,9 +337,12 @@ def evaluate(run: Path, test_dir: Path) -> None:
 
 @contextlib.contextmanager
 def forward_signals(process: subprocess.Popen):
-    """Pass a SIGTERM on to the process, which saves; a Ctrl-C the terminal sends to both."""
-    before = {signal.SIGINT: signal.signal(signal.SIGINT, lambda *_: None),
-              signal.SIGTERM: signal.signal(signal.SIGTERM, lambda *_: process.terminate())}
+    """What ends this process is sent on to that one, which saves; a Ctrl-C goes to both anyway."""
+    def forward(number, _):
+        if number != signal.SIGINT:
+            process.send_signal(number)
+
+    before = {each: signal.signal(each, forward) for each in cli.ending_signals()}
     try:
         yield
     finally:

@@ -9,9 +9,7 @@ slows all of them alike. The processes keep one variant's settings and memory fr
 import contextlib
 import multiprocessing
 import os
-import sys
 from collections.abc import Callable, Iterator
-from pathlib import Path
 
 # A generator function: each `next` does the work of a round and yields its figure, or a dictionary
 # of several. Its process imports it by name: it is a function of a module, or a partial of one.
@@ -96,16 +94,3 @@ def serve(variant: Variant, pipe) -> None:
     except Exception as error:
         pipe.send(VariantError(f"{type(error).__name__}: {error}"))
     figures.close()  # so that it removes its temporary files
-
-
-def process_memory() -> dict[str, int]:
-    """What this process takes "now", and at its "peak" until now, in bytes."""
-    with contextlib.suppress(OSError):  # Linux, where getrusage starts from the parent's peak
-        lines = Path("/proc/self/status").read_text().splitlines()
-        fields = dict(line.split(":") for line in lines)
-        return {"now": 1024 * int(fields["VmRSS"].split()[0]),
-                "peak": 1024 * int(fields["VmHWM"].split()[0])}
-    import resource  # which Windows lacks
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    peak *= 1 if sys.platform == "darwin" else 1024
-    return {"now": peak, "peak": peak}
