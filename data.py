@@ -198,9 +198,9 @@ def define_flags() -> None:
     if "data_dir" in flags.FLAGS:  # one such script has imported another
         return
     flags.DEFINE_string(
-        "data_dir", None, "folder of the pictures: cat.0.jpg … dog.0.jpg …, or folders cat(s)/ and "
-        "dog(s)/, in it or in its train/ or PetImages/; or two folders of any names, one for each "
-        "class [data or, without photographs there, the drawn pictures of sample/]",
+        "data_dir", None, "folder of the pictures: cat.0.jpg, dog.0.jpg and so on, or folders "
+        "cat(s)/ and dog(s)/, in it or in its train/ or PetImages/; or two folders of any names, "
+        "one for each class [data or, without photographs there, the drawn pictures of sample/]",
         module_name="images")
     flags.DEFINE_list(
         "classes", None, "two of the classes in --data_dir, the one with label 1 first, like "

@@ -85,7 +85,7 @@ def read_result(run_dir: Path) -> Result:
 
 
 def row(run_dir: Path) -> list[str]:
-    """A run's best epoch beside the article's figures, "–" where the article gives none.
+    """A run's best epoch beside the article's figures, "-" where the article gives none.
 
     Raises UserError unless the run is whole.
     """
@@ -113,7 +113,7 @@ def as_flag(name: str, value: int | str | list[int] | None) -> str:
 
 
 def or_dash(value: float | None, form: str) -> str:
-    return "–" if value is None else format(value, form)
+    return "-" if value is None else format(value, form)
 
 
 def write_pages(run_dir: Path) -> list[Path]:

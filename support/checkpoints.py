@@ -69,7 +69,7 @@ def write(checkpoint: tf.train.Checkpoint, folder: Path) -> None:
     for leftover in (unfinished, outdated):  # a killed process's
         shutil.rmtree(leftover, ignore_errors=True)
     try:
-        checkpoint.write(str(unfinished / "checkpoint"))
+        checkpoint.write((unfinished / "checkpoint").as_posix())
         if folder.exists():  # one of the same step, damaged or written before a kill
             folder.rename(outdated)
         unfinished.rename(folder)
@@ -88,7 +88,7 @@ def restore(state: tf.train.Checkpoint, run_dir: Path) -> bool:
     seed, folders = state.progress.seed, sorted(run_dir.glob("checkpoints/epoch-*"), reverse=True)
     for folder in folders:
         try:
-            status = state.read(str(folder / "checkpoint"))
+            status = state.read((folder / "checkpoint").as_posix())
             status.expect_partial()  # complaints come from here, not from TensorFlow's log
             status.assert_consumed()
             if state.progress.seed != seed:
@@ -129,7 +129,7 @@ def read_best_weights(run_dir: Path, network: tf.Module) -> None:
     """
     best = max(run_dir.glob("best/epoch-*"), default=run_dir / "best")  # two while one is replaced
     try:
-        status = tf.train.Checkpoint(network=network).read(str(best / "checkpoint"))
+        status = tf.train.Checkpoint(network=network).read((best / "checkpoint").as_posix())
         status.expect_partial()  # complaints come from here, not from TensorFlow's log
         status.assert_consumed()
     except (tf.errors.OpError, IndexError, ValueError, AssertionError) as error:

@@ -1,12 +1,14 @@
 """What the scripts share on the command line: one sentence for an error, and two kinds of flags."""
 
-import contextlib
+import errno
 import functools
+import glob
 import os
 import re
 import signal
 import sys
 from collections.abc import Callable, Sequence
+from pathlib import Path
 
 from absl import app, flags
 
@@ -20,24 +22,24 @@ def script(*also: type[Exception], arguments: bool = False) -> Callable:
 
     So are told UserError, OSError (a file, a disk), MemoryError and the types in `also`. Ctrl-C
     exits with 130 and SIGTERM with 143, both after temporary files are removed. arguments: whether
-    the script takes any besides flags.
+    the script takes any besides flags; patterns like *.jpg among them are expanded where the shell
+    does not do so.
     """
     def decorate(main: Callable[[list[str]], None]) -> Callable[[list[str]], None]:
         @functools.wraps(main)
         def wrapped(argv: list[str]) -> None:
-            name = argv[0].rpartition("/")[2]
             if argv[1:] and not arguments:
-                sys.exit(f"{name} takes flags only, not {argv[1]!r}: see python {argv[0]} --help")
-            with contextlib.suppress(AttributeError):  # stdout that a test replaced
-                sys.stdout.reconfigure(errors="backslashreplace")  # a file name need not be Unicode
-            signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
+                sys.exit(f"{Path(argv[0]).name} takes flags only, not {argv[1]!r}: see python "
+                         f"{argv[0]} --help")
+            for each in ending_signals()[1:]:
+                signal.signal(each, lambda number, _: sys.exit(128 + number))
             try:
-                main(argv)
+                main([argv[0], *(argv[1:] if SHELL_EXPANDS_PATTERNS else expanded(argv[1:]))])
                 sys.stdout.flush()
-            except BrokenPipeError:  # "… | head" has seen enough
-                os.dup2(os.open(os.devnull, os.O_WRONLY), 1)  # what is still to be flushed
-                sys.exit(128 + signal.SIGPIPE)
             except (UserError, OSError, *also) as error:
+                if is_broken_pipe(error):  # "… | head" has seen enough
+                    os.dup2(os.open(os.devnull, os.O_WRONLY), 1)  # what is still to be flushed
+                    sys.exit(141)  # what a shell says of a program that SIGPIPE ended
                 sys.exit(one_sentence(error))
             except MemoryError as error:
                 sys.exit(f"this machine's memory does not suffice: {error}")
@@ -47,6 +49,30 @@ def script(*also: type[Exception], arguments: bool = False) -> Callable:
         return wrapped
 
     return decorate
+
+
+def ending_signals() -> list[signal.Signals]:
+    """What asks a program to end: Ctrl-C, SIGTERM and, unless it is ignored (nohup), SIGHUP."""
+    signals = [signal.SIGINT, signal.SIGTERM]
+    if hasattr(signal, "SIGHUP") and signal.getsignal(signal.SIGHUP) != signal.SIG_IGN:
+        signals.append(signal.SIGHUP)
+    return signals
+
+
+SHELL_EXPANDS_PATTERNS = os.name != "nt"
+
+
+def expanded(names: Sequence[str]) -> list[str]:
+    """The names, and for each pattern with * or ? what matches it; itself if nothing does."""
+    patterns = [name.replace("[", "[[]") for name in names]  # to Windows these are letters
+    return [match for name, pattern in zip(names, patterns, strict=True)
+            for match in sorted(glob.glob(pattern)) or [name]]
+
+
+def is_broken_pipe(error: Exception) -> bool:
+    """Whether whatever reads this program's output has ended. Windows reports it as EINVAL."""
+    code = errno.EPIPE if hasattr(signal, "SIGPIPE") else errno.EINVAL
+    return isinstance(error, OSError) and error.errno == code and not error.filename
 
 
 def one_sentence(error: Exception) -> str:

@@ -22,7 +22,8 @@ class EventFile(contextlib.AbstractContextManager):
 
     def __init__(self, run_dir: Path, first_epoch: int):
         # TensorBoard reads all files with "tfevents" in their name, in the order of the names.
-        self.file = tf.io.TFRecordWriter(str(run_dir / f"events.out.tfevents.{time.time_ns()}"))
+        file = run_dir / f"events.out.tfevents.{time.time_ns()}"
+        self.file = tf.io.TFRecordWriter(file.as_posix())
         self.write(0, file_version="brain.Event:2")
         # To TensorBoard: what an earlier start of this run wrote of these epochs is outdated.
         start = tf.compat.v1.SessionLog(status=tf.compat.v1.SessionLog.START)

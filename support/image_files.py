@@ -4,7 +4,6 @@
         ...              # a Pillow image, or an image_files.Skipped that says why there is none
 """
 
-import os
 import sys
 import warnings
 from collections.abc import Callable, Iterator
@@ -19,6 +18,7 @@ from rich import progress
 from rich.console import Console
 from rich.text import Text
 
+from support import machine
 from support.cli import UserError
 
 EXTENSIONS = {".jpg", ".jpeg", ".png", ".bmp", ".gif", ".webp"}
@@ -118,7 +118,7 @@ def why_unreadable(path: Path, error: Exception) -> str:
 def in_threads(decode: Callable[[Path], Any], paths: list[Path]) -> Iterator[Any]:
     """Yield decode(path) of every path, in order; a Skipped for each path where it raises.
 
-    As many threads as there are processors: Pillow decodes without holding Python's lock. Each
+    As many threads as there are cores: Pillow decodes without holding Python's lock. Each
     takes eight paths at a time, for the lock changes hands whenever a result is delivered.
     """
     def attempt(path: Path) -> Any:
@@ -130,7 +130,7 @@ def in_threads(decode: Callable[[Path], Any], paths: list[Path]) -> Iterator[Any
     def attempt_all(some: list[Path]) -> list[Any]:
         return [attempt(path) for path in some]
 
-    pool = ThreadPoolExecutor(os.cpu_count())
+    pool = ThreadPoolExecutor(machine.cores())
     try:
         with warnings.catch_warnings():  # decoders warn of oddities that do no harm
             warnings.simplefilter("ignore")

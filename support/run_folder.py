@@ -12,7 +12,7 @@ that is killed while it writes leaves the old file or the new one, never half of
 """
 
 import contextlib
-import fcntl
+import errno
 import hashlib
 import json
 import os
@@ -20,15 +20,22 @@ import platform
 import shutil
 import sys
 from collections.abc import Collection, Iterator
-from importlib import metadata
 from pathlib import Path
+from typing import IO
 
 import numpy as np
+import PIL
 from absl import flags
 
-from support import settings
+from support import machine, settings
 from support.cli import UserError
 from support.settings import Config
+
+try:
+    import fcntl
+except ImportError:  # on Windows
+    import msvcrt
+    fcntl = None
 
 FORMAT = 3  # of config.json, and of the checkpoints beside it
 
@@ -83,7 +90,7 @@ def check_path(run_dir: Path) -> None:
 
     Raises UserError.
     """
-    if set("[]\\") & set(str(run_dir)):
+    if set("[]\\") & set(run_dir.as_posix()):
         raise UserError(f"{run_dir}: TensorFlow reads no files where the path has [, ] or \\ in "
                         "it; use another name")
 
@@ -94,17 +101,33 @@ def locked(run_dir: Path) -> Iterator[Path]:
 
     Raises UserError if another one is in it, or if nothing can be written there.
     """
-    try:
-        file = open(run_dir / ".lock", "a")
-        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)  # released when the process ends
-    except BlockingIOError:
-        raise UserError(f"{run_dir} is in use: another train.py is at work in it; wait until it "
-                        "has ended, or interrupt it") from None
-    except OSError as error:
-        raise UserError(f"{run_dir} cannot be written to ({error.strerror}): make it writable, or "
-                        "continue with a copy of it") from error
-    with file:
+    with contextlib.ExitStack() as stack:
+        try:
+            lock(stack.enter_context(open(run_dir / ".lock", "a", encoding="utf-8")))
+        except BlockingIOError:
+            raise UserError(f"{run_dir} is in use: another train.py is at work in it; wait until "
+                            "it has ended, or interrupt it") from None
+        except OSError as error:
+            if error.errno not in (errno.ENOSYS, errno.ENOLCK, errno.ENOTSUP, errno.EOPNOTSUPP):
+                raise UserError(f"{run_dir} cannot be written to ({error.strerror}): make it "
+                                "writable, or continue with a copy of it") from error
+            print(f"{run_dir}: its file system has no locks ({error.strerror}): do not start "
+                  "another train.py in it meanwhile", file=sys.stderr)
         yield run_dir
+
+
+def lock(file: IO) -> None:
+    """Lock an open file until it is closed, at the latest when the process ends.
+
+    Raises BlockingIOError if another process has locked it, OSError where there are no locks.
+    """
+    if fcntl:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        return
+    try:
+        msvcrt.locking(file.fileno(), msvcrt.LK_NBLCK, 1)
+    except PermissionError as error:
+        raise BlockingIOError from error
 
 
 def check_resumable(run_dir: Path) -> None:
@@ -128,7 +151,7 @@ def check_resumable(run_dir: Path) -> None:
 def write_text(file: Path, text: str) -> None:
     """Write a file, whole or not at all."""
     unfinished = file.with_name(file.name + ".unfinished")
-    unfinished.write_text(text, encoding="utf-8")
+    unfinished.write_text(text, encoding="utf-8", newline="\n")
     unfinished.replace(file)
 
 
@@ -151,15 +174,14 @@ def damage_told(run_dir: Path, file: str) -> Iterator[None]:
 # config.json
 # ---------------------------------------------------------------------------------------------
 
-def write_config(run_dir: Path, config: Config, dataset, bundled_sample: bool, replicas: int
-                 ) -> None:
+def write_config(run_dir: Path, config: Config, dataset, bundled_sample: bool, replicas: int,
+                 tensorflow_version: str) -> None:
     """Write config.json: all that a run's numbers follow from.
 
     dataset: a data.Dataset; bundled_sample: whether its images are those of sample/. A run that has
     a config.json is resumed: its images must be the same, and what else its numbers will follow
     from now is printed. Raises UserError if they are not.
     """
-    versions = {name: metadata.version(name) for name in ("tensorflow", "numpy", "pillow")}
     record = {
         "format": FORMAT,
         "config": vars(config),
@@ -169,8 +191,10 @@ def write_config(run_dir: Path, config: Config, dataset, bundled_sample: bool, r
                  "skipped": [{"file": str(file), "reason": reason}
                              for file, reason in dataset.skipped]},
         "command": sys.argv,
-        "versions": {"python": platform.python_version(), **versions},
-        "machine": {"processor": platform.machine(), "cores": os.cpu_count(), "replicas": replicas}}
+        "versions": {"python": platform.python_version(), "tensorflow": tensorflow_version,
+                     "numpy": np.__version__, "pillow": PIL.__version__},
+        "machine": {"processor": platform.machine(), "cores": machine.cores(),
+                    "replicas": replicas}}
     file = run_dir / "config.json"
     if file.exists():
         saved = read_config(run_dir)

@@ -31,7 +31,7 @@ from support import (
     cli,
     distribution,
     event_file,
-    memory,
+    machine,
     run_folder,
     settings,
     split_sizes,
@@ -48,7 +48,7 @@ FIRST_SAVE, PAUSE = 60, 80
 
 
 class Interrupted(Exception):
-    """Ctrl-C or SIGTERM ended the training, after a checkpoint was saved."""
+    """Ctrl-C, SIGTERM or SIGHUP ended the training, after a checkpoint was saved."""
 
     def __init__(self, signal_number: int):
         super().__init__(signal_number)
@@ -144,7 +144,7 @@ class Run:
     @property
     def resume_command(self) -> str:
         strategy = "" if self.strategy_name == "single" else f" --strategy={self.strategy_name}"
-        return f"python train.py --resume={shlex.quote(str(self.folder))}{strategy}"
+        return f"python train.py --resume={shlex.quote(self.folder.as_posix())}{strategy}"
 
     def find_images(self, network) -> class_folders.Source:
         """The images that the settings ask for, and how many are for which part.
@@ -156,7 +156,7 @@ class Run:
         config = self.config
         source = split_sizes.with_sizes(class_folders.choose(config.data_dir, config.classes),
                                         config)
-        memory.check(network, config.batch_size, 2 * sum(source.sizes))
+        machine.check_memory(network, config.batch_size, 2 * sum(source.sizes))
         self.network, self.source = network, source
         self.is_sample = source.folder == class_folders.SAMPLE
         self.no_photographs = self.is_sample and config.data_dir is None
@@ -175,7 +175,8 @@ class Run:
         if is_new:
             self.folder = self.new_folder(config.arch, self.is_chief, self.stack)
         if self.is_chief:
-            run_folder.write_config(self.folder, config, dataset, self.is_sample, replicas)
+            run_folder.write_config(self.folder, config, dataset, self.is_sample, replicas,
+                                    tf.__version__)
         self.started = True
         if is_new:
             summary.print_start(self.network, self.source, dataset, config, self.no_photographs)
@@ -184,7 +185,7 @@ class Run:
 
     @contextlib.contextmanager
     def training(self) -> Iterator[None]:
-        """Variables made inside have a copy on every device; a Ctrl-C or SIGTERM ends the training.
+        """Variables made inside have a copy on every device; a Ctrl-C or so ends the training.
 
         Raises Interrupted then: from save_if_due or, during the last validation, at the end.
         """
@@ -270,23 +271,26 @@ def broadcast(state: tf.train.Checkpoint) -> None:
 
 @contextlib.contextmanager
 def catch_signals(chief: bool = True) -> Iterator[list[int]]:
-    """Yield a list that gets the first Ctrl-C or SIGTERM; a second one ends the program at once.
+    """Yield a list that gets the first of cli.ending_signals; the next ends the program at once.
 
-    Of several workers only the chief stops and saves: if all did, none could finish its step.
+    Not a SIGHUP: a terminal that is closed may send more than one. Of several workers only the
+    chief stops and saves: if all did, none could finish its step.
     """
     received: list[int] = []
 
-    def handle(signum, frame):
+    def handle(number, frame):
         for each in before:
-            signal.signal(each, signal.SIG_DFL)
-        # Not print, which could have been interrupted in the middle of a line.
+            urgent = each in (signal.SIGINT, signal.SIGTERM)
+            signal.signal(each, signal.SIG_DFL if urgent else signal.SIG_IGN)
         if chief:
-            received.append(signum)
-            os.write(1, b"\nfinishing the step and saving (once more to stop at once)\n")
+            received.append(number)
+            text = b"\nfinishing the step and saving (once more to stop at once)\n"
         else:
-            os.write(1, b"\nstop worker 0, which saves the run (or this one at once, once more)\n")
+            text = b"\nstop worker 0, which saves the run (or this one at once, once more)\n"
+        with contextlib.suppress(OSError):  # its reader may have ended, too
+            os.write(1, text)  # not print, which could have been interrupted within a line
 
-    before = {each: signal.signal(each, handle) for each in (signal.SIGINT, signal.SIGTERM)}
+    before = {each: signal.signal(each, handle) for each in cli.ending_signals()}
     try:
         yield received
     finally:

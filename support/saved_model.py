@@ -51,7 +51,7 @@ def export(network: tf.Module, threshold: float, class_names: tuple[str, str],
     new, old = folder.with_name(f"new-{folder.name}"), folder.with_name(f"old-{folder.name}")
     for leftover in (new, old):  # of an export that was interrupted
         shutil.rmtree(leftover, ignore_errors=True)
-    tf.saved_model.save(module, str(new), {"pixels": pixels, "serving_default": serve})
+    tf.saved_model.save(module, new.as_posix(), {"pixels": pixels, "serving_default": serve})
     if folder.exists():
         folder.rename(old)
     new.rename(folder)

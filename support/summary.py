@@ -40,7 +40,7 @@ def print_start(network, source, dataset, config: Config, no_photographs: bool) 
     for file, reason in dataset.skipped[:10]:
         print(f"  skipped {file}: {reason}")
     if len(dataset.skipped) > 10:
-        print(f"  … {len(dataset.skipped)} skipped in all: config.json lists them")
+        print(f"  ... {len(dataset.skipped)} skipped in all: config.json lists them")
 
 
 def print_epoch(record: dict, epochs: int) -> None:
