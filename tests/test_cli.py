@@ -129,10 +129,11 @@ def test_an_error_is_told_in_one_sentence(error, sentence):
 
 
 @pytest.fixture(autouse=True)
-def sigterm_as_before():
-    before = signal.getsignal(signal.SIGTERM)
+def handlers_as_before():
+    before = {each: signal.getsignal(each) for each in cli.ending_signals()}
     yield
-    signal.signal(signal.SIGTERM, before)
+    for each, handler in before.items():
+        signal.signal(each, handler)
 
 
 def exit_code_of(error: BaseException | None, *also: type[Exception]):
@@ -177,26 +178,81 @@ def test_arguments_are_refused_unless_a_script_takes_them():
     assert taken == [["train.py"], ["predict.py", "a.jpg"]]
 
 
-def test_a_terminated_script_cleans_up_and_exits_with_143():
+@pytest.mark.parametrize("ended_by, code", [("SIGTERM", 143), ("SIGHUP", 129)])
+def test_a_script_that_a_signal_ends_cleans_up(ended_by, code):
     cleaned_up = []
 
     @cli.script()
     def main(argv):
         try:
-            os.kill(os.getpid(), signal.SIGTERM)
+            os.kill(os.getpid(), getattr(signal, ended_by))
             time.sleep(10)  # the signal interrupts it
         finally:
             cleaned_up.append(True)
 
     with pytest.raises(SystemExit) as exit:
         main(["script.py"])
-    assert exit.value.code == 143 and cleaned_up
+    assert exit.value.code == code and cleaned_up
 
 
-def test_a_file_name_that_is_not_unicode_can_be_printed(capfd):
-    cli.script()(lambda argv: print("a\udcff.jpg"))(["script.py"])
-    sys.stdout.flush()
-    assert capfd.readouterr().out == "a\\udcff.jpg\n"
+def test_a_closed_terminal_that_is_to_be_ignored_ends_no_script():
+    """nohup python train.py &"""
+    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    assert cli.ending_signals() == [signal.SIGINT, signal.SIGTERM]
+    signal.signal(signal.SIGHUP, before)
+
+
+# ---------------------------------------------------------------------------------------------
+# Where the output goes
+# ---------------------------------------------------------------------------------------------
+
+@pytest.mark.parametrize("encoding", ["ascii", "latin-1", "cp437"])
+def test_what_an_encoding_does_not_have_is_printed_all_the_same(encoding):
+    result = subprocess.run([sys.executable, "-c", "import support; print('cat.0.jpg …')"],
+                            env={**os.environ, "PYTHONIOENCODING": encoding}, cwd=ROOT,
+                            capture_output=True)
+    assert (result.stdout.split(), result.stderr) == ([b"cat.0.jpg", rb"\u2026"], b"")
+
+
+@pytest.mark.parametrize("closed", ["<&-", ">&-", "2>&-", "<&- >&- 2>&-"])
+def test_streams_may_be_closed(tmp_path, closed):
+    """And no file of ours gets the number of a closed one, and what is printed there."""
+    code = (f"import sys, support; file = open('{tmp_path}/file', 'w'); print('a', flush=True); "
+            "print('b', file=sys.stderr); print(file.fileno(), sys.stdin.read(), file=file)")
+    result = subprocess.run(["sh", "-c", f"'{sys.executable}' -c \"$CODE\" {closed}"], cwd=ROOT,
+                            env={**os.environ, "CODE": code}, stdin=subprocess.DEVNULL,
+                            capture_output=True)
+    shown = [b"" if each in closed.split() else line
+             for each, line in ((">&-", b"a\n"), ("2>&-", b"b\n"))]
+    assert [result.returncode, result.stdout, result.stderr] == [0, *shown]
+    assert int((tmp_path / "file").read_text()) > 2
+
+
+def test_tensorflow_is_imported_where_standard_error_is_closed():
+    result = subprocess.run(["sh", "-c", f"'{sys.executable}' models.py --arch=mlp 2>&-"], cwd=ROOT,
+                            capture_output=True)
+    assert result.returncode == 0 and b"18,049,025" in result.stdout
+
+
+def test_what_is_printed_to_a_terminal_that_is_gone_is_lost():
+    """In a process whose terminal is closed while it goes on, as under nohup."""
+    import pty
+    master, terminal = pty.openpty()
+    code = ("import sys, support; print('first', flush=True); sys.stdin.readline()\n"
+            "print('second', flush=True); print('third', file=sys.stderr); sys.exit(7)")
+    with subprocess.Popen([sys.executable, "-c", code], cwd=ROOT, stdin=subprocess.PIPE,
+                          stdout=terminal, stderr=terminal) as process:
+        os.close(terminal)
+        assert os.read(master, 100) == b"first\r\n"
+        os.close(master)
+        process.communicate(b"go on\n")
+    assert process.returncode == 7
+
+
+def test_a_file_name_that_is_not_unicode_can_be_printed():
+    result = subprocess.run([sys.executable, "-c", r"import support; print('a\udcff.jpg')"],
+                            cwd=ROOT, capture_output=True)
+    assert result.stdout.split() == [rb"a\udcff.jpg"]
 
 
 @pytest.mark.parametrize("times", [1, 100_000])  # met at the end, and in the middle

@@ -438,7 +438,8 @@ def test_a_damaged_checkpoint_does_not_push_out_the_good_one_before_it(tmp_path)
 # Signals, and two processes
 # ---------------------------------------------------------------------------------------------
 
-@pytest.mark.parametrize("sent, code", [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+@pytest.mark.parametrize("sent, code", [
+    (signal.SIGINT, 130), (signal.SIGTERM, 143), (signal.SIGHUP, 129)])
 def test_a_signal_ends_the_run_after_the_step_with_everything_saved(sent, code, folder, processes):
     process = processes(folder, *FLAGS[:-1], "--name=long", "--epochs=100000")
     run = folder / "runs/long"
