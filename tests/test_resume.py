@@ -111,6 +111,21 @@ def checkpoint_of(config: Config) -> tf.train.Checkpoint:
                                progress=checkpoints.TrainingState(config.seed))
 
 
+@pytest.fixture(scope="module", autouse=True)
+def eagerly():
+    """Steps run as they are: quicker than compiling them for a few."""
+    tf.config.run_functions_eagerly(True)
+    yield
+    tf.config.run_functions_eagerly(False)
+
+
+@pytest.fixture(autouse=True)
+def tiny_export(monkeypatch):
+    """The export of a finished run, done in no time: what it writes is tested elsewhere."""
+    monkeypatch.setattr(saved_model, "export",
+                        lambda *arguments: arguments[-1].mkdir(exist_ok=True))
+
+
 @pytest.fixture(scope="module")
 def whole(tmp_path_factory) -> Path:
     """A run of CONFIG that nothing disturbed."""
@@ -120,15 +135,7 @@ def whole(tmp_path_factory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def eagerly():
-    """Steps run as they are: quicker than compiling them for a few."""
-    tf.config.run_functions_eagerly(True)
-    yield
-    tf.config.run_functions_eagerly(False)
-
-
-@pytest.fixture(scope="module")
-def interrupted(tmp_path_factory, eagerly) -> Path:
+def interrupted(tmp_path_factory) -> Path:
     """A folder with photos/, runs/whole and runs/mine, which ends in the second of its epochs."""
     folder = tmp_path_factory.mktemp("interrupted")
     (folder / "photos").mkdir()
@@ -204,8 +211,7 @@ def test_checkpoints_within_an_epoch_change_nothing_and_the_newest_two_stay(whol
     (3, 0.1, [(2, 0), (2, 3), (3, 3), (4, 3), (5, 3), (6, 0)]),
     # Steps of 25 s: the first after 60 s, the others 80 s after what was saved before.
     (25, 1, [(1, 3), (2, 0), (3, 1), (4, 2), (5, 3), (6, 0)])])
-def test_saving_takes_about_a_percent_of_the_time(step, took, saved, tmp_path, monkeypatch,
-                                                  eagerly):
+def test_saving_takes_about_a_percent_of_the_time(step, took, saved, tmp_path, monkeypatch):
     now, moments = [0.0], []
 
     def save(state, run, best):
@@ -221,7 +227,8 @@ def test_saving_takes_about_a_percent_of_the_time(step, took, saved, tmp_path, m
     monkeypatch.setattr(runs.time, "perf_counter", lambda: now[0])
     monkeypatch.setattr(checkpoints, "save", save)
     monkeypatch.setattr(train, "learning_rate", learning_rate)
-    train_run(changed(CONFIG, arch="mlp", epochs=5), make_dataset(), tmp_path)
+    train_run(changed(CONFIG, arch="mlp", epochs=5, flip=False, shift=0, dropout=0),
+              make_dataset(), tmp_path)
     assert moments == saved
 
 
@@ -588,14 +595,7 @@ TINY = ("--arch=mlp", "--hidden=4", "--lr=1e-3", "--epochs=2", "--batch_size=4",
         "--name=mine")
 
 
-@pytest.fixture
-def tiny_export(monkeypatch):
-    """The export of a finished run, done in no time: what it writes is tested elsewhere."""
-    monkeypatch.setattr(saved_model, "export",
-                        lambda *arguments: arguments[-1].mkdir(exist_ok=True))
-
-
-def test_killed_before_any_change_of_the_disk_a_run_resumes(folder, processes, tiny_export):
+def test_killed_before_any_change_of_the_disk_a_run_resumes(folder, processes):
     """A run, and one that resumes it, copied before each of their changes, as kill -9 leaves it.
 
     Every copy holds a whole part of the run's history and weights, and can be restored; resumed,
@@ -643,7 +643,7 @@ def test_killed_before_any_change_of_the_disk_a_run_resumes(folder, processes, t
      functools.partial(interrupted_runs.die_at_step, 3),
      functools.partial(interrupted_runs.die_while_writing, 2, 0.001),
      functools.partial(interrupted_runs.die_at_change, 9)]])
-def test_kill_9_again_and_again_loses_nothing(moments, folder, processes, tiny_export):
+def test_kill_9_again_and_again_loses_nothing(moments, folder, processes):
     process = processes(folder, *TINY[:-1], "--name=undisturbed", f"--data_dir={folder / 'photos'}")
     process.join(240)
     assert process.exitcode == 0
