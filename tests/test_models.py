@@ -501,17 +501,3 @@ def test_models_help_shows_the_networks_flags(run_script):
         assert f"--{flag}:" in result.stdout
     assert "(default: '94x125')" in result.stdout
     assert "--alsologtostderr" not in result.stdout  # absl's own
-
-
-@pytest.mark.parametrize("argument, reason", [
-    ("--input_size=100",
-     "flag --input_size=100: not HEIGHTxWIDTH, below a million each: write it like 94x125"),
-    ("--filters=a,b",
-     "flag --filters=a,b: not a list of numbers above 0, below a million: write it like 64,128"),
-    ("--hidden=8,",
-     "flag --hidden=8,: not a list of numbers above 0, below a million: write it like 64,128"),
-    ("--input_size=3x3", "--input_size=3x3 is too small for conv1: "),
-    ("stray", "models.py takes flags only, not 'stray'"),
-])
-def test_models_refuses_in_one_sentence(refuses, argument, reason):
-    assert reason in refuses("models.py", argument)
