@@ -18,7 +18,7 @@ from PIL import Image
 
 ROOT = Path(__file__).parent.parent
 sys.path.insert(0, str(ROOT))
-from support.tensorflow_setup import tf  # noqa: E402, F401, I001  first: it makes settings
+from support.tensorflow_setup import tf  # noqa: E402, I001  first: it makes settings
 import script_process  # noqa: E402  when ROOT is on the path, and TensorFlow imported
 from support import run_folder  # noqa: E402
 from support.settings import Config  # noqa: E402
@@ -130,6 +130,17 @@ def declines(tmp_path, monkeypatch):
         return sentence
 
     return check
+
+
+@contextlib.contextmanager
+def eagerly():
+    """Compiled functions run as they are: quicker than compiling them for a few steps."""
+    before = tf.config.functions_run_eagerly()
+    tf.config.run_functions_eagerly(True)
+    try:
+        yield
+    finally:
+        tf.config.run_functions_eagerly(before)
 
 
 def make_network(arch: str, input_size: tuple[int, int] = (94, 125), **options):

@@ -114,6 +114,7 @@ def die_while_writing(number, seconds):
 
 def slow_disk():
     """Once there is a file named slow, writing takes a minute."""
+    save_at_every_step()
     write_checkpoint = checkpoints.write
 
     def write(*arguments):

@@ -91,7 +91,15 @@ FLAGS = [  # out of range, of the wrong type, contradicting one another
     ("train.py --teacher=runs/good", "Unknown command line flag 'teacher': commit 511d8ae can"),
     ("predict.py", "--run"),
     ("predict.py --run=runs/good", "name pictures or folders: python predict.py --run="),
-    ("predict.py --run=runs/good --data_dir=photos a.jpg", "Unknown command line flag 'data_dir'"),
+    ("predict.py --run=nowhere", "name pictures or folders: python predict.py --run="),
+    *((f"predict.py --run={given}", "Unknown command line flag 'data_dir'") for given in (
+        "runs/good --data_dir=photos a.jpg", "nowhere --data_dir=photos a.jpg",
+        "runs/good --evaluate=photos --data_dir=photos")),
+    ("predict.py --run=nowhere a.jpg",
+     "nowhere is not the folder of a run: nowhere/config.json: No such file"),
+    ("predict.py --run=nowhere --evaluate=photos", "nowhere is not the folder of a run"),
+    ("predict.py --run=runs/good --evaluate=photos --lr=1e-5", "Unknown command line flag 'lr'"),
+    ("predict.py --run=runs/good --evaluate=photos --noflip", "Unknown command line flag 'noflip'"),
     ("predict.py --run=runs/good --evaluate=photos --epochs=2",
      "Unknown command line flag 'epochs'"),
     ("predict.py --run=runs/good --evaluate=photos --classes=dog,cat",
@@ -103,6 +111,7 @@ FLAGS = [  # out of range, of the wrong type, contradicting one another
     ("filters.py --image=tiny.png --kernel=1,2", "is not an odd square of numbers"),
     ("filters.py --image=tiny.png --kernel=nan", "is not an odd square of numbers"),
     ("filters.py --image=tiny.png --kernel_size=5", "Unknown command line flag 'kernel_size'"),
+    ("filters.py --image=tiny.png --data_dir=5", "Unknown command line flag 'data_dir'"),
     ("filters.py --image=tiny.png --padding=valid", "is 1x1, smaller than the kernel"),
     ("filters.py --image=tiny.png --padding=none", "should be one of <same|valid>"),
     ("filters.py --image=tiny.png --run=runs/good --kernel=1",
@@ -112,7 +121,10 @@ FLAGS = [  # out of range, of the wrong type, contradicting one another
     ("explain.py --image=tiny.png", "--run"),
     ("explain.py --run=runs/good", "--image"),
     ("explain.py --image=tiny.png --run=runs/good stray", "takes flags only, not 'stray'"),
-    ("explain.py --image=tiny.png --run=runs/good --kernel=1", "Unknown command line flag 'kernel"),
+    ("explain.py --image=tiny.png --run=runs/good --kernel=1",
+     "Unknown command line flag 'kernel'"),
+    ("explain.py --image=tiny.png --run=runs/good --padding=1",
+     "Unknown command line flag 'padding'"),
     ("explain.py --image=tiny.png --page --run=runs/good --padding=same",
      "Unknown command line flag 'padding'"),
     ("filters.py --image=tiny.png --page --kernel=1",
@@ -121,8 +133,13 @@ FLAGS = [  # out of range, of the wrong type, contradicting one another
     ("models.py conv1", "takes flags only, not 'conv1'"),
     ("models.py --pooling=min", "should be one of <max|average|none>"),
     ("models.py --kernel_size=90", "do not fit"),
-    ("models.py --input_size=big", "flag --input_size=big: not HEIGHTxWIDTH"),
-    ("models.py --hidden=8,", "flag --hidden=8,: not a list of numbers above 0"),
+    ("models.py --input_size=100",
+     "flag --input_size=100: not HEIGHTxWIDTH, below a million each: write it like 94x125"),
+    ("models.py --filters=a,b",
+     "flag --filters=a,b: not a list of numbers above 0, below a million: write it like 64,128"),
+    ("models.py --hidden=8,",
+     "flag --hidden=8,: not a list of numbers above 0, below a million: write it like 64,128"),
+    ("models.py --input_size=3x3", "--input_size=3x3 is too small for conv1: "),
     ("data.py photos", "data.py takes flags only, not 'photos'"),
     ("data.py --sample=0", "--sample=0"),
     ("tools/bench.py fast", "takes flags only, not 'fast'"),
@@ -202,7 +219,9 @@ RUNS = [  # a run's folder with parts missing or broken
           ("metrics_empty", "runs/metrics_empty has no finished epoch yet"),
           ("metrics_broken", "is damaged: its metrics.jsonl is not what train.py writes"),
           ("threshold_without", "is damaged: its metrics.jsonl is not what train.py writes"))),
-    *((f"{command}=runs/{run}", f"runs/{run} was written by another version of train.py")
+    *((f"{command}=runs/{run}",
+       f"runs/{run} was written by another version of train.py, which this one cannot read: train "
+       "it again, or use the version that wrote it")
       for command in ("train.py --resume", *PREDICT, "report.py --run", EXPLAIN)
       for run in ("format_1", "format_2")),
     ("train.py --resume=runs/checkpoints_broken", "none of its checkpoints can be read"),
@@ -397,13 +416,9 @@ def test_no_script_unpickles_or_evaluates_what_it_reads():
                              script.read_text()), script
 
 
-def test_any_name_will_do(run_in, world):
+def test_any_name_will_do(run_there, world):
     """Of a folder of pictures, of a picture and of a run: one with everything odd in it."""
     name = "--lr=3 with space, Köln and 猫, 'single' \"double\"\nnew line $(touch x)"
-
-    def run_there(script: str, *arguments: str) -> tuple[int, str, str]:
-        result = run_in(world, script, *arguments)
-        return result.returncode, result.stdout, result.stderr
 
     draw_photos(world / name, 3)
     (world / name / "cat.0.png").rename(world / name / f"cat.{name}.png")

@@ -123,7 +123,9 @@ def test_loading_is_timed_on_the_same_files(tmp_path, clock):
     assert 0 < next(bench.keras_loading(str(tmp_path))) <= 20 / 2
 
 
-def test_predicting_is_timed_on_the_same_files(tmp_path, clock):
+def test_predicting_is_timed_on_the_same_files(tmp_path, clock, run_in, monkeypatch):
+    monkeypatch.setattr(bench.subprocess, "run", lambda command, **_: run_in(
+        tmp_path, *command[1:]))  # train.py is forked, not started anew
     folder, run = tmp_path / "images", tmp_path / "run"
     bench.write_jpegs((folder.mkdir(), folder)[1], 20)
     bench.train_network("conv1", str(run))

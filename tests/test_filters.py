@@ -80,12 +80,6 @@ def test_a_kernel_of_ones_own_and_valid_padding(run_script, tmp_path, photos):
         assert image.size == (30, 22)
 
 
-def test_flags_of_other_scripts_are_refused(refuses):
-    for flag in ("kernel_size", "data_dir"):  # of models.py and data.py
-        assert f"Unknown command line flag '{flag}'" in refuses(
-            "filters.py", "--image=x.jpg", f"--{flag}=5")
-
-
 def test_whoever_asks_filters_for_a_network_is_told_where_it_is(refuses):
     assert refuses("filters.py", "--image=x.jpg", "--run=runs/a", "--page") == (
         "Unknown command line flag 'run': use python explain.py --image=PICTURE --run=runs/NAME")

@@ -126,15 +126,6 @@ def test_a_subfolder_that_may_not_be_read_is_named_and_the_rest_found(tmp_path, 
         [tmp_path / "open/2.jpg"], [(tmp_path / "closed", "permission denied")])
 
 
-def test_predict_refuses_in_one_sentence(refuses):
-    assert "name pictures or folders: python predict.py --run=" in refuses(
-        "predict.py", "--run=nowhere")
-    assert "Unknown command line flag 'data_dir'" in refuses(
-        "predict.py", "--run=nowhere", "--data_dir=photos", "a.jpg")
-    assert "nowhere is not the folder of a run: nowhere/config.json: No such file" in refuses(
-        "predict.py", "--run=nowhere", "a.jpg")
-
-
 def test_the_progress_is_shown_on_a_terminal_and_never_among_the_predictions(
         run, photos, capfd, monkeypatch):
     master, terminal = pty.openpty()
@@ -152,10 +143,12 @@ def test_the_progress_is_shown_on_a_terminal_and_never_among_the_predictions(
 # ---------------------------------------------------------------------------------------------
 
 @pytest.fixture
-def finished_run(photos, tmp_path) -> Path:
-    """A run of two epochs on pictures of 12x14, and the fixture photos to measure it on."""
-    train_run(tiny_config(classes=["cat", "dog"]), tiny_dataset(20), tmp_path)
-    return tmp_path
+def finished_run(tmp_path) -> Path:
+    """A run of two epochs on pictures of 12x14."""
+    run = tmp_path / "run"
+    run.mkdir()
+    train_run(tiny_config(classes=["cat", "dog"]), tiny_dataset(20), run)
+    return run
 
 
 def test_a_finished_network_is_measured_on_other_pictures_at_its_own_threshold(
@@ -194,19 +187,11 @@ def test_a_finished_network_is_measured_on_other_pictures_at_its_own_threshold(
     assert sorted(finished_run.rglob("*")) == before  # nothing is written
 
 
-def test_an_evaluation_that_makes_no_sense_is_refused_by_name(
+def test_where_no_picture_can_be_read_each_is_named_and_nothing_is_measured(
         finished_run, photos, refuses, run_script):
     run, folder = f"--run={finished_run}", f"--evaluate={photos}"
-    for flag in ("--lr=1e-5", "--noflip", "--data_dir=photos", "--classes=dog,cat"):
-        name = flag.removeprefix("--").partition("=")[0]
-        assert f"Unknown command line flag '{name}'" in refuses("predict.py", run, folder, flag)
-    assert f"{folder} measures the pictures of that folder: leave a.jpg b.jpg out" in refuses(
-        "predict.py", run, folder, "a.jpg", "b.jpg")
-    assert "nowhere is not the folder of a run" in refuses("predict.py", "--run=nowhere", folder)
-    assert "--evaluate=nothing is not a folder" in refuses("predict.py", run, "--evaluate=nothing")
-    for name in ("cat", "dog"):
-        for file in photos.glob(f"{name}.*"):
-            file.write_text("no picture")
+    for file in photos.iterdir():
+        file.write_text("no picture")
     result = run_script("predict.py", run, folder)
     assert (result.returncode, result.stdout) == (1, "")
     *skipped, sentence = result.stderr.splitlines()
@@ -214,12 +199,3 @@ def test_an_evaluation_that_makes_no_sense_is_refused_by_name(
     assert sentence == f"none of the 24 pictures of {photos} can be read"
     (finished_run / "metrics.jsonl").write_text("")
     assert "has no finished epoch yet: train it first" in refuses("predict.py", run, folder)
-
-
-def test_an_older_run_is_not_evaluated(finished_run, photos, refuses):
-    record = json.loads((finished_run / "config.json").read_text())
-    del record["format"]  # as before there was one
-    (finished_run / "config.json").write_text(json.dumps(record))
-    assert refuses("predict.py", f"--run={finished_run}", f"--evaluate={photos}") == (
-        f"{finished_run} was written by another version of train.py, which this one cannot read: "
-        "train it again, or use the version that wrote it")

@@ -1,9 +1,8 @@
 """support/saved_model.py: the SavedModel runs without our code, and decodes as Pillow does."""
 
+import importlib.util
 import io
 import re
-import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -50,23 +49,21 @@ def graph_functions(model: Path) -> list:
 # Exporting
 # ---------------------------------------------------------------------------------------------
 
-def test_another_client_gets_the_predictions_of_both_signatures(network, run, photos, tmp_path):
+def test_another_client_gets_the_predictions_of_both_signatures(network, run, photos, run_script,
+                                                               tmp_path):
     """saved_model_cli comes with TensorFlow, knows nothing of us, and has no code of ours."""
     files = sorted(photos.iterdir())
     np.save(tmp_path / "bytes.npy", np.array([file.read_bytes() for file in files]))
     np.save(tmp_path / "pixels.npy", np.stack([data.load_image(file, SIZE) for file in files]))
 
-    clients = [subprocess.Popen(
-        [sys.executable, "-m", "tensorflow.python.tools.saved_model_cli", "run", "--dir",
-         run / "model", "--tag_set", "serve", "--signature_def", signature, "--inputs", inputs],
-        cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
-        for signature, inputs in (("pixels", "images=pixels.npy"),
-                                  ("serving_default", "image_bytes=bytes.npy"))]
+    client = importlib.util.find_spec("tensorflow.python.tools.saved_model_cli").origin
     outputs = []
-    for client in clients:
-        stdout, stderr = client.communicate(timeout=240)
-        assert client.returncode == 0, stderr
-        outputs.append(stdout)
+    for signature, inputs in (("pixels", "images=pixels.npy"),
+                              ("serving_default", "image_bytes=bytes.npy")):
+        result = run_script(client, "run", f"--dir={run}/model", "--tag_set=serve",
+                            f"--signature_def={signature}", f"--inputs={inputs}")
+        assert result.returncode == 0, result.stderr
+        outputs.append(result.stdout)
 
     def numbers(output: str) -> list[float]:
         words = output.split("output key probability:")[1].split("[")[1].split("]")[0]

@@ -13,7 +13,7 @@ from absl import flags
 import data
 import models
 import train
-from conftest import ROOT, make_network, write_config
+from conftest import ROOT, draw_photos, eagerly, make_network, write_config
 from support import cli, fast_convolution, run_folder, runs, saved_model, settings
 from support.settings import Config
 from support.tensorflow_setup import tf
@@ -148,7 +148,7 @@ def tiny_config(**changes) -> Config:
 def train_run(config: Config, dataset: data.Dataset, folder: Path) -> dict:
     """Train a run in this folder and test it; returns the best epoch's record, with "test"."""
     run = runs.Run(folder, Config(**vars(config) | {"classes": ["cat", "dog"]}))
-    with run.stack, pytest.MonkeyPatch.context() as monkeypatch:
+    with run.stack, eagerly(), pytest.MonkeyPatch.context() as monkeypatch:
         run.is_sample = False
         run.start(dataset)
         with run.training():
@@ -200,8 +200,9 @@ def test_each_step_augments_by_a_seed_of_its_own_and_a_run_repeats_them():
 
     def losses(**changes):
         _, step = steps_of(Config(**vars(config) | changes))
-        return [float(step(dataset.train.images, dataset.train.labels, config.lr))
-                for _ in range(4)]
+        with eagerly():
+            return [float(step(dataset.train.images, dataset.train.labels, config.lr))
+                    for _ in range(4)]
 
     assert len(set(losses())) == 1
     for changes in ({"flip": True}, {"shift": 3}, {"zoom": 0.5}, {"dropout": 0.5}):
@@ -457,18 +458,26 @@ def test_a_run_prints_its_story_and_leaves_its_record_and_a_second_one_its_numbe
     assert first == second
 
 
-def test_flags_come_from_a_file_and_the_test_is_told_and_recorded(run_script, photos, tmp_path):
-    (tmp_path / "mine.flags").write_text("--flip\n--schedule=onecycle\n--epochs=2\n")
-    result = run_script("train.py", *SMALL, "--flagfile=mine.flags", f"--data_dir={photos}",
-                        "--train_size=10", "--valid_size=4", "--test_size=6")
+@pytest.fixture(scope="module")
+def mine(run_in, tmp_path_factory):
+    """A folder with runs/mine, whose flags come from a file, and what train.py printed."""
+    folder = tmp_path_factory.mktemp("mine")
+    (draw_photos(folder / "photos") / "cat.0.png").write_bytes(b"")
+    (folder / "mine.flags").write_text("--flip\n--schedule=onecycle\n--epochs=2\n")
+    return folder, run_in(folder, "train.py", *SMALL, "--flagfile=mine.flags", "--data_dir=photos",
+                          "--train_size=10", "--valid_size=4", "--test_size=6", "--name=mine")
+
+
+def test_flags_come_from_a_file_and_the_test_is_told_and_recorded(mine):
+    folder, result = mine
     assert result.returncode == 0
     assert "10 pictures to train on, 4 to validate on, 6 to test on" in result.stdout
     assert "float32, scaling unit, schedule onecycle, flip True" in result.stdout.replace(
         "input_size (24, 32), ", "")
     assert "on 6 held-out test pictures, at that threshold: accuracy" in result.stdout
-    record = json.loads((tmp_path / "runs/conv1-1/test.json").read_text())
+    record = json.loads((folder / "runs/mine/test.json").read_text())
     assert record["pictures"] == 6 and f"{record['accuracy']:.1%}" in result.stdout
-    config = json.loads((tmp_path / "runs/conv1-1/config.json").read_text())
+    config = json.loads((folder / "runs/mine/config.json").read_text())
     assert config["data"]["test_size"] == 6 and config["config"]["flip"] is True
 
 
@@ -496,21 +505,22 @@ def test_without_photographs_it_says_that_it_trains_on_the_sample(run_script, tm
     assert record["data"]["bundled_sample"]
 
 
-def test_broken_pictures_are_named_and_recorded(run_script, photos, tmp_path):
-    (photos / "cat.0.png").write_bytes(b"")
-    result = run_script("train.py", *SMALL, f"--data_dir={photos}", "--epochs=1")
-    assert f"skipped {photos / 'cat.0.png'}: empty file" in result.stdout
-    record = json.loads((tmp_path / "runs/conv1-1/config.json").read_text())
-    assert record["data"]["skipped"] == [{"file": str(photos / "cat.0.png"),
-                                          "reason": "empty file"}]
+def test_broken_pictures_are_named_and_recorded(mine):
+    folder, result = mine
+    assert "skipped photos/cat.0.png: empty file" in result.stdout
+    record = json.loads((folder / "runs/mine/config.json").read_text())
+    skipped, = record["data"]["skipped"]
+    assert skipped == {"file": skipped["file"], "reason": "empty file"}
+    assert skipped["file"].endswith("photos/cat.0.png")
 
 
-def test_a_run_is_never_overwritten(run_script, refuses, photos, tmp_path):
-    arguments = (*SMALL, f"--data_dir={photos}", "--epochs=1", "--name=mine")
-    assert run_script("train.py", *arguments).returncode == 0
-    before = (tmp_path / "runs/mine/metrics.jsonl").read_bytes()
-    assert "runs/mine exists, and a run is never overwritten" in refuses("train.py", *arguments)
-    assert (tmp_path / "runs/mine/metrics.jsonl").read_bytes() == before
+def test_a_run_is_never_overwritten(mine, refuses):
+    folder, _ = mine
+    before = (folder / "runs/mine/metrics.jsonl").read_bytes()
+    assert "runs/mine exists, and a run is never overwritten" in refuses(
+        "train.py", *SMALL, f"--data_dir={folder}/photos", f"--runs_dir={folder}/runs",
+        "--epochs=1", "--name=mine")
+    assert (folder / "runs/mine/metrics.jsonl").read_bytes() == before
 
 
 def test_a_loss_that_runs_away_ends_in_one_sentence(refuses, photos):

@@ -16,8 +16,9 @@ from PIL import Image
 
 import interrupted_runs
 import train
+from conftest import eagerly
 from support import distribution
-from test_resume import eagerly, exit_code, processes, records, wait_for  # noqa: F401  fixtures
+from test_resume import exit_code, processes, records, wait_for  # noqa: F401  a fixture
 
 # 16 pictures in batches of 3: the last of an epoch is a single one, for one of two workers. The
 # others are shared 2 to 1 and 1 to 2.
@@ -133,10 +134,11 @@ def test_two_devices_follow_the_path_of_one(two, start_one, photos):
 
 
 def test_a_run_of_two_can_be_resumed_alone_and_says_what_that_means(
-        two, eagerly, tmp_path, capsys):  # noqa: F811  a fixture
+        two, tmp_path, capsys):
     run = tmp_path / "copy"
     shutil.copytree(two[0], run)
-    assert exit_code(f"--resume={run}", "--epochs=5", "--strategy=single") == 0
+    with eagerly():
+        assert exit_code(f"--resume={run}", "--epochs=5", "--strategy=single") == 0
     output = capsys.readouterr().out
     assert f"{run} resumes in epoch 5, after step 0" in output
     assert "from here on 1 replicas compute, not 2: the numbers will be those of neither" in output
