@@ -197,8 +197,8 @@ def define_flags() -> None:
     """Define where the images are: for the scripts that ask."""
     if "data_dir" in flags.FLAGS:  # one such script has imported another
         return
-    flags.DEFINE_string(
-        "data_dir", None, "folder of the pictures: cat.0.jpg … dog.0.jpg …, or folders cat(s)/ and "
+    flags.DEFINE(
+        cli.PATH, "data_dir", None, "folder of the pictures: cat.0.jpg … dog.0.jpg …, or folders cat(s)/ and "
         "dog(s)/, in it or in its train/ or PetImages/; or two folders of any names, one for each "
         "class [data or, without photographs there, the drawn pictures of sample/]",
         module_name="images")

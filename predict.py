@@ -169,10 +169,10 @@ def main(argv: list[str]) -> None:
 
 
 def define_flags() -> None:
-    flags.DEFINE_string("run", None, "the folder of a run", required=True)
+    flags.DEFINE(cli.PATH, "run", None, "the folder of a run", required=True)
     flags.DEFINE_bool("json", False, "print lines of JSON: file, label, and the probability of "
                       "the class with label 1; with --evaluate one line, the metrics")
-    flags.DEFINE_string("evaluate", None, "a folder of labeled pictures, as for train.py: print "
+    flags.DEFINE(cli.PATH, "evaluate", None, "a folder of labeled pictures, as for train.py: print "
                         "the metrics of the predictions for all of them")
 
 

@@ -302,8 +302,8 @@ flags.DEFINE_float("zoom", 0.0, "enlarge or shrink each training image by up to 
 flags.register_validator("zoom", lambda zoom: 0 <= zoom < math.inf, "must be a number, at least 0")
 
 flags.DEFINE_string("name", None, "name of the run's folder [ARCH-1, ARCH-2 …]", module_name="run")
-flags.DEFINE_string("runs_dir", "runs", "where the folders of runs are", module_name="run")
-flags.DEFINE_string("resume", None, "the folder of a run to continue from its newest checkpoint, "
+flags.DEFINE(cli.PATH, "runs_dir", "runs", "where the folders of runs are", module_name="run")
+flags.DEFINE(cli.PATH, "resume", None, "the folder of a run to continue from its newest checkpoint, "
                     "with its own settings; only --epochs, --strategy and --data_dir can be given "
                     "beside it", module_name="run")
 flags.DEFINE_enum("strategy", "single", ["single", "mirrored", "multi_worker"], "train on one "

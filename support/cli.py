@@ -10,6 +10,8 @@ from collections.abc import Callable, Sequence
 
 from absl import app, flags
 
+URL = re.compile(r"[a-z][a-z0-9+.-]+://", re.IGNORECASE)  # not C:// of Windows
+
 
 class UserError(ValueError):
     """An error that the user can put right: one sentence with the wrong value and the remedy."""
@@ -20,7 +22,7 @@ def script(*also: type[Exception], arguments: bool = False) -> Callable:
 
     So are told UserError, OSError (a file, a disk), MemoryError and the types in `also`. Ctrl-C
     exits with 130 and SIGTERM with 143, both after temporary files are removed. arguments: whether
-    the script takes any besides flags.
+    the script takes any besides flags: names of files and folders.
     """
     def decorate(main: Callable[[list[str]], None]) -> Callable[[list[str]], None]:
         @functools.wraps(main)
@@ -32,7 +34,7 @@ def script(*also: type[Exception], arguments: bool = False) -> Callable:
                 sys.stdout.reconfigure(errors="backslashreplace")  # a file name need not be Unicode
             signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
             try:
-                main(argv)
+                main([argv[0], *map(local_path, argv[1:])])
                 sys.stdout.flush()
             except BrokenPipeError:  # "… | head" has seen enough
                 os.dup2(os.open(os.devnull, os.O_WRONLY), 1)  # what is still to be flushed
@@ -99,6 +101,21 @@ def flags_parser(doc: str, *groups: str, moved: dict[str, str] | None = None
 
     return parse
 
+
+def local_path(path: str) -> str:
+    """A file or folder as it was typed, with the home folder for ~. Raises UserError for a URL."""
+    if URL.match(path):
+        raise UserError(f"{path} is a URL: name a file or folder on this computer")
+    return os.path.expanduser(path)
+
+
+class PathParser(flags.ArgumentParser):
+    """A flag like --data_dir=~/photos: its value is the path as local_path returns it."""
+
+    parse = staticmethod(local_path)
+
+
+PATH = PathParser()
 
 MOST = 10**6  # more than any network here has memory for, and less than TensorFlow can count
 

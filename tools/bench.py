@@ -488,7 +488,7 @@ def define_flags() -> None:
     flags.DEFINE_enum("dtype", "float32", ["float32", "bfloat16"], "what training computes in; "
                       "Keras beside it in its mixed_bfloat16")
     flags.DEFINE_integer("rounds", 5, "how often every variant is measured", lower_bound=1)
-    flags.DEFINE_string("json", None, "file that the figures are written to")
+    flags.DEFINE(cli.PATH, "json", None, "file that the figures are written to")
 
 
 @cli.script(rounds.VariantError)
