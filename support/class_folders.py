@@ -136,8 +136,11 @@ def find(folder: Path, classes: tuple[str, str] | None, flag: str = "data_dir") 
 
 def find_cats_and_dogs(folder: Path) -> list[LabeledImage]:
     """Every cat, with label 1, and dog; there may be none. Raises UserError as `find` does."""
+    left = Left([], [])
     with must_be_readable(folder):
-        found = most_of(CATS_AND_DOGS, scan(folder, CATS_AND_DOGS, Left([], []))[0])
+        found = most_of(CATS_AND_DOGS, scan(folder, CATS_AND_DOGS, left)[0])
+        if left.unreadable and not found:  # they may be there
+            raise left.unreadable[0]
         return labeled([found.get(name, ClassImages(name, [])) for name in CATS_AND_DOGS])
 
 
@@ -177,8 +180,7 @@ def subfolders(folder: Path) -> dict[str, list[Path]]:
 
 
 def scan(folder: Path, wanted: Sequence[str], left: Left) -> tuple[tuple[Classes, ...], ...]:
-    """Cats and dogs, the classes in folders, and those in files: in the folder itself, in its
-    train/ and in its PetImages/. Adds to `left`."""
+    """What scan_place returns, each for the folder, its train/ and its PetImages/."""
     kinds, found = subfolders(folder), [scan_place(folder, wanted, left)]
     for place in kinds["train"] + kinds["petimages"]:
         try:
@@ -189,21 +191,25 @@ def scan(folder: Path, wanted: Sequence[str], left: Left) -> tuple[tuple[Classes
 
 
 def scan_place(place: Path, wanted: Sequence[str], left: Left) -> tuple[Classes, Classes, Classes]:
-    """Cats and dogs, which are in folders and files at once; classes in folders; in files."""
+    """Cats and dogs, in folders and files at once; all classes in folders; all in files.
+
+    Adds to `left`. Raises OSError for a wanted class that cannot be read.
+    """
     entries = sorted(place.iterdir())
     files, others = image_files.images_among(entries)
     left.files.extend(others)
     in_folders = []
     for entry in entries:
         is_wanted = normalized(entry.name) in wanted
-        if entry.is_dir() and (is_wanted or not is_no_class(entry.name)):
-            try:
-                images, others = image_files.images_among(entry.iterdir())
-            except OSError as error:
-                if is_wanted:
-                    raise
-                left.unreadable.append(error)
-                continue
+        if not entry.is_dir() or (is_no_class(entry.name) and not is_wanted):
+            continue
+        try:
+            images, others = image_files.images_among(entry.iterdir())
+        except OSError as error:
+            if is_wanted:
+                raise
+            left.unreadable.append(error)
+        else:
             in_folders += [(entry.name, image) for image in images]
             left.files.extend(others)
     pets = [(normalized(name), image) for name, image in in_folders]

@@ -321,6 +321,14 @@ def test_an_unreadable_folder_that_may_be_a_class_is_named(tmp_path, monkeypatch
         chosen(tmp_path, classes)
 
 
+def test_an_unreadable_train_does_not_give_the_sample(tmp_path, monkeypatch):
+    touch(tmp_path, "data/train/cat.0.jpg", "data/train/dog.0.jpg")
+    refuse(monkeypatch, "train")
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(UserError, match="^data/train cannot be read as a folder of pictures: "):
+        class_folders.choose(None)
+
+
 def refuse(monkeypatch, name):
     """No folder of this name can be listed: the tests may run as root, whom no permission stops."""
     iterdir = Path.iterdir
