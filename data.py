@@ -24,6 +24,7 @@ from PIL import Image
 
 from support import class_folders, cli, download, image_files, split_sizes, summary
 from support.class_folders import LabeledImage, Source
+from support.cli import UserError
 from support.settings import Config
 
 # ---------------------------------------------------------------------------------------------
@@ -107,7 +108,8 @@ def load_dataset(source: Source, config: Config) -> Dataset:
     the test from the back. So, with sizes that were asked for, validation holds the same images
     whatever the training size, and training the same whatever the test size. A file that cannot be
     decoded is replaced by the next. If a class runs out of them, sizes that were not asked for
-    shrink; for the others it is a UserError. source.sizes: how many of each class.
+    shrink; for the others it is a UserError. source.sizes: how many of each class. A part with a
+    folder of its own (source.whole) is all that can be decoded of that, however many of each class.
     """
     generator = np.random.default_rng(config.seed)
     classes = []
@@ -119,13 +121,15 @@ def load_dataset(source: Source, config: Config) -> Dataset:
     while True:
         train, valid, test = load_parts(classes, sizes, config.input_size, skipped)
         if None not in [*train.files, *valid.files, *test.files]:
-            return Dataset(train, valid, test, skipped, *mean_and_std(train.images),
-                           source.class_names)
+            whole = {part: load_whole(own, config.input_size, skipped)
+                     for part, own in source.whole.items()}
+            return Dataset(train, whole.get("valid", valid), whole.get("test", test), skipped,
+                           *mean_and_std(train.images), source.class_names)
         # Too few files of a class can be decoded: choose the sizes again, without the broken ones.
         broken = {path for path, _ in skipped}
         classes = [[labeled for labeled in shuffled if labeled.path not in broken]
                    for shuffled in classes]
-        sizes = split_sizes.without_broken(min(map(len, classes)), config, skipped)
+        sizes = split_sizes.without_broken(min(map(len, classes)), source, config, skipped)
 
 
 def load_parts(classes: list[list[LabeledImage]], sizes: tuple[int, int, int],
@@ -155,6 +159,25 @@ def load_parts(classes: list[list[LabeledImage]], sizes: tuple[int, int, int],
             put(train, first_row, untried)
             put(test, first_row, reversed(list(untried)))
     return train, valid, test
+
+
+def load_whole(source: Source, input_size: tuple[int, int], skipped: list[image_files.Skipped]
+               ) -> Part:
+    """All images of a source that can be decoded, in its order; adds the others to `skipped`.
+
+    Raises UserError if there are none.
+    """
+    count, labels, files = len(source.images), [], []
+    images = np.empty((count, *input_size, 3), np.uint8)
+    with image_files.progress_bar(f"loading {source.folder.name}", count) as advance:
+        for labeled, image in decodable(iter(source.images), count, input_size, skipped):
+            images[len(files)] = image
+            labels.append(labeled.label)
+            files.append(labeled.path)
+            advance()
+    if not files:
+        raise UserError(f"none of the {count} pictures of {source.folder} can be read")
+    return Part(images[:len(files)], np.array(labels, np.float32), files)
 
 
 def decodable(untried: Iterator[LabeledImage], count: int, input_size: tuple[int, int],
@@ -197,11 +220,11 @@ def define_flags() -> None:
     """Define where the images are: for the scripts that ask."""
     if "data_dir" in flags.FLAGS:  # one such script has imported another
         return
-    flags.DEFINE_string(
-        "data_dir", None, "folder of the pictures: cat.0.jpg, dog.0.jpg and so on, or folders "
-        "cat(s)/ and dog(s)/, in it or in its train/ or PetImages/; or two folders of any names, "
-        "one for each class [data or, without photographs there, the drawn pictures of sample/]",
-        module_name="images")
+    flags.DEFINE(
+        cli.PATH, "data_dir", None, "folder of the pictures: cat.0.jpg, dog.0.jpg and so on, or "
+        "folders cat(s)/ and dog(s)/, in it or in its train/ or PetImages/; or two folders of any "
+        "names, one for each class. val/ and test/ beside train/ are those parts, whole [data or, "
+        "without photographs there, the drawn pictures of sample/]", module_name="images")
     flags.DEFINE_list(
         "classes", None, "two of the classes in --data_dir, the one with label 1 first, like "
         "bees,ants [cat,dog, or the two that there are in the order of their names]",
@@ -217,7 +240,7 @@ def main(_: list[str]) -> None:
     source = class_folders.choose(data_dir, flags.FLAGS.classes)
     if data_dir is None and source.folder == class_folders.SAMPLE:
         print(f"no photographs in {class_folders.DATA}/: this is the bundled sample")
-    shapes, skipped = census([labeled.path for labeled in source.images[:flags.FLAGS.sample]])
+    shapes, skipped = census([path for path, _ in source.all_images()[:flags.FLAGS.sample]])
     summary.print_census(source, shapes, skipped)
 
 

@@ -262,8 +262,8 @@ def describe_network(path: Path, run_dir: Path) -> dict:
 # ---------------------------------------------------------------------------------------------
 
 def define_flags() -> None:
-    flags.DEFINE_string("image", None, "the picture to show the network", required=True)
-    flags.DEFINE_string("run", None, "the folder of the network's run", required=True)
+    flags.DEFINE(cli.PATH, "image", None, "the picture to show the network", required=True)
+    flags.DEFINE(cli.PATH, "run", None, "the folder of the network's run", required=True)
     flags.DEFINE_bool("page", False, "write a page for the browser that computes the network")
 
 

@@ -97,7 +97,7 @@ def brightness(image: Image.Image) -> np.ndarray:
 # ---------------------------------------------------------------------------------------------
 
 def define_flags() -> None:
-    flags.DEFINE_string("image", None, "the picture to filter", required=True)
+    flags.DEFINE(cli.PATH, "image", None, "the picture to filter", required=True)
     flags.DEFINE_string(
         "kernel", None, 'an odd square kernel instead of V and H, like "-1 0 1; -2 0 2; -1 0 1"')
     flags.DEFINE_enum(

@@ -83,9 +83,11 @@ def print_predictions(run_dir: Path, names: list[str], form: Callable[[Predictio
     """
     network, threshold = models.load(run_dir), run_folder.read_best(run_dir)["threshold"]
     class_names = run_folder.read_class_names(run_dir)
-    paths, problems = list_files(names)
+    paths, problems, passed_over = list_files(names)
     for path, reason in problems:
         print(f"{on_one_line(path)}: {reason}", file=sys.stderr)
+    if passed_over:
+        print(f"passed over: {', '.join(passed_over)}", file=sys.stderr)
     for files, probabilities, skipped in predictions(network, paths, "predicting"):
         positives = metrics.predicted_labels(probabilities, threshold)
         for file, probability, positive in zip(files, probabilities, positives, strict=True):
@@ -97,25 +99,34 @@ def print_predictions(run_dir: Path, names: list[str], form: Callable[[Predictio
     return not problems
 
 
-def list_files(names: list[str]) -> tuple[list[Path], list[image_files.Skipped]]:
+def list_files(names: list[str]) -> tuple[list[Path], list[image_files.Skipped], list[str]]:
     """The files among the names, and the images in the folders among them, sorted by path.
 
-    The second list names the folders that cannot be read or hold no image.
+    The second list names the folders that cannot be read or hold no image; the third counts the
+    other files in the folders by their endings. What is hidden below a folder is left out.
     """
-    paths, problems = [], []
+    paths, problems, others = [], [], []
     for name in map(Path, names):
-        if not name.is_dir():
+        if not os.path.isdir(name):  # unlike Path's, False if the name cannot even be looked up
             paths.append(name)
             continue
         errors: list[OSError] = []
-        found = [path for folder, _, files in os.walk(name, onerror=errors.append)
-                 for path in map(Path(folder).joinpath, files) if image_files.is_image(path)]
+        found = []
+        for folder, subfolders, files in os.walk(name, onerror=errors.append):
+            subfolders[:] = [each for each in subfolders if not image_files.is_hidden(each)]
+            try:
+                images, no_images = image_files.images_among(Path(folder, file) for file in files)
+            except OSError as error:
+                errors.append(error)
+                continue
+            found += images
+            others += no_images
         paths += sorted(found)
         problems += [image_files.Skipped(Path(error.filename), error.strerror.lower())
                      for error in errors]
         if not found and not errors:
             problems.append(image_files.Skipped(name, "no pictures in this folder"))
-    return paths, problems
+    return paths, problems, image_files.count_endings(others)
 
 
 # ---------------------------------------------------------------------------------------------
@@ -130,7 +141,9 @@ def evaluate(run_dir: Path, folder: Path, as_json: bool) -> None:
     """
     network, threshold = models.load(run_dir), run_folder.read_best(run_dir)["threshold"]
     source = class_folders.find(folder, run_folder.read_class_names(run_dir), flag="evaluate")
-    label_of, labels, probabilities = dict(source.images), [], []
+    label_of, labels, probabilities = dict(source.all_images()), [], []
+    if source.passed_over:
+        print(f"passed over: {', '.join(source.passed_over)}", file=sys.stderr)
     for files, batch, skipped in predictions(network, list(label_of), "evaluating"):
         probabilities += [*batch]
         labels += [label_of[file] for file in files]
@@ -169,11 +182,11 @@ def main(argv: list[str]) -> None:
 
 
 def define_flags() -> None:
-    flags.DEFINE_string("run", None, "the folder of a run", required=True)
+    flags.DEFINE(cli.PATH, "run", None, "the folder of a run", required=True)
     flags.DEFINE_bool("json", False, "print lines of JSON: file, label, and the probability of "
                       "the class with label 1; with --evaluate one line, the metrics")
-    flags.DEFINE_string("evaluate", None, "a folder of labeled pictures, as for train.py: print "
-                        "the metrics of the predictions for all of them")
+    flags.DEFINE(cli.PATH, "evaluate", None, "a folder of labeled pictures, as for train.py: print "
+                 "the metrics of the predictions for all of them")
 
 
 if __name__ == "__main__":

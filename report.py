@@ -142,7 +142,7 @@ def write_pages(run_dir: Path) -> list[Path]:
 # ---------------------------------------------------------------------------------------------
 
 def define_flags() -> None:
-    flags.DEFINE_string("run", None, "the folder of a run, like those named without a flag")
+    flags.DEFINE(cli.PATH, "run", None, "the folder of a run, like those named without a flag")
     flags.DEFINE_bool(
         "pictures", False, "write each run's worst mistakes and the histogram of its predictions "
         "into its folder")

@@ -287,9 +287,10 @@ data.define_flags()  # where the images are
 flags.DEFINE_integer("train_size", None, "how many images to train on, equally many of each class "
                      "[4096, or what there is]", module_name="images")
 flags.DEFINE_integer("valid_size", None, "how many images to validate on, equally many of each "
-                     "class [1024, or what there is]", module_name="images")
+                     "class [1024, or what there is, or all of val/ beside train/]",
+                     module_name="images")
 flags.DEFINE_integer("test_size", 0, "how many images to hold out as a test set, equally many of "
-                     "each class", module_name="images")
+                     "each class [or all of test/ beside train/]", module_name="images")
 
 flags.DEFINE_bool("flip", False, "mirror half of the training images", module_name="augmentation")
 flags.DEFINE_integer("shift", 0, "move each training image by up to so many pixels", lower_bound=0,
@@ -303,10 +304,10 @@ flags.register_validator("zoom", lambda zoom: 0 <= zoom < math.inf, "must be a n
 
 flags.DEFINE_string("name", None, "name of the run's folder [ARCH-1, ARCH-2 and so on]",
                     module_name="run")
-flags.DEFINE_string("runs_dir", "runs", "where the folders of runs are", module_name="run")
-flags.DEFINE_string("resume", None, "the folder of a run to continue from its newest checkpoint, "
-                    "with its own settings; only --epochs, --strategy and --data_dir can be given "
-                    "beside it", module_name="run")
+flags.DEFINE(cli.PATH, "runs_dir", "runs", "where the folders of runs are", module_name="run")
+flags.DEFINE(cli.PATH, "resume", None, "the folder of a run to continue from its newest "
+             "checkpoint, with its own settings; only --epochs, --strategy and --data_dir can be "
+             "given beside it", module_name="run")
 flags.DEFINE_enum("strategy", "single", ["single", "mirrored", "multi_worker"], "train on one "
                   "device, on all graphics cards of this machine, or on all machines that "
                   "TF_CONFIG names", module_name="run")

@@ -1,10 +1,11 @@
 """Finds the images of two classes in a folder, in every usual layout, and labels them.
 
     cat.0.jpg, dog.0.jpg; cats/IMG_1.jpg, dogs/IMG_2.jpg    in the folder, its train/ or PetImages/
-    ants/IMG_1.jpg, bees/IMG_2.jpg    two folders of any names, in the folder or its train/
+    ants/IMG_1.jpg, bees/IMG_2.jpg    two folders of any names, in the same places
     ant.0.jpg, bee_12.png             other files, only if --classes=ant,bee names both
 
-Cats and dogs are the pair that is looked for first.
+Cats and dogs are the pair that is looked for first. Images of the same two classes in val/ and
+test/ beside train/ are parts by themselves.
 """
 
 import contextlib
@@ -20,15 +21,12 @@ from support.cli import UserError
 DATA, SAMPLE = Path("data"), Path(__file__).parent.parent / "sample"
 CATS_AND_DOGS = ("cat", "dog")  # label 1, the positive class, and label 0
 CAT_OR_DOG = re.compile(r"(cat|dog)s?(?![a-z])", re.IGNORECASE)  # cat.0.jpg, not catalogue.jpg
-# Folders that are no class unless --classes names them: valley and testudo are classes.
-NO_CLASS = re.compile(r"\..*|(train|test|val)(ing|id|idation)?[ _-]?(set|data|images)?[0-9]*"
-                      r"|petimages", re.IGNORECASE)
+# Folders that hold classes, and are none unless --classes names them; nor is test1, but valley and
+# testudo are. The group is what the images are for.
+PLACE = re.compile(r"(train|val|test)(?:ing|id|idation)?(?:[ _-]?(?:set|data|images))?|petimages",
+                   re.IGNORECASE)
 NUMBER = re.compile(r"[ ._-]?[0-9]+$")  # in a file's name, after that of its class
 PLURALS = {"cats": "cat", "dogs": "dog"}  # of other words nothing is known: glasses are not glass
-NO_IMAGES = ("{} holds no pictures of cats and dogs: put cat.0.jpg … and dog.0.jpg … into it, or "
-             "folders named cats and dogs")
-OTHER_FOLDERS = ", or two folders of other classes"  # unless classes are given
-OTHER_CLASSES = "; or choose other classes, like --classes=ants,bees"
 
 
 class LabeledImage(NamedTuple):
@@ -39,13 +37,20 @@ class LabeledImage(NamedTuple):
 class Source(NamedTuple):
     """What to train on: the folder, its images, and the names of labels 1 and 0.
 
-    sizes: how many images of each class are for training, validation and test.
+    sizes: how many of these images, of each class, are for training, validation and test. whole:
+    the sources of the parts "valid" and "test" that have folders of their own. passed_over: what
+    else is there, like "3 .heic".
     """
 
     folder: Path
     images: list[LabeledImage]
     class_names: tuple[str, str]
     sizes: tuple[int, int, int] = (0, 0, 0)
+    whole: dict[str, "Source"] = {}
+    passed_over: Sequence[str] = ()
+
+    def all_images(self) -> list[LabeledImage]:
+        return sum((part.images for part in self.whole.values()), self.images)
 
     def counts(self) -> tuple[int, int]:
         """How many images there are of label 1, and of label 0."""
@@ -57,6 +62,21 @@ class Source(NamedTuple):
         positive, negative = self.counts()
         return (f"1 = {self.class_names[0]} ({positive} images), "
                 f"0 = {self.class_names[1]} ({negative})")
+
+
+class ClassImages(NamedTuple):
+    name: str  # as the folder, or the first of the files, spells it
+    paths: list[Path]
+
+
+Classes = dict[str, ClassImages]  # by their normalized names
+
+
+class Left(NamedTuple):
+    """What a search leaves aside: files that are no images, and errors of unreadable folders."""
+
+    files: list[Path]
+    unreadable: list[OSError]
 
 
 def normalized(name: str) -> str:
@@ -73,7 +93,7 @@ def parse_classes(names: Sequence[str]) -> tuple[str, str]:
     return names[0], names[1]
 
 
-def are_cats_and_dogs(classes: Sequence[str]) -> bool:
+def are_cats_and_dogs(classes: Iterable[str]) -> bool:
     return {*map(normalized, classes)} == {*CATS_AND_DOGS}
 
 
@@ -99,18 +119,29 @@ def find(folder: Path, classes: tuple[str, str] | None, flag: str = "data_dir") 
     the folder. Raises UserError for a folder that cannot be read, and one that does not hold two
     classes.
     """
-    where = f"--{flag}={folder}"
+    where, left = f"--{flag}={folder}", Left([], [])
     if not folder.is_dir():
         raise UserError(f"{where} is not a folder")
-    if classes is None or are_cats_and_dogs(classes):
-        found = find_cats_and_dogs(folder)
-        if found or classes is not None:
-            return Source(folder, *cats_and_dogs(where, found, classes))
     with must_be_readable(folder):
-        positive, negative = find_classes(folder, classes, where)
-    found = [*(LabeledImage(path, 1) for path in positive.paths),
-             *(LabeledImage(path, 0) for path in negative.paths)]
-    return Source(folder, sorted(found, key=by_number_then_name), (positive.name, negative.name))
+        two = find_classes(folder, classes, where, left)
+        source = Source(folder, labeled(two), (two[0].name, two[1].name))
+        kinds = subfolders(folder)
+        passed_over = [f"{error.filename} ({error.strerror.lower()})" for error in left.unreadable]
+        if {*kinds["train"]} & {*source.images[0].path.parents}:
+            source = source._replace(whole=whole_parts(kinds, source, left, passed_over))
+    used = {image.path.parent for image in source.all_images()}
+    return source._replace(passed_over=passed_over + image_files.count_endings(
+        path for path in left.files if path.parent in used))
+
+
+def find_cats_and_dogs(folder: Path) -> list[LabeledImage]:
+    """Every cat, with label 1, and dog; there may be none. Raises UserError as `find` does."""
+    left = Left([], [])
+    with must_be_readable(folder):
+        found = most_of(CATS_AND_DOGS, scan(folder, CATS_AND_DOGS, left)[0])
+        if left.unreadable and not found:  # they may be there
+            raise left.unreadable[0]
+        return labeled([found.get(name, ClassImages(name, [])) for name in CATS_AND_DOGS])
 
 
 @contextlib.contextmanager
@@ -122,95 +153,119 @@ def must_be_readable(folder: Path) -> Iterator[None]:
                         f"{error.strerror}") from error
 
 
-def by_number_then_name(image: LabeledImage) -> tuple:
-    """The order of images, whatever the file system's is: cat.0, dog.0, cat.1 …"""
-    number = re.search(r"[0-9]+", image.path.stem)
-    return (int(number[0]) if number else float("inf"), image.path.name, str(image.path))
+def labeled(two: list[ClassImages]) -> list[LabeledImage]:
+    """The images, with label 1 for the first class, in the order of their numbers and names.
 
-
-# ---------------------------------------------------------------------------------------------
-# Cats and dogs
-# ---------------------------------------------------------------------------------------------
-
-def find_cats_and_dogs(folder: Path) -> list[LabeledImage]:
-    """Every cat, with label 1, and dog in `folder`, else in its train/, else in its PetImages/.
-
-    The first of the three that holds any is taken alone: two copies of one photograph must not
-    end up in two parts of the split. Raises UserError for a folder that cannot be read.
+    That is never the file system's order: cat.0, dog.0, cat.1 …
     """
-    with must_be_readable(folder):
-        subfolders = {entry.name.lower(): entry for entry in sorted(folder.iterdir())
-                      if entry.is_dir()}
-        for place in (folder, subfolders.get("train"), subfolders.get("petimages")):
-            found = cats_and_dogs_in(place) if place else []
-            if found:
-                return sorted(found, key=by_number_then_name)
-    return []
+    def key(image: LabeledImage) -> tuple:
+        number = re.search(r"[0-9]+", image.path.stem)
+        return (int(number[0]) if number else float("inf"), image.path.name, str(image.path))
 
-
-def cats_and_dogs_in(place: Path) -> list[LabeledImage]:
-    """The images named cat.N or dog.N in a folder, and those in its cat(s)/ and dog(s)/."""
-    found = []
-    for entry in place.iterdir():
-        name = normalized(entry.name)
-        if entry.is_dir() and name in CATS_AND_DOGS:
-            found += [LabeledImage(path, int(name == "cat")) for path in entry.iterdir()
-                      if image_files.is_image(path)]
-        elif (match := CAT_OR_DOG.match(entry.name)) and image_files.is_image(entry):
-            found.append(LabeledImage(entry, int(match[1].lower() == "cat")))
-    return found
-
-
-def cats_and_dogs(where: str, found: list[LabeledImage], classes: tuple[str, str] | None
-                  ) -> tuple[list[LabeledImage], tuple[str, str]]:
-    """What find_cats_and_dogs found, the first of `classes` with label 1, and the two names.
-
-    Raises UserError unless there are both.
-    """
-    if not found:
-        raise UserError(NO_IMAGES.format(where))  # they are the classes that were asked for
-    cats = sum(image.label for image in found)
-    if cats in (0, len(found)):
-        there, missing = ("cats", "dogs") if cats else ("dogs", "cats")
-        raise UserError(f"{where} holds {len(found)} pictures of {there} and none of {missing}: "
-                        f"both are needed{OTHER_CLASSES if classes is None else ''}")
-    if classes is not None and normalized(classes[0]) == "dog":
-        return [LabeledImage(path, 1 - label) for path, label in found], CATS_AND_DOGS[::-1]
-    return found, CATS_AND_DOGS
+    return sorted((LabeledImage(path, label) for label, each in zip((1, 0), two, strict=True)
+                   for path in each.paths), key=key)
 
 
 # ---------------------------------------------------------------------------------------------
-# Any two classes
+# What lies in a folder
 # ---------------------------------------------------------------------------------------------
 
-class ClassImages(NamedTuple):
-    name: str  # as the folder, or the first of the files, spells it
-    paths: list[Path]
+def subfolders(folder: Path) -> dict[str, list[Path]]:
+    """The folders for "train", "val" and "test", and those named "petimages"."""
+    kinds = {"train": [], "val": [], "test": [], "petimages": []}
+    for entry in sorted(folder.iterdir()):
+        if (match := PLACE.fullmatch(entry.name)) and entry.is_dir():
+            kinds[(match[1] or match[0]).lower()].append(entry)
+    return kinds
 
 
-def find_classes(folder: Path, classes: tuple[str, str] | None, where: str) -> list[ClassImages]:
-    """The images of the two classes, the one with label 1 first.
+def scan(folder: Path, wanted: Sequence[str], left: Left) -> tuple[tuple[Classes, ...], ...]:
+    """What scan_place returns, each for the folder, its train/ and its PetImages/."""
+    kinds, found = subfolders(folder), [scan_place(folder, wanted, left)]
+    for place in kinds["train"] + kinds["petimages"]:
+        try:
+            found.append(scan_place(place, wanted, left))
+        except OSError as error:
+            left.unreadable.append(error)
+    return tuple(zip(*found, strict=True))
 
-    classes: which two, in this order; if None, there must be just two folders of images, and the
-    first by name gets label 1. Raises UserError for none, for one class, for three or more, for one
-    that was named and is not there, and for one that is a folder and files; OSError for what cannot
-    be read.
+
+def scan_place(place: Path, wanted: Sequence[str], left: Left) -> tuple[Classes, Classes, Classes]:
+    """Cats and dogs, in folders and files at once; all classes in folders; all in files.
+
+    Adds to `left`. Raises OSError for a wanted class that cannot be read.
     """
-    wanted = [normalized(name) for name in classes or ()]
-    places = [folder, *(entry for entry in sorted(folder.iterdir())
-                        if entry.name.lower() == "train" and entry.is_dir())]
-    in_folders = [images_in_folders(place, wanted) for place in places]
-    in_files = [images_in_files(place) for place in places]
-    for place in in_folders:
-        check_printable(where, place.values())
-    if classes is None:
-        found = next((each for each in in_folders if len(each) > 1), max(in_folders, key=len))
-        check_two(where, found)
-        wanted = sorted(found)
-    else:
-        found = next((each for each in in_folders + in_files if set(wanted) <= each.keys()), None)
-        if found is None:
-            raise not_there(where, classes, in_folders, in_files)
+    entries = sorted(place.iterdir())
+    files, others = image_files.images_among(entries)
+    left.files.extend(others)
+    in_folders = []
+    for entry in entries:
+        is_wanted = normalized(entry.name) in wanted
+        if not entry.is_dir() or (is_no_class(entry.name) and not is_wanted):
+            continue
+        try:
+            images, others = image_files.images_among(entry.iterdir())
+        except OSError as error:
+            if is_wanted:
+                raise
+            left.unreadable.append(error)
+        else:
+            in_folders += [(entry.name, image) for image in images]
+            left.files.extend(others)
+    pets = [(normalized(name), image) for name, image in in_folders]
+    pets += [(match[1].lower(), image) for image in files
+             if (match := CAT_OR_DOG.match(image.name))]
+    return (by_class(pair for pair in pets if pair[0] in CATS_AND_DOGS), by_class(in_folders),
+            by_class((NUMBER.sub("", image.stem), image) for image in files))
+
+
+def is_no_class(name: str) -> bool:
+    """Whether a folder is none unless --classes names it: .hidden, test1; but valley is one."""
+    return image_files.is_hidden(name) or bool(PLACE.fullmatch(name.rstrip("0123456789")))
+
+
+def by_class(named: Iterable[tuple[str, Path]]) -> Classes:
+    classes: Classes = {}
+    for name, path in named:
+        spelled = unicodedata.normalize("NFC", name)
+        classes.setdefault(normalized(name), ClassImages(spelled, [])).paths.append(path)
+    return classes
+
+
+def most_of(wanted: Sequence[str], found: Iterable[Classes]) -> Classes:
+    """The first that holds all wanted classes, else the first with one of them.
+
+    It is taken alone: two copies of one photograph must not end up in two parts of the split.
+    """
+    return max(found, key=lambda classes: len({*wanted} & classes.keys()))
+
+
+# ---------------------------------------------------------------------------------------------
+# Which two classes
+# ---------------------------------------------------------------------------------------------
+
+def find_classes(folder: Path, classes: tuple[str, str] | None, where: str, left: Left
+                 ) -> list[ClassImages]:
+    """The images of the two classes, those with label 1 first. Adds to `left`.
+
+    classes: which two, in this order; if None, cats and dogs, or else just two folders of images,
+    the first by name with label 1. Raises UserError if there are not two, or one is a folder and
+    files; OSError for what cannot be read.
+    """
+    wanted = [normalized(name) for name in classes or CATS_AND_DOGS]
+    pets, in_folders, in_files = scan(folder, wanted, left)
+    found = most_of(wanted, pets + in_folders + in_files)
+    if classes is None and len(found.keys() & {*wanted}) < 2:
+        most = max(in_folders, key=lambda each: min(2, len(each)))  # the first with two
+        names = printable_names(where, most.values())
+        if len(names) > 2:
+            raise UserError(f"{where} holds {len(names)} classes, {', '.join(names)}: choose two, "
+                            f"like --classes={names[0]},{names[1]}")
+        if len(names) == 2:
+            found, wanted = most, sorted(most)
+    if not {*wanted} <= found.keys():
+        raise left.unreadable[0] if left.unreadable else UserError(
+            f"{where} holds " + what_is_missing(where, classes, found, in_folders, in_files, left))
     for folders, files in zip(in_folders, in_files, strict=True):
         both = [name for name in wanted if folders is found and name in files]
         if both:
@@ -218,61 +273,70 @@ def find_classes(folder: Path, classes: tuple[str, str] | None, where: str) -> l
                             f"{files[both[0]].paths[0]}: put all pictures of a class into one "
                             "place")
     two = [found[name] for name in wanted]
-    check_printable(where, two)
+    printable_names(where, two)
     return two
 
 
-def images_in_folders(place: Path, wanted: Sequence[str]) -> dict[str, ClassImages]:
-    """The images of each folder in `place`, by its normalized name."""
-    return by_class((entry.name, path) for entry in sorted(place.iterdir()) if entry.is_dir()
-                    and (normalized(entry.name) in wanted or not NO_CLASS.fullmatch(entry.name))
-                    for path in entry.iterdir() if image_files.is_image(path))
+def printable_names(where: str, classes: Iterable[ClassImages]) -> list[str]:
+    """Raises UserError for a name that TensorFlow could not store, or that would break a line."""
+    names = [each.name for each in classes]
+    for name in names:
+        if not name.isprintable():
+            raise UserError(f"{where} holds a class named {name!r}, which cannot be printed: give "
+                            "it another name")
+    return names
 
 
-def images_in_files(place: Path) -> dict[str, ClassImages]:
-    """The images in `place` itself, by their normalized names without the number."""
-    return by_class((NUMBER.sub("", path.stem), path) for path in sorted(place.iterdir())
-                    if image_files.is_image(path))
-
-
-def by_class(named: Iterable[tuple[str, Path]]) -> dict[str, ClassImages]:
-    classes: dict[str, ClassImages] = {}
-    for name, path in named:
-        spelled = unicodedata.normalize("NFC", name)
-        classes.setdefault(normalized(name), ClassImages(spelled, [])).paths.append(path)
-    return classes
-
-
-def check_printable(where: str, classes: Iterable[ClassImages]) -> None:
-    """Raise UserError for a name that TensorFlow could not store, or that would break a line."""
-    for each in classes:
-        if not each.name.isprintable():
-            raise UserError(f"{where} holds a class named {each.name!r}, which cannot be printed: "
-                            "give it another name")
-
-
-def check_two(where: str, found: dict[str, ClassImages]) -> None:
-    """Raise UserError unless there are two classes."""
-    names = [each.name for each in found.values()]
-    if not names:
-        raise UserError(NO_IMAGES.format(where) + OTHER_FOLDERS)
-    if len(names) == 1:
-        raise UserError(f"{where} holds one class only, {names[0]}: put the pictures of another "
-                        "into a folder beside it, or name both with --classes")
-    if len(names) > 2:
-        raise UserError(f"{where} holds {len(found)} classes, {', '.join(names)}: choose two, like "
-                        f"--classes={names[0]},{names[1]}")
-
-
-def not_there(where: str, classes: tuple[str, str], *kinds: list[dict[str, ClassImages]]
-              ) -> UserError:
-    """What to say of classes of which at least one was not found."""
-    there = {name for places in kinds for place in places for name in place}
+def what_is_missing(where: str, classes: tuple[str, str] | None, found: Classes,
+                    in_folders: Sequence[Classes], in_files: Sequence[Classes], left: Left) -> str:
+    """What a folder holds instead of two classes, and what to do. found: cats or dogs, or none."""
+    folders = printable_names(where, (each for place in in_folders for each in place.values()))
+    if classes is None or are_cats_and_dogs(classes):
+        others = ", ".join(image_files.count_endings(left.files))
+        passed_over = f"; passed over: {others}" if others else ""
+        for name, missing in (CATS_AND_DOGS, CATS_AND_DOGS[::-1]):
+            if name in found:
+                other_classes = "; or choose other classes, like --classes=ants,bees"
+                return (f"{len(found[name].paths)} pictures of {name}s and none of {missing}s: "
+                        f"both are needed{'' if classes else other_classes}{passed_over}")
+        if folders and not classes:
+            return (f"one class only, {folders[0]}: put the pictures of another into a folder "
+                    f"beside it, or name both with --classes{passed_over}")
+        return ("no pictures of cats and dogs: put cat.0.jpg … and dog.0.jpg … into it, or folders "
+                f"named cats and dogs{'' if classes else ', or two folders of other classes'}"
+                f"{passed_over}")
+    there = {name for place in in_folders + in_files for name in place}
     missing = [name for name in classes if normalized(name) not in there]
     if not missing:
-        return UserError(f"{where} holds {classes[0]} and {classes[1]} in different places: put "
-                         "them side by side, as two folders or as files")
-    folders = [each.name for place in kinds[0] for each in place.values()]
-    return UserError(f"{where} holds no pictures of {missing[0]}, neither in a folder of that name "
-                     f"nor as files like {missing[0]}.0.jpg"
-                     + (f"; there are pictures in {', '.join(folders)}" if folders else ""))
+        return (f"{classes[0]} and {classes[1]} in different places: put them side by side, as two "
+                "folders or as files")
+    return (f"no pictures of {missing[0]}, neither in a folder of that name nor as files like "
+            f"{missing[0]}.0.jpg"
+            + (f"; there are pictures in {', '.join(folders)}" if folders else ""))
+
+
+def whole_parts(kinds: dict[str, list[Path]], source: Source, left: Left, passed_over: list[str]
+                ) -> dict[str, Source]:
+    """The parts that the folders val/ and test/ beside train/ are: images of the same classes.
+
+    A folder that lacks a class is passed over, such as one of pictures that nobody has labeled.
+    Raises UserError for two folders of a kind.
+    """
+    wanted, whole = [normalized(name) for name in source.class_names], {}
+    for part, path in [*(("valid", path) for path in kinds["val"]),
+                       *(("test", path) for path in kinds["test"])]:
+        try:
+            found = most_of(wanted, scan_place(path, wanted, left))
+        except OSError as error:
+            passed_over.append(f"{path} ({error.strerror.lower()})")
+            continue
+        missing = [name for name in source.class_names if normalized(name) not in found]
+        if missing:
+            passed_over.append(f"{path} (no pictures of {' and '.join(missing)})")
+        elif part in whole:
+            raise UserError(f"{whole[part].folder} and {path} are the same part of {source.folder}:"
+                            " give one of them another name")
+        else:
+            whole[part] = Source(path, labeled([found[name] for name in wanted]),
+                                 source.class_names)
+    return whole

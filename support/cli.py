@@ -12,6 +12,8 @@ from pathlib import Path
 
 from absl import app, flags
 
+URL = re.compile(r"[a-z][a-z0-9+.-]+://", re.IGNORECASE)  # not C:// of Windows
+
 
 class UserError(ValueError):
     """An error that the user can put right: one sentence with the wrong value and the remedy."""
@@ -22,8 +24,8 @@ def script(*also: type[Exception], arguments: bool = False) -> Callable:
 
     So are told UserError, OSError (a file, a disk), MemoryError and the types in `also`. Ctrl-C
     exits with 130 and SIGTERM with 143, both after temporary files are removed. arguments: whether
-    the script takes any besides flags; patterns like *.jpg among them are expanded where the shell
-    does not do so.
+    the script takes any besides flags: names of files and folders. Patterns like *.jpg among them
+    are expanded where the shell does not do so.
     """
     def decorate(main: Callable[[list[str]], None]) -> Callable[[list[str]], None]:
         @functools.wraps(main)
@@ -34,7 +36,8 @@ def script(*also: type[Exception], arguments: bool = False) -> Callable:
             for each in ending_signals()[1:]:
                 signal.signal(each, lambda number, _: sys.exit(128 + number))
             try:
-                main([argv[0], *(argv[1:] if SHELL_EXPANDS_PATTERNS else expanded(argv[1:]))])
+                names = [local_path(name) for name in argv[1:]]
+                main([argv[0], *(names if SHELL_EXPANDS_PATTERNS else expanded(names))])
                 sys.stdout.flush()
             except (UserError, OSError, *also) as error:
                 if is_broken_pipe(error):  # "… | head" has seen enough
@@ -125,6 +128,21 @@ def flags_parser(doc: str, *groups: str, moved: dict[str, str] | None = None
 
     return parse
 
+
+def local_path(path: str) -> str:
+    """A file or folder as it was typed, with the home folder for ~. Raises UserError for a URL."""
+    if URL.match(path):
+        raise UserError(f"{path} is a URL: name a file or folder on this computer")
+    return os.path.expanduser(path)
+
+
+class PathParser(flags.ArgumentParser):
+    """A flag like --data_dir=~/photos: its value is the path as local_path returns it."""
+
+    parse = staticmethod(local_path)
+
+
+PATH = PathParser()
 
 MOST = 10**6  # more than any network here has memory for, and less than TensorFlow can count
 

@@ -4,11 +4,13 @@
         ...              # a Pillow image, or an image_files.Skipped that says why there is none
 """
 
+import contextlib
+import re
 import sys
 import warnings
-from collections.abc import Callable, Iterator
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -21,7 +23,15 @@ from rich.text import Text
 from support import machine
 from support.cli import UserError
 
-EXTENSIONS = {".jpg", ".jpeg", ".png", ".bmp", ".gif", ".webp"}
+Image.preinit()  # JPEG, PNG and their like, which stay the first that a file is tried as
+Image.init()     # all others
+# What Pillow decodes by itself: not vector graphics, which take Ghostscript or Windows (EPS, WMF),
+# films (MPEG) and measurements (BUFR, GRIB, HDF5). A camera's MPO is a JPEG of several images.
+FORMATS = Image.OPEN.keys() - {"EPS", "WMF", "MPEG", "BUFR", "GRIB", "HDF5"}
+ENDINGS = {ending for ending, name in Image.EXTENSION.items() if name in FORMATS | {"MPO"}}
+# What systems and programs leave beside people's files.
+HIDDEN = re.compile(r"\..*|@eadir|@tmp|[@#]recycle|#snapshot|\$recycle\.bin|__macosx|__pycache__|"
+                    r"lost\+found|system volume information|thumbs\.db|desktop\.ini", re.IGNORECASE)
 
 
 class Skipped(NamedTuple):
@@ -31,10 +41,42 @@ class Skipped(NamedTuple):
     reason: str
 
 
-def is_image(path: Path) -> bool:
-    """Whether the file's name says that it is an image; its content may still not be one."""
-    return (path.suffix.lower() in EXTENSIONS and path.is_file()
-            and not path.name.startswith("."))  # macOS puts ._cat.0.jpg beside cat.0.jpg
+def is_hidden(name: str) -> bool:
+    """Whether nobody means a file or a folder of this name: ._cat.0.jpg of macOS, .Trash-1000."""
+    return bool(HIDDEN.fullmatch(name))
+
+
+def images_among(paths: Iterable[Path]) -> tuple[list[Path], list[Path]]:
+    """The images among these, by their names, and the other files, without what is hidden.
+
+    The content of an image may still be none. Raises OSError for what may not be looked at.
+    """
+    images, others = [], []
+    for path in paths:
+        if not is_hidden(path.name) and path.is_file():
+            known = ending(path) in ENDINGS or not ending(path) and begins_as_image(path)
+            (images if known else others).append(path)
+    return images, others
+
+
+def ending(path: Path) -> str:
+    """".jpg" of 1.JPG; "" of a name without one, like cat.0 or "St. Bernard"."""
+    suffix = path.suffix.lower()
+    return "" if suffix[1:].isdigit() or " " in suffix else suffix
+
+
+def begins_as_image(path: Path) -> bool:
+    with contextlib.suppress(Exception), warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        Image.open(path, formats=[*FORMATS]).close()
+        return True
+    return False
+
+
+def count_endings(paths: Iterable[Path]) -> list[str]:
+    """["1 .heic", "2 .txt"]"""
+    counts = Counter(ending(path) or "without ending" for path in paths)
+    return [f"{count} {name}" for name, count in sorted(counts.items())]
 
 
 # ---------------------------------------------------------------------------------------------
@@ -166,7 +208,7 @@ class Speed(progress.ProgressColumn):
         return Text(f"{task.speed or 0:.0f} pictures/s")
 
 
-@contextmanager
+@contextlib.contextmanager
 def progress_bar(description: str, total: int) -> Iterator[Callable[..., None]]:
     """A bar with the speed and the time left, on stderr and only if that is a terminal.
 

@@ -156,7 +156,8 @@ class Run:
         config = self.config
         source = split_sizes.with_sizes(class_folders.choose(config.data_dir, config.classes),
                                         config)
-        machine.check_memory(network, config.batch_size, 2 * sum(source.sizes))
+        machine.check_memory(network, config.batch_size, 2 * sum(source.sizes)
+                             + sum(len(part.images) for part in source.whole.values()))
         self.network, self.source = network, source
         self.is_sample = source.folder == class_folders.SAMPLE
         self.no_photographs = self.is_sample and config.data_dir is None

@@ -1,6 +1,7 @@
 """How many images of each class to train on, to validate on and to test on."""
 
 import math
+from collections.abc import Collection
 
 from support.class_folders import Source
 from support.cli import UserError
@@ -10,13 +11,14 @@ TRAIN_SIZE, VALID_SIZE = 4096, 1024  # the article's
 
 
 def choose_sizes(available: int, train_size: int | None, valid_size: int | None,
-                 test_size: int = 0, smaller_class: str = "") -> tuple[int, int, int]:
+                 test_size: int = 0, smaller_class: str = "", whole: Collection[str] = ()
+                 ) -> tuple[int, int, int]:
     """How many images of each class to train on, to validate on and to test on.
 
     available: how many there are of the smaller class, whose name the error gives. train_size,
     valid_size: both classes together, as the user set them, or None for the article's 4096 and
-    1024, which shrink in their proportion to what the test leaves. Raises UserError for sizes that
-    cannot be met.
+    1024, which shrink in their proportion to what the test leaves. whole: the parts, "valid" and
+    "test", that have images of their own. Raises UserError for sizes that cannot be met.
     """
     for flag, size in (("train_size", train_size), ("valid_size", valid_size)):
         if size is not None and (size < 2 or size % 2):
@@ -26,38 +28,53 @@ def choose_sizes(available: int, train_size: int | None, valid_size: int | None,
         raise UserError(f"--test_size={test_size} must be an even number, or 0: half of each "
                         "class")
     left = available - test_size // 2
-    if valid_size:
+    if "valid" in whole:
+        valid = 0
+    elif valid_size:
         valid = valid_size // 2
     elif train_size:
         valid = min(VALID_SIZE // 2, left - train_size // 2)
     else:  # a fifth, rounded up
         valid = min(VALID_SIZE // 2, math.ceil(left * VALID_SIZE / (TRAIN_SIZE + VALID_SIZE)))
     train = train_size // 2 if train_size else min(TRAIN_SIZE // 2, left - valid)
-    if train < 1 or valid < 1 or train + valid > left:
+    if train < 1 or (valid < 1 and "valid" not in whole) or train + valid > left:
         asked_for = [f"--{flag}={size}" for flag, size in (
             ("train_size", train_size), ("valid_size", valid_size), ("test_size", test_size))
             if size]
         reason = f" (there are no more of {smaller_class})" if smaller_class else ""
-        parts = "training, validation and test" if test_size else "training and validation"
+        used_for = "training" if "valid" in whole else "training and validation"
+        if test_size:
+            used_for = used_for.replace(" and", ",") + " and test"
         raise UserError(
             f"{' and '.join(asked_for) or 'training'} needs more pictures than there are: "
-            f"{available} of each class can be used{reason}, {2 * available} for {parts} together")
+            f"{available} of each class can be used{reason}, {2 * available} for {used_for} "
+            "together")
     return train, valid, test_size // 2
 
 
 def with_sizes(source: Source, config: Config) -> Source:
-    """The source with the sizes that the settings ask for. Raises as choose_sizes does."""
+    """The source with the sizes that the settings ask for.
+
+    Raises UserError as choose_sizes does, and for the size of a part that has its own folder.
+    """
+    for part, own in source.whole.items():
+        size = getattr(config, f"{part}_size")
+        if size:
+            raise UserError(f"--{part}_size={size} contradicts {own.folder}, which is that part, "
+                            "whole: leave the flag out, or give the folder another name")
     available, smaller_class = min(zip(source.counts(), source.class_names, strict=True))
     if source.counts() == (available, available):
         smaller_class = ""
     return source._replace(sizes=choose_sizes(available, config.train_size, config.valid_size,
-                                              config.test_size, smaller_class))
+                                              config.test_size, smaller_class, source.whole))
 
 
-def without_broken(available: int, config: Config, skipped: list) -> tuple[int, int, int]:
+def without_broken(available: int, source: Source, config: Config, skipped: list
+                   ) -> tuple[int, int, int]:
     """The sizes again, of the images that can be decoded. Raises UserError, which names others."""
     try:
-        return choose_sizes(available, config.train_size, config.valid_size, config.test_size)
+        return choose_sizes(available, config.train_size, config.valid_size, config.test_size,
+                            whole=source.whole)
     except UserError as error:
         raise UserError("; ".join([str(error), *(f"{path} cannot be read ({reason})"
                                                  for path, reason in skipped[:3])])) from error

@@ -10,6 +10,8 @@ from support import settings
 from support.settings import Config
 from support.split_sizes import TRAIN_SIZE, VALID_SIZE
 
+PURPOSES = {"train": "train on", "valid": "validate on", "test": "test on"}
+
 
 def print_start(network, source, dataset, config: Config, no_photographs: bool) -> None:
     """What is about to be trained, on what.
@@ -25,22 +27,32 @@ def print_start(network, source, dataset, config: Config, no_photographs: bool) 
     weights = network.weight_count
     print(f"{network.name}: {weights:,} weights ({weights * 4 / 1e6:.0f} MB), "
           f"{network.multiply_adds:,} multiply-adds a picture")
-    train, valid, test = (len(part.labels) for part in (dataset.train, dataset.valid, dataset.test))
-    to_test = f", {test} to test on" if test else ""
-    print(f"{source.folder}: {train} pictures to train on, {valid} to validate on{to_test}, half "
-          "of each class")
+    counts = {part: len(getattr(dataset, part).labels) for part in PURPOSES}
+    cut = {part: count for part, count in counts.items() if count and part not in source.whole}
+    sizes = ", ".join(f"{count} to {PURPOSES[part]}" for part, count in cut.items())
+    print(f"{source.folder}: {sizes.replace(' to', ' pictures to', 1)}, half of each class")
     print(source)
-    wanted = config.train_size or TRAIN_SIZE, config.valid_size or VALID_SIZE
-    if (train, valid) != wanted:
-        print(f"  ({wanted[0]} and {wanted[1]} were wanted: there are no more)")
-        larger, name = max(zip(source.counts(), source.class_names, strict=True))
-        if larger > min(source.counts()):
-            print(f"  {larger - (train + valid + test) // 2} of {name} are left out: there are "
-                  "fewer of the other class")
+    print_beside(source)
+    wanted = {part: getattr(config, f"{part}_size") or size for part, size in (
+        ("train", TRAIN_SIZE), ("valid", VALID_SIZE)) if part in cut}
+    if not wanted.items() <= cut.items():
+        print(f"  ({' and '.join(map(str, wanted.values()))} were wanted: there are no more)")
+        (fewer, rare), (more, other) = sorted(zip(source.counts(), source.class_names, strict=True))
+        if more > fewer:
+            print(f"  {more - sum(cut.values()) // 2} of {other} are left out: there are fewer of "
+                  f"the other class\n  to train on more pictures, add some of {rare}")
     for file, reason in dataset.skipped[:10]:
         print(f"  skipped {file}: {reason}")
     if len(dataset.skipped) > 10:
         print(f"  ... {len(dataset.skipped)} skipped in all: config.json lists them")
+
+
+def print_beside(source) -> None:
+    """The parts that have folders of their own, and what is passed over."""
+    for part, own in source.whole.items():
+        print(f"{own.folder}: all to {PURPOSES[part]}, {own}")
+    if source.passed_over:
+        print(f"passed over: {', '.join(source.passed_over)}")
 
 
 def print_epoch(record: dict, epochs: int) -> None:
@@ -97,11 +109,14 @@ def print_census(source, shapes, skipped: list) -> None:
     cannot be decoded, with the reasons.
     """
     print(f"{source.folder}: {len(source.images)} pictures, {source}")
+    print_beside(source)
     read = shapes.total()
-    print(f"the most common shapes of the first {read + len(skipped)} (height x width):")
+    looked_at = read + len(skipped)
+    print(f"the most common shapes of the first {looked_at} (height x width):")
     for (height, width), count in shapes.most_common(8):
         print(f"  {height:5} x {width:<5} {count:6}  {count / read:6.1%}")
-    print(f"unreadable: {len(skipped)}")
+    print(f"unreadable: {len(skipped)}"
+          + (f" of the first {looked_at}" if looked_at < len(source.all_images()) else ""))
     for path, reason in skipped:
         print(f"  {path}: {reason}")
     quarters: Counter = Counter()

@@ -5,6 +5,7 @@ import os
 import re
 import shutil
 import unicodedata
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -38,6 +39,22 @@ def test_two_folders_of_any_names_are_two_classes_the_first_by_name_is_1(tmp_pat
                                                   ("Ants/1.jpg", 1), ("bees/1.webp", 0))])
 
 
+@pytest.mark.parametrize("names, classes", [
+    (["cats/0.jpg", "rabbits/0.jpg"], ("cats", "rabbits")),
+    (["dogs/0.jpg", "Ants/0.jpg"], ("Ants", "dogs")),
+    (["train/dog/0.jpg", "train/wolf/0.jpg"], ("dog", "wolf")),
+    (["ants/0.jpg", "bees/0.jpg", "dog.jpg"], ("ants", "bees")),
+    (["ants/0.jpg", "bees/0.jpg", "cat.0.jpg", "cat.1.jpg"], ("ants", "bees")),
+    (["train/ants/0.jpg", "train/bees/0.jpg", "cat.jpg"], ("ants", "bees")),
+    (["PetImages/ants/0.jpg", "PetImages/bees/0.jpg"], ("ants", "bees")),
+    (["dog.jpg", "train/cat.0.jpg", "train/dog.0.jpg"], ("cat", "dog"))])
+def test_a_cat_or_a_dog_alone_hides_no_two_classes(tmp_path, names, classes):
+    touch(tmp_path, *names)
+    class_names, found = chosen(tmp_path)
+    assert class_names == classes
+    assert {path for path, _ in found} == {name for name in names if "/" in name}
+
+
 @pytest.mark.parametrize("names", [
     ("with spaces", "with more spaces"), ("Käfer", "Wespe"), ("猫", "犬"), ("glass", "glasses"),
     ("a'b", 'c"d'), ("0", "1"), ("👍", "👎")])
@@ -62,6 +79,15 @@ def test_names_without_case_are_one_class(tmp_path):
     touch(tmp_path, "ants/0.jpg", "ANTS/1.jpg", "bees/0.jpg")
     names, found = chosen(tmp_path)
     assert names == ("ANTS", "bees") and [label for _, label in found] == [1, 0, 1]
+
+
+@pytest.mark.parametrize("other", [
+    ".Trash-1000", ".thumbnails", ".ipynb_checkpoints", "@eaDir", "__MACOSX", "lost+found",
+    "$RECYCLE.BIN", "System Volume Information", "#recycle"])
+def test_what_systems_leave_in_a_folder_is_no_class(tmp_path, other):
+    touch(tmp_path, "ants/0.jpg", "bees/0.jpg", f"{other}/0.jpg")
+    assert chosen(tmp_path)[0] == ("ants", "bees")
+    assert class_folders.choose(str(tmp_path)).passed_over == []
 
 
 @pytest.mark.parametrize("other", [".hidden", "test", "Test1", "testing_set", "val", "validation",
@@ -107,6 +133,61 @@ def test_folders_come_before_files_wherever_they_are(tmp_path):
     touch(tmp_path, "ant.0.jpg", "bee.0.jpg", "train/ant/0.jpg", "train/bee/0.jpg")
     assert dict(chosen(tmp_path, ["ant", "bee"])[1]) == {"train/ant/0.jpg": 1,
                                                          "train/bee/0.jpg": 0}
+
+
+LAYOUTS = [["ants/0.jpg", "bees/0.jpg"], ["cats/0.jpg", "dogs/0.jpg"], ["cat.0.jpg", "dog.0.jpg"]]
+
+
+@pytest.mark.parametrize("layout", LAYOUTS)
+@pytest.mark.parametrize("valid", ["val", "valid", "validation", "Val", "VALID", "validation_set"])
+@pytest.mark.parametrize("test", ["test", "Testing"])
+def test_parts_beside_train_are_parts_by_themselves(tmp_path, layout, valid, test):
+    for place in ("train", valid, test):
+        touch(tmp_path / place, *layout)
+    source = class_folders.choose(str(tmp_path))
+    for place, images in (("train", source.images), (valid, source.whole["valid"].images),
+                          (test, source.whole["test"].images)):
+        assert sorted(images) == [(tmp_path / place / name, label)
+                                  for name, label in zip(layout, (1, 0), strict=True)]
+    assert source.folder == tmp_path and source.passed_over == []
+    assert len(source.all_images()) == 6
+
+
+def test_parts_have_the_classes_that_were_chosen(tmp_path):
+    for place in ("train", "val"):
+        touch(tmp_path / place, "ants/0.jpg", "bees/0.jpg", "wasps/0.jpg")
+    source = class_folders.choose(str(tmp_path), ["wasps", "ants"])
+    assert source.whole.keys() == {"valid"}
+    assert sorted(source.whole["valid"].images) == [(tmp_path / "val/ants/0.jpg", 0),
+                                                    (tmp_path / "val/wasps/0.jpg", 1)]
+
+
+@pytest.mark.parametrize("layout", LAYOUTS)
+@pytest.mark.parametrize("names, passed_over", [
+    (["test/1.jpg", "test/2.jpg"], ["test (no pictures of {} and {})"]),
+    (["test/unknown/1.jpg"], ["test (no pictures of {} and {})"]),
+    (["test1/1.jpg"], []), (["val/notes.txt"], ["val (no pictures of {} and {})"])])
+def test_a_part_without_labels_is_passed_over(tmp_path, layout, names, passed_over):
+    touch(tmp_path, *(f"train/{name}" for name in layout), *names)
+    source = class_folders.choose(str(tmp_path))
+    assert source.whole == {} and len(source.images) == 2
+    assert source.passed_over == [f"{tmp_path}/{each.format(*source.class_names)}"
+                                  for each in passed_over]
+
+
+def test_a_part_is_only_one_beside_train(tmp_path):
+    touch(tmp_path, *(f"{place}{name}" for place in ("", "val/", "test/") for name in LAYOUTS[0]))
+    source = class_folders.choose(str(tmp_path))
+    assert source.whole == {} and source.class_names == ("ants", "bees")
+
+
+def test_two_folders_for_one_part_are_refused(tmp_path):
+    touch(tmp_path, *(f"{place}/{name}" for place in ("train", "val", "valid")
+                      for name in LAYOUTS[0]))
+    with pytest.raises(UserError) as error:
+        chosen(tmp_path)
+    assert str(error.value) == (f"{tmp_path}/val and {tmp_path}/valid are the same part of "
+                                f"{tmp_path}: give one of them another name")
 
 
 @pytest.mark.parametrize("names", [["IMG_1.jpg", "DSC_2.jpg"], ["ant.0.jpg", "bee.0.jpg"]])
@@ -166,7 +247,7 @@ def test_the_sample_can_have_dogs_as_the_positive_class(tmp_path, monkeypatch):
      "--data_dir={} holds a class named 'a\\nb', which cannot be printed: give it another name"),
     (["\udcff.0.jpg", "c.0.jpg"], ["\udcff", "c"],  # a byte that is no UTF-8
      "--data_dir={} holds a class named '\\udcff', which cannot be printed: give it another name"),
-    (["cats/0.jpg", "birds/0.jpg"], None, "--data_dir={} holds 1 pictures of cats and none of "
+    (["cats/0.jpg", "birds.jpg"], None, "--data_dir={} holds 1 pictures of cats and none of "
      "dogs: both are needed; or choose other classes, like --classes=ants,bees")])
 def test_what_is_not_two_classes_is_refused_in_one_sentence(tmp_path, names, classes, sentence):
     touch(tmp_path, *names)
@@ -214,6 +295,56 @@ def test_a_class_with_too_few_images_is_named(tmp_path):
             "--train_size=8 needs more pictures than there are: 2 of each class can be used (there "
             "are no more of bees), 4 for training and validation together")):
         split_sizes.with_sizes(source, Config(train_size=8, valid_size=None, test_size=0))
+
+
+@pytest.mark.parametrize("closed, classes, passed_over", [
+    ("private", None, True), ("private", ["ants", "bees"], True), ("lost+found", None, False),
+    ("train", None, True)])
+def test_an_unreadable_folder_that_is_no_class_is_passed_over(tmp_path, monkeypatch, closed,
+                                                              classes, passed_over):
+    touch(tmp_path, "ants/0.jpg", "bees/0.jpg", f"{closed}/0.jpg")
+    refuse(monkeypatch, closed)
+    source = class_folders.choose(str(tmp_path), classes)
+    assert source.class_names == ("ants", "bees")
+    assert source.passed_over == [f"{tmp_path}/{closed} (permission denied)"] * passed_over
+
+
+@pytest.mark.parametrize("names, closed, classes", [
+    (["ants/0.jpg", "bees/0.jpg"], "bees", None),
+    (["ants/0.jpg", "train/bees/0.jpg"], "train", None),
+    (["ants/0.jpg", "bees/0.jpg", "wasps/0.jpg"], "bees", ["ants", "bees"])])
+def test_an_unreadable_folder_that_may_be_a_class_is_named(tmp_path, monkeypatch, names, closed,
+                                                           classes):
+    touch(tmp_path, *names)
+    refuse(monkeypatch, closed)
+    with pytest.raises(UserError, match=f"/{closed} cannot be read as a folder of pictures: Perm"):
+        chosen(tmp_path, classes)
+
+
+def test_an_unreadable_train_does_not_give_the_sample(tmp_path, monkeypatch):
+    touch(tmp_path, "data/train/cat.0.jpg", "data/train/dog.0.jpg")
+    refuse(monkeypatch, "train")
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(UserError, match="^data/train cannot be read as a folder of pictures: "):
+        class_folders.choose(None)
+
+
+def refuse(monkeypatch, name):
+    """No folder of this name can be listed: the tests may run as root, whom no permission stops."""
+    iterdir = Path.iterdir
+
+    def refusing(folder):
+        if folder.name == name:
+            raise PermissionError(13, "Permission denied", str(folder))
+        return iterdir(folder)
+
+    monkeypatch.setattr(Path, "iterdir", refusing)
+
+
+def test_a_class_of_unknown_formats_is_told_by_its_endings(tmp_path):
+    touch(tmp_path, "ants/0.jpg", "bees/0.heic", "bees/1.HEIC")
+    with pytest.raises(UserError, match="holds one class only, ants: .*; passed over: 2 .heic$"):
+        chosen(tmp_path)
 
 
 def test_a_folder_that_may_not_be_read_is_named(tmp_path, monkeypatch):
@@ -270,6 +401,7 @@ def test_training_says_which_class_is_which_and_what_is_left_out(there):
     assert "insects: 18 pictures to train on, 6 to validate on, half of each class\n" in output
     assert f"1 = {NAMES[0]} (16 images), 0 = {NAMES[1]} (12)\n" in output
     assert f"  4 of {NAMES[0]} are left out: there are fewer of the other class\n" in output
+    assert f"  to train on more pictures, add some of {NAMES[1]}\n" in output
     assert re.search(rf"^{NAMES[0]} if above  +0\.0 .*\n^accuracy {{14}}  ", output, re.MULTILINE)
 
 

@@ -1,6 +1,7 @@
 """support/cli.py: its two kinds of flags, and what a script's main does with an error."""
 
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -72,6 +73,41 @@ def test_counts_have_no_value_unless_given():
     values = flags_with(cli.CountsParser())
     values(["script.py"])
     assert values.option is None
+
+
+@pytest.mark.parametrize("path", ["photos", "/tmp/a b", "a~b", "./~", "C://photos", "", "a:b/c"])
+def test_a_path_stays_as_it_was_typed(path):
+    assert parse(cli.PATH, path) == path == cli.local_path(path)
+
+
+def test_a_path_may_begin_at_home(monkeypatch):
+    monkeypatch.setenv("HOME", "/home/ada")
+    monkeypatch.setenv("USERPROFILE", "/home/ada")  # as it is called on Windows
+    assert parse(cli.PATH, "~") == "/home/ada"
+    assert parse(cli.PATH, "~/runs") == "/home/ada/runs" == cli.local_path("~/runs")
+
+
+@pytest.mark.parametrize("url", ["gs://b/r", "s3://b", "http://a/b.jpg", "HTTPS://a", "file:///a"])
+def test_a_url_is_refused(url):
+    with pytest.raises(flags.IllegalFlagValueError) as error:
+        parse(cli.PATH, url)
+    sentence = f"{url} is a URL: name a file or folder on this computer"
+    assert str(error.value) == f"flag --option={url}: {sentence}"
+    with pytest.raises(UserError) as error:
+        cli.local_path(url)
+    assert str(error.value) == sentence
+
+
+PATHS = ("data_dir", "runs_dir", "resume", "run", "evaluate", "image", "json", "output", "test_dir",
+         "histogram_run")
+
+
+@pytest.mark.parametrize("script", [*ROOT.glob("*.py"), *ROOT.glob("tools/*.py")],
+                         ids=lambda script: script.stem)
+def test_every_flag_that_is_a_path_is_parsed_as_one(script):
+    for kind, name in re.findall(r'flags\.DEFINE(\S*?)\(\s*(?:cli\.\w+, )?"(\w+)"',
+                                 script.read_text()):
+        assert (kind == "") == (name in PATHS) or kind == "_bool", name
 
 
 # ---------------------------------------------------------------------------------------------

@@ -80,6 +80,22 @@ def test_every_extension_is_found(tmp_path, extension):
     assert found(tmp_path) == [(f"dogs/0{extension}", 0), (f"cat.0{extension}", 1)]
 
 
+@pytest.mark.parametrize("ending", sorted(image_files.ENDINGS))
+def test_every_format_that_pillow_decodes_is_found(tmp_path, ending):
+    touch(tmp_path, f"cat.0{ending}", f"dogs/0{ending.upper()}")
+    assert found(tmp_path) == [(f"dogs/0{ending.upper()}", 0), (f"cat.0{ending}", 1)]
+
+
+@pytest.mark.parametrize("name", ["cat", "cat.0", "cat 1", "cats/IMG_7", "cats/St. Bernard"])
+def test_a_name_without_an_ending_is_that_of_an_image_if_the_content_is_one(tmp_path, name):
+    touch(tmp_path, name)
+    assert found(tmp_path) == []
+    (tmp_path / name).write_bytes(jpeg(noise(9, 12)))
+    assert found(tmp_path) == [(name, 1)]
+    (tmp_path / name).write_text("a note on a cat")
+    assert found(tmp_path) == []
+
+
 @pytest.mark.parametrize("name", [
     "catalogue.jpg", "dogma.png", "caterpillar.0.jpg", "bobcat.0.jpg", "0.jpg", "._cat.0.jpg",
     ".cat.0.jpg", "cat.0.txt", "cat.0", "cat", "cat.0.jpg.part", "Thumbs.db", "cats/Thumbs.db",
@@ -184,7 +200,7 @@ def test_images_in_the_folder_are_used(tmp_path, monkeypatch, typed):
     touch(tmp_path, "data/train/cat.0.jpg", "data/train/dog.0.jpg")
     monkeypatch.chdir(tmp_path)
     expected = tmp_path / "data" if typed == "absolute" else Path("data")
-    folder, labeled_images, names, _ = class_folders.choose(str(expected) if typed else None)
+    folder, labeled_images, names, *_ = class_folders.choose(str(expected) if typed else None)
     assert folder == expected and names == ("cat", "dog")
     assert labeled_images == [(expected / "train/cat.0.jpg", 1),
                               (expected / "train/dog.0.jpg", 0)]
@@ -199,7 +215,7 @@ def test_the_default_folder_without_images_gives_the_bundled_sample(tmp_path, mo
         folder.mkdir()
         touch(folder, *content)
     monkeypatch.chdir(tmp_path)
-    used, labeled_images, names, _ = class_folders.choose(None)
+    used, labeled_images, names, *_ = class_folders.choose(None)
     assert used == ROOT / "sample" and names == ("cat", "dog")
     assert Counter(label for _, label in labeled_images) == {1: 250, 0: 250}
     assert {path.name for path, _ in labeled_images} == {
@@ -697,6 +713,63 @@ def test_the_digest_differs_with_images_labels_and_parts():
     assert run_folder.digest_of(part(pixels, [1, 0]), nothing) == digests[0]
 
 
+WHOLE = {"train/cats": 8, "train/dogs": 6, "VAL/cats": 2, "VAL/dogs": 5, "test/cats": 1,
+         "test/dogs": 3}
+
+
+@pytest.fixture
+def parts_folder(tmp_path):
+    """train/, VAL/ and test/, the last two with unequally many of each class."""
+    for place, count in WHOLE.items():
+        (tmp_path / place).mkdir(parents=True)
+        for number in range(count):
+            Image.fromarray(noise(9, 12)).save(tmp_path / place / f"{number}.png")
+    return tmp_path
+
+
+def test_parts_with_folders_of_their_own_are_whole(parts_folder):
+    (parts_folder / "VAL/dogs/0.png").write_bytes(b"")
+    dataset = load(parts_folder)
+    for part, place, of_each in ((dataset.train, "train", (6, 6)), (dataset.valid, "VAL", (2, 4)),
+                                 (dataset.test, "test", (1, 3))):
+        assert (part.labels.sum(), len(part.labels) - part.labels.sum()) == of_each
+        assert len(part.images) == len({*part.files}) == sum(of_each)
+        for image, label, path in zip(part.images, part.labels, part.files, strict=True):
+            assert path.is_relative_to(parts_folder / place)
+            assert label == (path.parent.name == "cats")
+            np.testing.assert_array_equal(image, data.load_image(path, SIZE))
+    assert dataset.skipped == [(parts_folder / "VAL/dogs/0.png", "empty file")]
+    assert load(parts_folder, seed=1).valid.files == dataset.valid.files
+
+
+def test_training_takes_the_same_images_whatever_the_parts_beside_it_hold(parts_folder):
+    expected = load(parts_folder, 8)
+    shutil.rmtree(parts_folder / "test")
+    dataset = load(parts_folder, 8, test_size=2)
+    assert dataset.train.files == expected.train.files and len(dataset.test.files) == 2
+    assert {path.parent.parent.name for path in dataset.test.files} == {"train"}
+    with pytest.raises(UserError, match="^--train_size=14 needs more pictures than there are: 6 of "
+                                        r"each class can be used \(there are no more of dog\), 12 "
+                                        "for training together$"):
+        load(parts_folder, 14)
+
+
+def test_sizes_of_parts_with_folders_of_their_own_are_refused(parts_folder):
+    for flag, place in (("valid_size", "VAL"), ("test_size", "test")):
+        with pytest.raises(UserError) as error:
+            load(parts_folder, **{flag: 2})
+        assert str(error.value) == (
+            f"--{flag}=2 contradicts {parts_folder}/{place}, which is that part, whole: leave the "
+            "flag out, or give the folder another name")
+
+
+def test_a_part_of_which_nothing_can_be_read_is_refused(parts_folder):
+    for path in parts_folder.glob("VAL/*/*"):
+        path.write_bytes(b"")
+    with pytest.raises(UserError, match="^none of the 7 pictures of .*VAL can be read$"):
+        load(parts_folder)
+
+
 @pytest.mark.parametrize("train_size, broken, train_left", [
     (None, [], 28),
     (16, ["cat.3", "dog.5", "cat.7", "cat.8"], 16),  # there are others
@@ -846,7 +919,16 @@ def test_the_census_looks_at_as_many_as_asked_for(tmp_path, run_script):
     lines = run_script("data.py", "--sample=3").stdout.splitlines()
     assert "first 3" in lines[1]
     assert lines[2].split() == ["30", "x", "40", "3", "100.0%"]
-    assert lines[3] == "unreadable: 0"
+    assert lines[3] == "unreadable: 0 of the first 3"
+
+
+def test_the_census_counts_what_is_no_picture_by_ending(tmp_path, run_script):
+    make_data(tmp_path, *[(30, 40)] * 4)
+    touch(tmp_path, *(f"data/PetImages/Cat/{name}" for name in (
+        "a.heic", "b.HEIC", "c.txt", "README", ".DS_Store", "Thumbs.db")))
+    lines = run_script("data.py").stdout.splitlines()
+    assert lines[1] == "passed over: 2 .heic, 1 .txt, 1 without ending"
+    assert "unreadable: 0" in lines
 
 
 def test_the_census_of_unreadable_files_alone_says_so(tmp_path, run_script):

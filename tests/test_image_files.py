@@ -220,6 +220,30 @@ def test_the_extension_may_be_wrong(tmp_path, format):
     np.testing.assert_array_equal(read(tmp_path / "x.jpg"), pixels)
 
 
+@pytest.mark.parametrize("ending", sorted(
+    ending for ending in image_files.ENDINGS if Image.EXTENSION[ending] in Image.SAVE))
+@pytest.mark.filterwarnings("ignore")  # some formats are on their way out of Pillow
+def test_every_format_that_is_found_can_be_read(tmp_path, ending):
+    pixels = np.kron(noise(2, 2), np.ones((32, 32, 1), np.uint8))
+    for mode in ("RGB", "L", "1", "P", "RGBA"):  # one that the format can store
+        try:
+            Image.fromarray(pixels).convert(mode).save(tmp_path / f"x{ending}")
+            break
+        except (OSError, ValueError):
+            continue
+    assert image_files.images_among([tmp_path / f"x{ending}"]) == ([tmp_path / f"x{ending}"], [])
+    assert read(tmp_path / f"x{ending}").shape[2] == 3
+
+
+@pytest.mark.parametrize("ending", [".pdf", ".eps", ".ps", ".mpg", ".mpeg", ".wmf", ".emf", ".h5",
+                                    ".grib", ".svg", ".mp4", ".heic", ".txt", ".npy", ".jpg~"])
+def test_documents_films_and_measurements_are_no_images(tmp_path, ending):
+    path = tmp_path / f"1{ending}"
+    path.write_bytes(jpeg(noise(8, 8)))
+    assert image_files.images_among([path]) == ([], [path])
+    assert image_files.count_endings([path, path]) == [f"2 {ending}"]
+
+
 # EXIF 2.32, tag 0x0112: where the stored picture's row 0 and column 0 belong. Each is what a
 # camera stores of the picture 1 2 3 over 4 5 6.
 STORED = {

@@ -5,16 +5,20 @@ import os
 import pty
 import shutil
 import sys
+import tempfile
 from pathlib import Path
 
 import numpy as np
 import pytest
+from absl import app, flags
 from PIL import Image
 
 import data
 import models
 import predict
+import script_process
 from conftest import make_network, read_terminal
+from interrupted_runs import nobody
 from support import saved_model
 from support.tensorflow_setup import tf
 from test_explain import make_run
@@ -104,10 +108,11 @@ def test_folders_are_searched_with_all_below_them_in_the_order_of_paths(tmp_path
         (tmp_path / name).touch()
     (tmp_path / "none").mkdir()
     monkeypatch.chdir(tmp_path)
-    paths, problems = predict.list_files(["b.jpg", "a", "none", "a/notes.txt"])
+    paths, problems, passed_over = predict.list_files(["b.jpg", "a", "none", "a/notes.txt"])
     assert list(map(str, paths)) == ["b.jpg", "a/10.jpg", "a/2.PNG", "a/deep/er/1.gif",
                                      "a/notes.txt"]  # what is named is tried
     assert problems == [(Path("none"), "no pictures in this folder")]
+    assert passed_over == ["1 .txt"]
 
 
 def test_a_subfolder_that_may_not_be_read_is_named_and_the_rest_found(tmp_path, monkeypatch):
@@ -123,7 +128,54 @@ def test_a_subfolder_that_may_not_be_read_is_named_and_the_rest_found(tmp_path, 
 
     monkeypatch.setattr(os, "scandir", refusing)
     assert predict.list_files([str(tmp_path)]) == (
-        [tmp_path / "open/2.jpg"], [(tmp_path / "closed", "permission denied")])
+        [tmp_path / "open/2.jpg"], [(tmp_path / "closed", "permission denied")], [])
+
+
+def test_what_systems_leave_below_a_folder_is_passed_over(tmp_path):
+    left = [".Trash-1000", ".thumbnails", ".ipynb_checkpoints", "@eaDir", "__MACOSX", "lost+found"]
+    for name in ("1.jpg", "deep/2.jpg", "deep/a.heic", "b.heic", "c.txt",
+                 *(f"{folder}{below}/0.jpg" for folder in left for below in ("", "/deep"))):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).touch()
+    assert predict.list_files([str(tmp_path)]) == (
+        [tmp_path / "1.jpg", tmp_path / "deep/2.jpg"], [], ["2 .heic", "1 .txt"])
+    assert predict.list_files([str(tmp_path / "@eaDir")]) == (  # as it was named
+        [tmp_path / "@eaDir/0.jpg", tmp_path / "@eaDir/deep/0.jpg"], [], [])
+
+
+def predict_as_nobody(folder, *arguments):
+    os.chdir(folder)
+    script_process.redirect_output(folder)
+    nobody()
+    flags.FLAGS.unparse_flags()
+    if "run" not in flags.FLAGS:
+        predict.define_flags()
+    app.run(predict.main, ["predict.py", *arguments])
+
+
+def test_what_may_not_be_searched_is_named_and_the_others_are_predicted(run, start, photos):
+    folder = Path(tempfile.mkdtemp())  # which nobody may enter, unlike pytest's
+    try:
+        shutil.copytree(run, folder / "mine")
+        for name in ("open", "shut", "listed"):
+            (folder / name).mkdir()
+            shutil.copy(photos / "cat.0.png", folder / name / "1.png")
+        for path in (folder, *folder.glob("*")):
+            path.chmod(0o777)
+        (folder / "shut").chmod(0)
+        (folder / "listed").chmod(0o444)
+        long = "a" * 300 + ".png"
+        process = start(predict_as_nobody, folder, "--run=mine", "shut/1.png", "open/1.png", long,
+                        "shut", "listed")
+        process.join(240)
+        assert process.exitcode == 1
+        assert [line.partition(":")[0] for line in
+                (folder / "stdout").read_text().splitlines()] == ["open/1.png"]
+        assert {*(folder / "stderr").read_text().splitlines()} == {
+            "shut/1.png: permission denied", f"{long}: file name too long",
+            "shut: permission denied", "listed/1.png: permission denied"}
+    finally:
+        shutil.rmtree(folder)
 
 
 def test_the_progress_is_shown_on_a_terminal_and_never_among_the_predictions(

@@ -234,7 +234,7 @@ def our_predicting(run: str, folder: str) -> Iterator[float]:
     network = models.load(Path(run))
     while True:
         started = time.perf_counter()
-        paths, _ = predict.list_files([folder])
+        paths, *_ = predict.list_files([folder])
         count = sum(len(files) for files, _, _ in predict.predictions(network, paths, ""))
         yield count / (time.perf_counter() - started)
 
@@ -354,7 +354,8 @@ def copy_images(source: str, folder: Path, most: int = 1000,
     """
     readable = {1: [], 0: []}
     found = class_folders.choose(source, classes).images
-    found = [image for image in found if image.path.suffix.lower() != ".webp"]  # Keras cannot
+    found = [image for image in found  # Keras reads no others
+             if image.path.suffix.lower() in (".jpg", ".jpeg", ".png", ".bmp", ".gif")]
     shapes = image_files.in_threads(data.upright_shape, [image.path for image in found])
     for (path, label), shape in zip(found, shapes, strict=False):
         if not isinstance(shape, image_files.Skipped):
@@ -420,7 +421,7 @@ def define_flags() -> None:
     flags.DEFINE_enum("dtype", "float32", ["float32", "bfloat16"], "what training computes in; "
                       "Keras beside it in its mixed_bfloat16")
     flags.DEFINE_integer("rounds", 5, "how often every variant is measured", lower_bound=1)
-    flags.DEFINE_string("json", None, "file that the figures are written to")
+    flags.DEFINE(cli.PATH, "json", None, "file that the figures are written to")
 
 
 @cli.script(rounds.VariantError)

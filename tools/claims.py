@@ -387,10 +387,10 @@ def main(argv: list[str]) -> None:
 if __name__ == "__main__":
     CHOSEN = flags.DEFINE_list("claims", [str(number) for number in CLAIMS if number != 11],
                                "the claims' numbers")
-    RUNS_DIR = flags.DEFINE_string("runs_dir", "runs/claims", "where the folders of runs go")
-    DATA_DIR = flags.DEFINE_string("data_dir", "data", "folder of the photographs")
-    TEST_DIR = flags.DEFINE_string("test_dir", None, "folder of other photographs, to test claim "
-                                   "11 on")
+    RUNS_DIR = flags.DEFINE(cli.PATH, "runs_dir", "runs/claims", "where the folders of runs go")
+    DATA_DIR = flags.DEFINE(cli.PATH, "data_dir", "data", "folder of the photographs")
+    TEST_DIR = flags.DEFINE(cli.PATH, "test_dir", None, "folder of other photographs, to test "
+                            "claim 11 on")
     DTYPE = flags.DEFINE_enum("dtype", "float32", ["float32", "bfloat16"], "what train.py computes "
                               "in")
     app.run(main)

@@ -14,6 +14,7 @@ prints
     DIR/kittens.jpg: ... bytes
 """
 
+import sys
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -22,9 +23,11 @@ import numpy as np
 from absl import app, flags
 from PIL import Image, ImageDraw, ImageFilter
 
-OUTPUT = flags.DEFINE_string(
-    "output", str(Path(__file__).resolve().parent.parent),
-    "folder that gets sample/ and kittens.jpg")
+ROOT = Path(__file__).resolve().parent.parent
+sys.path.insert(0, str(ROOT))
+from support import cli  # noqa: E402
+
+OUTPUT = flags.DEFINE(cli.PATH, "output", str(ROOT), "folder that gets sample/ and kittens.jpg")
 SEED = flags.DEFINE_integer("seed", 0, "random seed of every picture", lower_bound=0)
 COUNT = flags.DEFINE_integer("count", 250, "pictures of each class in sample/", lower_bound=1)
 

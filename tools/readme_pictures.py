@@ -22,11 +22,11 @@ import filters  # noqa: E402
 import report  # noqa: E402
 from support import cli, drawing  # noqa: E402
 
-RUN = flags.DEFINE_string("run", None, "the run whose kernels, feature maps and prediction are "
-                          "shown", required=True)
-HISTOGRAM_RUN = flags.DEFINE_string("histogram_run", None, "the run whose predictions are shown "
-                                    "[none: histogram.png stays as it is]")
-OUTPUT = flags.DEFINE_string("output", str(ROOT / "docs" / "pictures"), "the folder to write to")
+RUN = flags.DEFINE(cli.PATH, "run", None, "the run whose kernels, feature maps and prediction are "
+                   "shown", required=True)
+HISTOGRAM_RUN = flags.DEFINE(cli.PATH, "histogram_run", None, "the run whose predictions are shown "
+                             "[none: histogram.png stays as it is]")
+OUTPUT = flags.DEFINE(cli.PATH, "output", str(ROOT / "docs" / "pictures"), "the folder to write to")
 
 # A drawn cat that the first run validates on.
 CAT = ROOT / "sample" / "cat.153.jpg"
