@@ -147,6 +147,13 @@ def write_config(run: Path, config: Config) -> None:
     (run / "config.json").write_text(json.dumps(record))
 
 
+def look_alike(one: Path, other: Path) -> bool:
+    """Whether hardly a pixel differs: each Pillow spaces letters and packs PNGs its own way."""
+    with Image.open(one) as first, Image.open(other) as second:
+        return first.size == second.size and (
+            np.asarray(first) != np.asarray(second)).mean() < 0.0003
+
+
 def read_terminal(master: int) -> bytes:
     """All that was written to a terminal of pty.openpty() whose other side is closed."""
     shown = b""

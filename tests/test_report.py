@@ -39,8 +39,8 @@ def test_the_table_shows_each_runs_best_epoch_beside_the_article(run_script, tmp
     a, b = [line.split() for line in result.stdout.splitlines() if "conv2" in line or "mlp" in line]
     assert a == ["a", "conv2_128", "1e-05", "2/3", "0.200", "0.247", "0.500", "0.300", "73.1%",
                  "67%", "71.2%", "30", "s", "photographs"]
-    assert b == ["b", "mlp", "1e-05", "1/1", "0.500", "0.500", "undefined", "–", "50.0%", "50%",
-                 "–", "10", "s", "drawn"]
+    assert b == ["b", "mlp", "1e-05", "1/1", "0.500", "0.500", "undefined", "-", "50.0%", "50%",
+                 "-", "10", "s", "drawn"]
 
 
 @pytest.mark.parametrize("config, network", [
@@ -55,7 +55,7 @@ def test_a_network_of_other_layers_is_not_given_out_as_the_articles(config, netw
 
 def test_a_network_that_the_article_has_not_gets_dashes_for_its_figures(tmp_path):
     row = report.row(make_run(tmp_path / "a", "vgg16", [(0.3, 0.2, 0.61)]))
-    assert row == ["a", "vgg16", "1e-05", "1/1", "0.300", "–", "0.200", "–", "61.0%", "–", "–",
+    assert row == ["a", "vgg16", "1e-05", "1/1", "0.300", "-", "0.200", "-", "61.0%", "-", "-",
                    "10 s", "photographs"]
 
 

@@ -432,7 +432,7 @@ def main(argv: list[str]) -> None:
     if chosen.data_dir is not None:
         class_folders.choose(chosen.data_dir, chosen.classes)
     if chosen.json:
-        Path(chosen.json).touch()
+        open(chosen.json, "a", encoding="utf-8").close()
 
     console = Console(width=120)
     facts, versions = rounds.run_once(partial(network_facts, chosen.networks, chosen.batch_size,
