@@ -129,7 +129,7 @@ def measure(predictions: np.ndarray, labels: np.ndarray) -> dict:
     return {"mse": mean_squared_error(predictions, labels),
             "pearson": None if np.isnan(correlation) else correlation,
             "best_accuracy": accuracy, "threshold": threshold,
-            "accuracy_interval": wilson_interval(accuracy, len(labels)),
+            "accuracy_interval": [*wilson_interval(accuracy, len(labels))],
             "accuracies": accuracies(predictions, labels).tolist()}
 
 
@@ -139,7 +139,7 @@ def measure_at(threshold: float, predictions: np.ndarray, labels: np.ndarray) ->
     accuracy = record["accuracies"][round(10 * threshold)]
     return {"pictures": len(labels), "mse": record["mse"], "pearson": record["pearson"],
             "threshold": threshold, "accuracy": accuracy,
-            "accuracy_interval": wilson_interval(accuracy, len(labels)),
+            "accuracy_interval": [*wilson_interval(accuracy, len(labels))],
             "confusion_matrix": confusion_matrix(predictions, labels, threshold).tolist()}
 
 

@@ -180,12 +180,12 @@ class Run:
             self.folder = self.new_folder(config.arch, self.is_chief, self.stack)
         records = used_pictures.records_of(dataset, self.source)
         if self.is_chief:
-            if is_new:
-                used_pictures.write(self.folder, records)
-            else:
+            if (self.folder / "config.json").exists():
                 used_pictures.check_pixels(
                     used_pictures.read(self.folder), records, self.source.folder,
                     run_folder.read_config(self.folder)["versions"]["pillow"], PIL.__version__)
+            else:
+                used_pictures.write(self.folder, records)
             run_folder.write_config(self.folder, config, dataset, self.is_sample, replicas,
                                     tf.__version__)
         self.started = True

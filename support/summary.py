@@ -74,10 +74,11 @@ def print_end(best: dict, run: Path, valid_size: int, class_names: tuple[str, st
           f"({interval_text(best['accuracy_interval'])})")
     if valid_size < FEW:
         low, high = best["accuracy_interval"]
-        print(f"{valid_size} validation pictures are few: {accuracy:.1%} may be anything "
-              f"from {100 * low:.0f} to {high:.0%}" + (f"; nor can they tell t = {threshold:.1f} from t = 0.5 "
-                               f"({best['accuracies'][5]:.1%}), which is the better guess"
-                               if threshold != 0.5 and best["accuracies"][5] > low else ""))
+        print(f"{valid_size} validation pictures are few: {accuracy:.1%} may be anything from "
+              f"{100 * low:.0f} to {high:.0%}")
+        if threshold != 0.5 and best["accuracies"][5] > low:
+            print(f"They cannot tell t = {threshold:.1f} from t = 0.5, which has "
+                  f"{best['accuracies'][5]:.1%} and is the better guess for other pictures")
     if "test" in best:
         test = best["test"]
         print(f"on {test['pictures']} held-out test pictures, at that threshold: "

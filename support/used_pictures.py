@@ -102,7 +102,7 @@ def check_pixels(saved: list[Record], now: list[Record], folder: Path, pillow: s
         raise UserError(f"Pillow {pillow_now} decodes {some(changed)} of {folder} otherwise than "
                         f"Pillow {pillow}, with which the run was started: pip install "
                         f"pillow=={pillow}, or train a new run")
-    refuse_differences(folder, {"cannot be read any more": broken, "can be read now": readable,
+    refuse_differences(folder, {"cannot be read": broken, "can be read now": readable,
                                 "changed": changed})
 
 
