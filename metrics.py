@@ -6,6 +6,7 @@ thresholds, on NumPy arrays: predictions (n,), the probability of the positive c
 """
 
 import sys
+from math import sqrt
 
 import numpy as np
 
@@ -34,6 +35,20 @@ def mean_squared_error(predictions: np.ndarray, labels: np.ndarray) -> float:
     """The mean of (prediction - label)^2. Predicting 0.5 always gives 0.25."""
     predictions, labels = checked(predictions, labels)
     return float(np.mean((predictions - labels) ** 2))
+
+
+def cross_entropy(predictions: np.ndarray, labels: np.ndarray) -> float:
+    """Binary cross-entropy, the mean of -[y log p + (1 - y) log(1 - p)] for label y, prediction p.
+
+    It is what train.cross_entropy_loss computes of logits. A float32 prediction can be 0 or 1,
+    whose logarithm is infinite: it is kept 1e-7 away from both, as in Keras.
+    """
+    predictions, labels = checked(predictions, labels)
+    p = predictions.clip(1e-7, 1 - 1e-7)
+    return float(-np.mean(labels * np.log(p) + (1 - labels) * np.log(1 - p)))
+
+
+LOSSES = {"mse": mean_squared_error, "bce": cross_entropy}  # by the value of --loss
 
 
 def pearson(predictions: np.ndarray, labels: np.ndarray) -> float:
@@ -72,6 +87,34 @@ def best_accuracy(predictions: np.ndarray, labels: np.ndarray) -> tuple[float, f
     return float(accuracy.max()), float(THRESHOLDS[accuracy.argmax()])
 
 
+Z = 1.96  # 95% of a normal distribution are within so many standard deviations of its mean
+
+
+def wilson_interval(accuracy: float, count: int) -> tuple[float, float]:
+    """The 95% interval of an accuracy that was measured on `count` images: its two ends, 0 to 1.
+
+    Of images that are right with a probability of p, the share that is right has the standard
+    deviation sqrt(p (1 - p) / count). In the interval is every p from which the measured accuracy
+    is no more than Z of these away: both ends solve (accuracy - p)^2 = Z^2 p (1 - p) / count.
+    Source: Wilson, "Probable Inference, the Law of Succession, and Statistical Inference", 1927.
+    """
+    z2 = Z ** 2 / count
+    middle = (accuracy + z2 / 2) / (1 + z2)
+    half = sqrt(z2 * accuracy * (1 - accuracy) + z2 ** 2 / 4) / (1 + z2)
+    return middle - half, middle + half
+
+
+def confusion_matrix(predictions: np.ndarray, labels: np.ndarray, threshold: float) -> np.ndarray:
+    """How many images of each class are predicted as each class, int (2, 2).
+
+    Row: the label, column: the prediction; first the positive class.
+    """
+    predictions, labels = checked(predictions, labels)
+    positive, predicted = labels == 1, predicted_labels(predictions, threshold)
+    return np.array([[np.sum(of_class & as_class) for as_class in (predicted, ~predicted)]
+                     for of_class in (positive, ~positive)])
+
+
 def mistakes(predictions: np.ndarray, labels: np.ndarray, threshold: float) -> np.ndarray:
     """The indices of what is predicted wrongly at the threshold, the most confident first."""
     predictions, labels = checked(predictions, labels)
@@ -86,14 +129,18 @@ def measure(predictions: np.ndarray, labels: np.ndarray) -> dict:
     return {"mse": mean_squared_error(predictions, labels),
             "pearson": None if np.isnan(correlation) else correlation,
             "best_accuracy": accuracy, "threshold": threshold,
+            "accuracy_interval": [*wilson_interval(accuracy, len(labels))],
             "accuracies": accuracies(predictions, labels).tolist()}
 
 
 def measure_at(threshold: float, predictions: np.ndarray, labels: np.ndarray) -> dict:
     """The measures of held-out images, at a threshold that validation chose: 0.0, 0.1 … 0.9."""
     record = measure(predictions, labels)
+    accuracy = record["accuracies"][round(10 * threshold)]
     return {"pictures": len(labels), "mse": record["mse"], "pearson": record["pearson"],
-            "threshold": threshold, "accuracy": record["accuracies"][round(10 * threshold)]}
+            "threshold": threshold, "accuracy": accuracy,
+            "accuracy_interval": [*wilson_interval(accuracy, len(labels))],
+            "confusion_matrix": confusion_matrix(predictions, labels, threshold).tolist()}
 
 
 if __name__ == "__main__":

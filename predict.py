@@ -10,12 +10,14 @@ that the run's validation chose. What cannot be read is named on stderr with the
 exit code is 1.
 
 --evaluate compares the predictions with the labels of a folder like those that train.py takes. It
-leaves out what cannot be read, and names it.
+leaves out the pictures that the run was trained or validated on, whatever their names, and what
+cannot be read, which it names.
 """
 
 import json
 import os
 import sys
+from collections import Counter
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import NamedTuple
@@ -26,22 +28,22 @@ from absl import app, flags
 import data
 import metrics
 import models
-from support import class_folders, cli, image_files, run_folder, summary
+from support import class_folders, cli, image_files, run_folder, summary, used_pictures
 from support.cli import UserError
 from support.tensorflow_setup import tf
 
 
-def predictions(network: models.Network, paths: list[Path], what: str
+def predictions(network: models.Network, paths: list[Path], what: str,
+                load: Callable[[Path, tuple[int, int]], np.ndarray] = data.load_image
                 ) -> Iterator[tuple[list[Path], np.ndarray, list[image_files.Skipped]]]:
-    """Yield batches: n files, their probabilities, float32 (n,), and what could not be read.
+    """Yield batches: n files, their probabilities, float32 (n,), and what could not be loaded.
 
     Meanwhile a bar shows `what` is done, and how far it is.
     """
     eval_step = tf.function(network.probability, autograph=False, input_signature=[
         tf.TensorSpec((None, *network.input_size, 3), tf.uint8)])
     with image_files.progress_bar(what, len(paths)) as advance:
-        for files, batch, skipped in image_files.load_batches(paths, data.load_image,
-                                                              network.input_size):
+        for files, batch, skipped in image_files.load_batches(paths, load, network.input_size):
             # A convolution of no image at all is an error.
             yield files, eval_step(batch).numpy() if files else np.empty(0, np.float32), skipped
             advance(len(files) + len(skipped))
@@ -133,27 +135,51 @@ def list_files(names: list[str]) -> tuple[list[Path], list[image_files.Skipped],
 # How many are right
 # ---------------------------------------------------------------------------------------------
 
-def evaluate(run_dir: Path, folder: Path, as_json: bool) -> None:
-    """Print the metrics of a run's network on all images of a folder with its two classes.
+class Used(Exception):
+    """A picture that the run was trained or validated on: "training" or "validation"."""
 
-    as_json: only those at the run's own threshold, as one line of JSON. Raises UserError for a
-    folder that is not a whole run's, and for images that are not there.
+
+def evaluate(run_dir: Path, folder: Path, as_json: bool) -> None:
+    """Print the metrics of a run's network on the images of a folder that it does not know.
+
+    Those that it was trained or validated on are left out, whatever their names are now. as_json:
+    only the metrics at the run's own threshold, as one line of JSON. Raises UserError for a folder
+    that is not a whole run's, and for images that are not there.
     """
     network, threshold = models.load(run_dir), run_folder.read_best(run_dir)["threshold"]
     source = class_folders.find(folder, run_folder.read_class_names(run_dir), flag="evaluate")
-    label_of, labels, probabilities = dict(source.all_images()), [], []
+    known = used_pictures.parts_by_digest(run_dir, "training", "validation")
+
+    def load_unknown(path: Path, size: tuple[int, int]) -> np.ndarray:
+        image = data.load_image(path, size)
+        part = (known or {}).get(used_pictures.digest(image))
+        if part:
+            raise Used(part)
+        return image
+
     if source.passed_over:
         print(f"passed over: {', '.join(source.passed_over)}", file=sys.stderr)
-    for files, batch, skipped in predictions(network, list(label_of), "evaluating"):
+    label_of, labels, probabilities, left_out = dict(source.all_images()), [], [], Counter()
+    for files, batch, skipped in predictions(network, list(label_of), "evaluating", load_unknown):
         probabilities += [*batch]
         labels += [label_of[file] for file in files]
         for file, reason in skipped:
-            print(f"skipped {on_one_line(file)}: {reason}", file=sys.stderr)
+            if reason in ("training", "validation"):
+                left_out[reason] += 1
+            else:
+                print(f"skipped {on_one_line(file)}: {reason}", file=sys.stderr)
+    if known is None:
+        print(f"{run_dir} has no {used_pictures.FILE}: whether it was trained on these pictures "
+              "cannot be told", file=sys.stderr)
+    elif left_out:
+        print(f"left out: {left_out['training']} pictures that {run_dir} was trained on, "
+              f"{left_out['validation']} that it was validated on", file=sys.stderr)
     if not labels:
-        raise UserError(f"none of the {len(label_of)} pictures of {folder} can be read")
+        raise UserError(f"none of the {len(label_of)} pictures of {folder} is left to measure: "
+                        "give a folder of others that can be read")
     at_threshold = metrics.measure_at(threshold, probabilities, labels)
     if as_json:
-        print(json.dumps(at_threshold))
+        print(json.dumps(at_threshold | {"left_out": left_out.total()}))
         return
     positive, negative = source.class_names
     summary.print_evaluation(

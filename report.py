@@ -46,7 +46,8 @@ class Result(NamedTuple):
     """What a run's files tell of its best epoch.
 
     layers: those of LAYERS that differ from the article's. pearson is None where it is undefined,
-    test (the accuracy on the test images) where there are none. seconds: of all epochs.
+    test where there are no test images. accuracy and test: with their 95% intervals. seconds: of
+    all epochs.
     """
 
     arch: str
@@ -58,8 +59,8 @@ class Result(NamedTuple):
     epochs: int
     mse: float
     pearson: float | None
-    accuracy: float
-    test: float | None
+    accuracy: str
+    test: str | None
     seconds: float
 
 
@@ -79,8 +80,9 @@ def read_result(run_dir: Path) -> Result:
             bundled_sample=bool(record["data"]["bundled_sample"]),
             epoch=int(best["epoch"]), epochs=len(history), mse=float(best["mse"]),
             pearson=None if pearson is None else float(pearson),
-            accuracy=float(best["best_accuracy"]),
-            test=None if test is None else float(test["accuracy"]),
+            accuracy=with_interval(best["best_accuracy"], best["accuracy_interval"]),
+            test=None if test is None else with_interval(test["accuracy"],
+                                                         test["accuracy_interval"]),
             seconds=sum(float(epoch["seconds"]) for epoch in history))
 
 
@@ -101,8 +103,8 @@ def row(run_dir: Path) -> list[str]:
         run_dir.name, " ".join([result.arch, *changed]), f"{result.learning_rate:g}",
         f"{result.epoch}/{result.epochs}", f"{result.mse:.3f}", or_dash(mse, ".3f"),
         "undefined" if result.pearson is None else f"{result.pearson:.3f}",
-        or_dash(correlation, ".3f"), f"{result.accuracy:.1%}", or_dash(accuracy, ".0%"),
-        or_dash(result.test, ".1%"), f"{result.seconds:.0f} s", pictures]
+        or_dash(correlation, ".3f"), result.accuracy, or_dash(accuracy, ".0%"),
+        result.test or "-", f"{result.seconds:.0f} s", pictures]
 
 
 def as_flag(name: str, value: int | str | list[int] | None) -> str:
@@ -110,6 +112,12 @@ def as_flag(name: str, value: int | str | list[int] | None) -> str:
     if isinstance(value, list):
         value = ("x" if name == "input_size" else ",").join(map(str, value))
     return f"--{name}={value}"
+
+
+def with_interval(accuracy: float, interval: tuple[float, float]) -> str:
+    """(0.731, (0.703, 0.757)) -> "73.1% (70-76)"."""
+    low, high = interval
+    return f"{accuracy:.1%} ({100 * low:.0f}-{100 * high:.0f})"
 
 
 def or_dash(value: float | None, form: str) -> str:

@@ -10,10 +10,10 @@ GradientTape; the loop over epochs and steps, with the validation. That is the w
 the flags, and `main`, which starts a run or resumes one.
 
 Without photographs in data/ it trains on the drawn pictures in sample/. Each epoch prints a line:
-the training loss, and on the validation images the mean squared error, the Pearson correlation,
-and the best accuracy of ten thresholds. A run leaves its folder runs/NAME: support/run_folder.py
-says what lies in it. Augmentation, dropout, weight decay and schedules, which the article does not
-have, are off by default.
+the training loss, and on the validation images the same loss, the mean squared error, the Pearson
+correlation, and the best accuracy of ten thresholds. A run leaves its folder runs/NAME:
+support/run_folder.py says what lies in it. Augmentation, dropout, weight decay and schedules, which
+the article does not have, are off by default.
 """
 
 import math
@@ -241,6 +241,7 @@ def train_and_evaluate(config: Config, dataset: data.Dataset, run: runs.Run) -> 
         if not np.isfinite(predictions).all():
             raise diverged(f"the predictions after epoch {epoch} are not finite", config)
         record = {"epoch": epoch, "pictures": count, "train_loss": progress.loss_sum / count,
+                  "valid_loss": metrics.LOSSES[config.loss](predictions, dataset.valid.labels),
                   **metrics.measure(predictions, dataset.valid.labels),
                   "learning_rate": learning_rate(config, epoch / config.epochs)}
         progress.epoch, progress.step, progress.loss_sum = epoch + 1, 0, 0.0
@@ -344,7 +345,7 @@ def finish(config: Config, dataset: data.Dataset, run: runs.Run) -> None:
         best["test"] = metrics.measure_at(best["threshold"], predictions, dataset.test.labels)
         run_folder.write_test(run.folder, best["test"])
     saved_model.export(network, best["threshold"], dataset.class_names, run.folder / "model")
-    summary.print_end(best, run.folder, dataset.class_names)
+    summary.print_end(best, run.folder, len(dataset.valid.labels), dataset.class_names)
 
 
 if __name__ == "__main__":

@@ -55,7 +55,7 @@ def epoch_summary(record: dict, predictions: np.ndarray, labels: np.ndarray,
         value = summary.value.add(tag=tag, tensor=tf.make_tensor_proto(content))
         value.metadata.plugin_data.plugin_name = plugin
 
-    scalars = {"training/loss": record["train_loss"],
+    scalars = {"training/loss": record["train_loss"], "validation/loss": record["valid_loss"],
                "training/learning_rate": record["learning_rate"],
                "training/pictures_per_second": record["pictures_per_second"]}
     scalars |= {f"validation/{name}": record[name]

@@ -1,6 +1,7 @@
 """The folder of a run: what lies in it, how it is written, and what is said when it is damaged.
 
-    config.json         what the numbers follow from: settings, images, versions
+    config.json         what the numbers follow from: settings, versions
+    pictures.jsonl      which picture was for what: see used_pictures.py
     metrics.jsonl       one line an epoch
     predictions.jsonl   the best epoch's prediction for every validation image, one a line
     test.json           the metrics of the held-out test images
@@ -13,7 +14,6 @@ that is killed while it writes leaves the old file or the new one, never half of
 
 import contextlib
 import errno
-import hashlib
 import json
 import os
 import platform
@@ -37,7 +37,7 @@ except ImportError:  # on Windows
     import msvcrt
     fcntl = None
 
-FORMAT = 3  # of config.json, and of the checkpoints beside it
+FORMAT = 4  # of config.json, and of the checkpoints beside it
 
 
 def check_new(runs_dir: Path, name: str | None) -> None:
@@ -138,8 +138,7 @@ def check_resumable(run_dir: Path) -> None:
     """
     record = read_config(run_dir)
     with damage_told(run_dir, "config.json"):
-        [(file["file"], file["reason"]) for file in record["data"]["skipped"]]
-        record["data"]["digest"], record["machine"]["replicas"]
+        str(record["versions"]["pillow"]), int(record["machine"]["replicas"])
     if not list(run_dir.glob("checkpoints/epoch-*")):
         history = read_history(run_dir)
         if len(history) > 1 or (run_dir / "model").exists():
@@ -179,17 +178,13 @@ def write_config(run_dir: Path, config: Config, dataset, bundled_sample: bool, r
     """Write config.json: all that a run's numbers follow from.
 
     dataset: a data.Dataset; bundled_sample: whether its images are those of sample/. A run that has
-    a config.json is resumed: its images must be the same, and what else its numbers will follow
-    from now is printed. Raises UserError if they are not.
+    a config.json is resumed: what its numbers will follow from now is printed.
     """
     record = {
         "format": FORMAT,
         "config": vars(config),
         "data": {"bundled_sample": bundled_sample, "train_size": len(dataset.train.labels),
-                 "valid_size": len(dataset.valid.labels), "test_size": len(dataset.test.labels),
-                 "digest": digest_of(dataset.train, dataset.valid, dataset.test),
-                 "skipped": [{"file": str(file), "reason": reason}
-                             for file, reason in dataset.skipped]},
+                 "valid_size": len(dataset.valid.labels), "test_size": len(dataset.test.labels)},
         "command": sys.argv,
         "versions": {"python": platform.python_version(), "tensorflow": tensorflow_version,
                      "numpy": np.__version__, "pillow": PIL.__version__},
@@ -198,7 +193,7 @@ def write_config(run_dir: Path, config: Config, dataset, bundled_sample: bool, r
     file = run_dir / "config.json"
     if file.exists():
         saved = read_config(run_dir)
-        check_same(saved, record, dataset.skipped)
+        tell_changes(saved, record)
         record = saved | {"config": vars(config),
                           "machine": saved["machine"] | {"replicas": replicas}}
     text = json.dumps(record, indent=2) + "\n"
@@ -206,28 +201,8 @@ def write_config(run_dir: Path, config: Config, dataset, bundled_sample: bool, r
         write_text(file, text)
 
 
-def digest_of(*parts) -> str:
-    """A SHA-256 that only the same images with the same labels in the same parts have."""
-    sha256 = hashlib.sha256()
-    for part in parts:
-        sha256.update(str(part.images.shape).encode())
-        sha256.update(part.images)
-        sha256.update(part.labels)
-    return sha256.hexdigest()
-
-
-def check_same(saved: dict, record: dict, skipped: list[tuple[Path, str]]) -> None:
-    """Compare the records of a run's first start and of now; print what changes its numbers.
-
-    Raises UserError if the images are not the same. skipped: those that cannot be read now.
-    """
-    if record["data"]["digest"] != saved["data"]["digest"]:
-        known = [(Path(file["file"]).name, file["reason"]) for file in saved["data"]["skipped"]]
-        broken = [f"{file} is broken ({reason}); " for file, reason in skipped
-                  if (file.name, reason) not in known]
-        raise UserError(f"the pictures in {record['config']['data_dir']} are not those it was "
-                        f"started with; {''.join(broken[:1])}put them back, and take out what was "
-                        "added")
+def tell_changes(saved: dict, record: dict) -> None:
+    """Compare the records of a run's first start and of now; print what changes its numbers."""
     replicas, before = record["machine"]["replicas"], saved["machine"]["replicas"]
     if replicas != before:
         print(f"from here on {replicas} replicas compute, not {before}: the numbers will be those "

@@ -23,6 +23,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
+import PIL
 from absl import flags
 
 from support import (
@@ -36,6 +37,7 @@ from support import (
     settings,
     split_sizes,
     summary,
+    used_pictures,
 )
 from support.cli import UserError
 from support.settings import Config
@@ -154,8 +156,10 @@ class Run:
         that this machine's memory cannot hold.
         """
         config = self.config
-        source = split_sizes.with_sizes(class_folders.choose(config.data_dir, config.classes),
-                                        config)
+        source = class_folders.choose(config.data_dir, config.classes)
+        if self.folder is not None and self.is_chief:
+            used_pictures.check_found(used_pictures.read(self.folder), source)
+        source = split_sizes.with_sizes(source, config)
         machine.check_memory(network, config.batch_size, 2 * sum(source.sizes)
                              + sum(len(part.images) for part in source.whole.values()))
         self.network, self.source = network, source
@@ -175,12 +179,20 @@ class Run:
         replicas = self.strategy.num_replicas_in_sync
         if is_new:
             self.folder = self.new_folder(config.arch, self.is_chief, self.stack)
+        records = used_pictures.records_of(dataset, self.source)
         if self.is_chief:
+            if (self.folder / "config.json").exists():
+                used_pictures.check_pixels(
+                    used_pictures.read(self.folder), records, self.source.folder,
+                    run_folder.read_config(self.folder)["versions"]["pillow"], PIL.__version__)
+            else:
+                used_pictures.write(self.folder, records)
             run_folder.write_config(self.folder, config, dataset, self.is_sample, replicas,
                                     tf.__version__)
         self.started = True
         if is_new:
-            summary.print_start(self.network, self.source, dataset, config, self.no_photographs)
+            summary.print_start(self.network, self.source, dataset, config, self.no_photographs,
+                                used_pictures.in_two_parts(records))
             print(f"{summary.settings_line(config, replicas)}; the run is {self.folder}/",
                   flush=True)
 

@@ -11,13 +11,16 @@ from support.settings import Config
 from support.split_sizes import TRAIN_SIZE, VALID_SIZE
 
 PURPOSES = {"train": "train on", "valid": "validate on", "test": "test on"}
+FEW = 200  # validation pictures, with which an accuracy may be off by seven points
 
 
-def print_start(network, source, dataset, config: Config, no_photographs: bool) -> None:
+def print_start(network, source, dataset, config: Config, no_photographs: bool,
+                in_two_parts: list) -> None:
     """What is about to be trained, on what.
 
     network, for its numbers; source: a class_folders.Source, of all the images there are; dataset:
-    a data.Dataset; no_photographs: whether these are the drawn pictures, for want of others.
+    a data.Dataset; no_photographs: whether these are the drawn pictures, for want of others;
+    in_two_parts: as used_pictures.in_two_parts returns it.
     """
     if no_photographs:
         print("=" * 88)
@@ -44,7 +47,13 @@ def print_start(network, source, dataset, config: Config, no_photographs: bool) 
     for file, reason in dataset.skipped[:10]:
         print(f"  skipped {file}: {reason}")
     if len(dataset.skipped) > 10:
-        print(f"  ... {len(dataset.skipped)} skipped in all: config.json lists them")
+        print(f"  ... {len(dataset.skipped)} skipped in all: pictures.jsonl lists them")
+    for picture, other in in_two_parts[:3]:
+        print(f"  {picture['file']} ({picture['part']}) has the same pixels as {other['file']} "
+              f"({other['part']})")
+    if in_two_parts:
+        print(f"  {len(in_two_parts)} of the pictures that measure the network are in two parts: "
+              "the accuracy will be too good; remove the copies")
 
 
 def print_beside(source) -> None:
@@ -58,25 +67,40 @@ def print_beside(source) -> None:
 def print_epoch(record: dict, epochs: int) -> None:
     """record: the epoch's line of metrics.jsonl; epochs: how many there will be."""
     print(f"epoch {record['epoch']:>{len(str(epochs))}}/{epochs}  "
-          f"loss {record['train_loss']:.4f}  validation: MSE {record['mse']:.4f}  "
+          f"loss {record['train_loss']:.4f}  validation: loss {record['valid_loss']:.4f}  "
+          f"MSE {record['mse']:.4f}  "
           f"Pearson {pearson_text(record['pearson'])}  "
           f"accuracy {record['best_accuracy']:.1%} at t = {record['threshold']:.1f}  "
           f"({record['seconds']:.1f} s, {record['pictures_per_second']:.0f} pictures/s)",
           flush=True)
 
 
-def print_end(best: dict, run: Path, class_names: tuple[str, str]) -> None:
+def print_end(best: dict, run: Path, valid_size: int, class_names: tuple[str, str]) -> None:
     """best: the best epoch's record, with "test" if there are test images."""
     print(f"\nbest epoch: {best['epoch']}, validation MSE {best['mse']:.4f}, "
           f"Pearson {pearson_text(best['pearson'])}")
     print_accuracies(best, class_names)
-    print(f"best accuracy {best['best_accuracy']:.1%} at t = {best['threshold']:.1f}")
+    accuracy, threshold = best["best_accuracy"], best["threshold"]
+    print(f"best accuracy {accuracy:.1%} at t = {threshold:.1f} "
+          f"({interval_text(best['accuracy_interval'])})")
+    if valid_size < FEW:
+        low, high = best["accuracy_interval"]
+        print(f"{valid_size} validation pictures are few: {accuracy:.1%} may be anything from "
+              f"{100 * low:.0f} to {high:.0%}")
+        if threshold != 0.5 and best["accuracies"][5] > low:
+            print(f"They cannot tell t = {threshold:.1f} from t = 0.5, which has "
+                  f"{best['accuracies'][5]:.1%} and is the better guess for other pictures")
     if "test" in best:
         test = best["test"]
         print(f"on {test['pictures']} held-out test pictures, at that threshold: "
-              f"accuracy {test['accuracy']:.1%}, MSE {test['mse']:.4f}, "
+              f"accuracy {test['accuracy']:.1%} ({interval_text(test['accuracy_interval'])}), "
+              f"MSE {test['mse']:.4f}, "
               f"Pearson {pearson_text(test['pearson'])}")
-    files = ["config.json", "metrics.jsonl", "predictions.jsonl"] + ["test.json"] * ("test" in best)
+    else:
+        print("The epoch and the threshold were chosen on these pictures, which makes the accuracy "
+              "too good: --test_size holds out others")
+    files = ["config.json", "pictures.jsonl", "metrics.jsonl", "predictions.jsonl",
+             *["test.json"] * ("test" in best)]
     print(f"{run}/: {', '.join(files)}, best/ and model/ (the best epoch's weights and network), "
           "checkpoints/")
 
@@ -86,8 +110,30 @@ def print_evaluation(record: dict, at_threshold: dict, what: str,
     """record: all metrics; at_threshold: those at the threshold that the validation chose."""
     print(f"{what}: MSE {record['mse']:.4f}, Pearson {pearson_text(record['pearson'])}")
     print_accuracies(record, class_names)
-    print(f"accuracy {at_threshold['accuracy']:.1%} at t = {at_threshold['threshold']:.1f}, the "
-          "threshold that the run's validation chose")
+    matrix = at_threshold["confusion_matrix"]
+    columns = [f"predicted {name}" for name in class_names]
+    width = max(map(len, ["precision", *class_names]))
+    rows = [(name, *map(str, row), share(row[number], sum(row)))
+            for number, (name, row) in enumerate(zip(class_names, matrix, strict=True))]
+    by_column = zip(*matrix, strict=True)
+    rows.append(("precision", *(share(column[number], sum(column))
+                                for number, column in enumerate(by_column)), ""))
+    for name, *cells, recall in [("", *columns, "recall"), *rows]:
+        print(f"{name:<{width}}" + "".join(f"  {cell:>{len(column)}}" for cell, column in zip(
+            cells, columns, strict=True)) + f"  {recall:>6}".rstrip())
+    print(f"accuracy {at_threshold['accuracy']:.1%} "
+          f"({interval_text(at_threshold['accuracy_interval'])}) at t = "
+          f"{at_threshold['threshold']:.1f}, the threshold that the run's validation chose")
+
+
+def share(part: int, whole: int) -> str:
+    """As a percentage; "-" of nothing."""
+    return f"{part / whole:.1%}" if whole else "-"
+
+
+def interval_text(interval: tuple[float, float]) -> str:
+    low, high = interval
+    return f"95% interval {100 * low:.1f} to {high:.1%}"
 
 
 def print_accuracies(record: dict, class_names: tuple[str, str]) -> None:

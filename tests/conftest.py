@@ -11,6 +11,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
+import PIL
 import pytest
 from absl import flags
 from absl.testing import flagsaver
@@ -153,7 +154,7 @@ def make_network(arch: str, input_size: tuple[int, int] = (94, 125), **options):
 def write_config(run: Path, config: Config) -> None:
     """config.json of these settings, as train.py writes it for no images at all."""
     record = {"format": run_folder.FORMAT, "config": {"classes": ["cat", "dog"]} | vars(config),
-              "data": {"bundled_sample": False, "digest": "", "skipped": []},
+              "data": {"bundled_sample": False}, "versions": {"pillow": PIL.__version__},
               "machine": {"replicas": 1}}
     (run / "config.json").write_text(json.dumps(record))
 

@@ -11,11 +11,12 @@ from PIL import Image
 
 import models
 import train
-from support import event_file, runs, summary
+from support import event_file, summary
 from support.tensorflow_setup import tf
-from test_train import tiny_config, tiny_dataset, train_run
+from test_train import run_of, tiny_config, tiny_dataset, train_run
 
 FIGURES = {"training/loss": "train_loss", "training/pictures_per_second": "pictures_per_second",
+           "validation/loss": "valid_loss",
            "validation/mse": "mse", "validation/pearson": "pearson",
            "validation/best_accuracy": "best_accuracy", "validation/threshold": "threshold"}
 
@@ -46,8 +47,9 @@ NO_KERNEL = np.zeros((4, 2))  # that of a fully connected layer
 def summary_of(predictions, labels, kernel=NO_KERNEL) -> dict:
     """What is shown of made predictions."""
     labels = np.array(labels, np.float32)
-    record = {"train_loss": 0.5, "learning_rate": 1e-3, "pictures_per_second": 9.0, "mse": 0.25,
-              "pearson": None, "best_accuracy": 0.5, "threshold": 0.5}
+    record = {"train_loss": 0.5, "valid_loss": 0.6, "learning_rate": 1e-3,
+              "pictures_per_second": 9.0, "mse": 0.25, "pearson": None, "best_accuracy": 0.5,
+              "threshold": 0.5}
     predictions = np.array(predictions, np.float32)
     return shown(event_file.epoch_summary(record, predictions, labels, kernel, ("cat", "dog")))
 
@@ -117,9 +119,8 @@ def test_the_first_kernels_are_shown_enlarged_all_on_one_scale(tmp_path, monkeyp
     network = models.Network(tiny_config())
     monkeypatch.setattr(models, "Network", lambda *_: network)
     config = tiny_config(epochs=2, lr=0.01)
-    run = runs.Run(tmp_path, config)
-    run.is_sample = False
-    run.start(tiny_dataset(10))
+    run = run_of(config, dataset := tiny_dataset(10), tmp_path)
+    run.start(dataset)
     with run.stack, run.training():
         train.train_and_evaluate(config, run.dataset, run)
     kernel = network.kernels[0].numpy()  # as the last epoch left it

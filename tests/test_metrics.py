@@ -6,7 +6,9 @@ import numpy as np
 import pytest
 
 import metrics
+import train
 from support import run_folder, summary
+from support.tensorflow_setup import tf
 
 
 @pytest.fixture(params=range(5))
@@ -116,6 +118,33 @@ def test_measures_at_a_threshold_by_hand():
     assert record["pictures"] == 4 and record["threshold"] == 0.3 and record["accuracy"] == 0.5
     assert record["mse"] == pytest.approx((0.01 + 0.1225 + 0.64 + 0.01) / 4)
     assert metrics.measure_at(0.1, np.ones(4), np.array([1, 0, 1, 0]))["pearson"] is None
+
+
+@pytest.mark.parametrize("right, count, low, high", [
+    (40, 50, 0.6696, 0.8876),   # prop.test(40, 50, correct = FALSE) of R
+    (1, 2, 0.0945, 0.9055), (10, 10, 0.7225, 1.0), (0, 10, 0.0, 0.2775),
+    (9325, 10000, 0.9274, 0.9373)])
+def test_wilsons_interval(right, count, low, high):
+    assert metrics.wilson_interval(right / count, count) == pytest.approx((low, high), abs=1e-4)
+    low, high = metrics.wilson_interval(right / count, count)
+    for p in (low, high):  # both ends are 1.96 standard deviations away
+        assert abs(right / count - p) == pytest.approx(1.96 * (p * (1 - p) / count) ** 0.5)
+
+
+def test_cross_entropy_is_kerass_and_that_of_the_logits():
+    logits, labels = np.array([-30, -2, 0.5, 3, 30], np.float32), np.array([1, 0, 1, 0, 1.0])
+    probabilities = tf.sigmoid(logits).numpy()
+    assert metrics.cross_entropy(probabilities, labels) == pytest.approx(
+        float(tf.keras.losses.binary_crossentropy(labels, probabilities)), rel=1e-4)
+    assert metrics.cross_entropy(probabilities[1:], labels[1:]) == pytest.approx(
+        float(train.cross_entropy_loss(labels[1:].astype(np.float32), logits[1:])), rel=1e-5)
+    assert metrics.cross_entropy([1.0], [0]) == pytest.approx(-np.log(1e-7), rel=1e-6)
+
+
+def test_the_confusion_matrix_by_hand():
+    predictions, labels = np.array([0.9, 0.4, 0.6, 0.2, 0.7]), np.array([1, 1, 0, 0, 0])
+    assert metrics.confusion_matrix(predictions, labels, 0.5).tolist() == [[1, 1], [2, 1]]
+    assert metrics.confusion_matrix(predictions[:2], labels[:2], 0.5).tolist() == [[1, 1], [0, 0]]
 
 
 def test_whoever_asks_metrics_for_the_table_is_told_where_it_is(refuses):

@@ -6,6 +6,7 @@ import pty
 import shutil
 import sys
 import tempfile
+from collections import Counter
 from pathlib import Path
 
 import numpy as np
@@ -14,12 +15,13 @@ from absl import app, flags
 from PIL import Image
 
 import data
+import metrics
 import models
 import predict
 import script_process
 from conftest import make_network, read_terminal
 from interrupted_runs import nobody
-from support import saved_model
+from support import saved_model, used_pictures
 from support.tensorflow_setup import tf
 from test_explain import make_run
 from test_image_files import BOMB, blobs
@@ -224,10 +226,21 @@ def test_a_finished_network_is_measured_on_other_pictures_at_its_own_threshold(
     assert f"{finished_run} (conv1) on 23 pictures of {photos}, 12 cat and 11 dog: " in output
     assert f"MSE {np.mean((predictions - labels) ** 2):.4f}, " in output
     assert f"Pearson {np.corrcoef(predictions, labels)[0, 1]:.3f}\n" in output
-    assert (f"accuracy {np.mean((predictions > 0.5) == labels):.1%} at t = 0.5, the threshold "
-            "that the run's validation chose") in output
+    accuracy = np.mean((predictions > 0.5) == labels)
+    low, high = metrics.wilson_interval(accuracy, 23)
+    assert output.endswith(
+        f"accuracy {accuracy:.1%} (95% interval {100 * low:.1f} to {high:.1%}) at t = 0.5, the "
+        "threshold that the run's validation chose\n")
     table = [f"{np.mean((predictions > t / 10) == labels):.1%}" for t in range(10)]
-    assert table == output.split("accuracy")[1].split()
+    assert table == output.split("accuracy")[1].split()[:10]
+    matrix = [[int(np.sum(((predictions > 0.5) == column) & (labels == row)))
+               for column in (1, 0)] for row in (1, 0)]
+    (a, b), (c, d) = matrix
+    assert [line.split() for line in output.splitlines()[3:7]] == [
+        ["predicted", "cat", "predicted", "dog", "recall"],
+        ["cat", str(a), str(b), f"{a / 12:.1%}"], ["dog", str(c), str(d), f"{d / 11:.1%}"],
+        ["precision", *(f"{part / whole:.1%}" if whole else "-"
+                        for part, whole in ((a, a + c), (d, b + d)))]]
     assert "skipped" not in output
     as_json = run_script("predict.py", f"--run={finished_run}", f"--evaluate={photos}", "--json")
     assert (as_json.returncode, as_json.stderr) == (0, result.stderr)
@@ -235,8 +248,39 @@ def test_a_finished_network_is_measured_on_other_pictures_at_its_own_threshold(
     assert record == {"pictures": 23, "threshold": 0.5,
                       "mse": pytest.approx(np.mean((predictions - labels) ** 2), abs=1e-6),
                       "pearson": pytest.approx(np.corrcoef(predictions, labels)[0, 1], abs=1e-5),
-                      "accuracy": pytest.approx(np.mean((predictions > 0.5) == labels))}
+                      "accuracy": pytest.approx(accuracy), "left_out": 0,
+                      "accuracy_interval": pytest.approx([low, high]), "confusion_matrix": matrix}
     assert sorted(finished_run.rglob("*")) == before  # nothing is written
+
+
+def test_pictures_that_a_run_was_trained_or_validated_on_are_not_measured(
+        run_script, photos, tmp_path):
+    """Also as copies, under other names and in other formats."""
+    arguments = ("--arch=conv1", "--input_size=24x32", "--epochs=1", "--train_size=12",
+                 "--valid_size=6", "--name=mine", f"--data_dir={photos}")
+    assert run_script("train.py", *arguments).returncode == 0
+    records = used_pictures.read(tmp_path / "runs/mine")
+    assert Counter(record.get("part") for record in records) == {
+        "training": 12, "validation": 6, None: 6}
+    result = run_script("predict.py", "--run=runs/mine", f"--evaluate={photos}")
+    assert result.stderr == ("left out: 12 pictures that runs/mine was trained on, 6 that it was "
+                             "validated on\n")
+    assert f"on 6 pictures of {photos}, 3 cat and 3 dog" in result.stdout
+
+    for name in ("cat", "dog"):
+        (tmp_path / f"used/{name}s").mkdir(parents=True)
+    for number, record in enumerate(record for record in records if "part" in record):
+        image = Image.open(photos / record["file"])
+        image.save(tmp_path / f"used/{record['file'][:3]}s/IMG_{number}.bmp")
+    result = run_script("predict.py", "--run=runs/mine", "--evaluate=used")
+    assert (result.returncode, result.stderr.splitlines()[-1]) == (
+        1, "none of the 18 pictures of used is left to measure: give a folder of others that can "
+           "be read")
+    (tmp_path / "runs/mine/pictures.jsonl").unlink()
+    result = run_script("predict.py", "--run=runs/mine", "--evaluate=used")
+    assert (result.returncode, result.stderr) == (
+        0, "runs/mine has no pictures.jsonl: whether it was trained on these pictures cannot be "
+           "told\n")
 
 
 def test_where_no_picture_can_be_read_each_is_named_and_nothing_is_measured(
@@ -248,6 +292,7 @@ def test_where_no_picture_can_be_read_each_is_named_and_nothing_is_measured(
     assert (result.returncode, result.stdout) == (1, "")
     *skipped, sentence = result.stderr.splitlines()
     assert len(skipped) == 24 and all(line.startswith("skipped ") for line in skipped)
-    assert sentence == f"none of the 24 pictures of {photos} can be read"
+    assert sentence == (f"none of the 24 pictures of {photos} is left to measure: give a folder of "
+                        "others that can be read")
     (finished_run / "metrics.jsonl").write_text("")
     assert "has no finished epoch yet: train it first" in refuses("predict.py", run, folder)

@@ -24,6 +24,7 @@ def make_run(folder, arch, epochs, sample=False, **options):
         "data": {"bundled_sample": sample}}))
     (folder / "metrics.jsonl").write_text("".join(
         json.dumps({"epoch": number, "mse": mse, "pearson": pearson, "best_accuracy": accuracy,
+                    "accuracy_interval": [accuracy - 0.03, accuracy + 0.02],
                     "seconds": 10.0}) + "\n"
         for number, (mse, pearson, accuracy) in enumerate(epochs, start=1)))
     return folder
@@ -32,15 +33,16 @@ def make_run(folder, arch, epochs, sample=False, **options):
 def test_the_table_shows_each_runs_best_epoch_beside_the_article(run_script, tmp_path):
     make_run(tmp_path / "runs" / "a", "conv2_128", [(0.3, 0.2, 0.61), (0.2, 0.5, 0.731),
                                                     (0.21, 0.45, 0.729)])
-    (tmp_path / "runs" / "a" / "test.json").write_text(json.dumps({"accuracy": 0.712}))
+    (tmp_path / "runs" / "a" / "test.json").write_text(json.dumps(
+        {"accuracy": 0.712, "accuracy_interval": [0.6834, 0.7391]}))
     make_run(tmp_path / "runs" / "b", "mlp", [(0.5, None, 0.5)], sample=True)
     result = run_script("report.py", "runs/a", "runs/b")
     assert result.returncode == 0
     a, b = [line.split() for line in result.stdout.splitlines() if "conv2" in line or "mlp" in line]
     assert a == ["a", "conv2_128", "1e-05", "2/3", "0.200", "0.247", "0.500", "0.300", "73.1%",
-                 "67%", "71.2%", "30", "s", "photographs"]
-    assert b == ["b", "mlp", "1e-05", "1/1", "0.500", "0.500", "undefined", "-", "50.0%", "50%",
-                 "-", "10", "s", "drawn"]
+                 "(70-75)", "67%", "71.2%", "(68-74)", "30", "s", "photographs"]
+    assert b == ["b", "mlp", "1e-05", "1/1", "0.500", "0.500", "undefined", "-", "50.0%",
+                 "(47-52)", "50%", "-", "10", "s", "drawn"]
 
 
 @pytest.mark.parametrize("config, network", [
@@ -55,8 +57,8 @@ def test_a_network_of_other_layers_is_not_given_out_as_the_articles(config, netw
 
 def test_a_network_that_the_article_has_not_gets_dashes_for_its_figures(tmp_path):
     row = report.row(make_run(tmp_path / "a", "vgg16", [(0.3, 0.2, 0.61)]))
-    assert row == ["a", "vgg16", "1e-05", "1/1", "0.300", "-", "0.200", "-", "61.0%", "-", "-",
-                   "10 s", "photographs"]
+    assert row == ["a", "vgg16", "1e-05", "1/1", "0.300", "-", "0.200", "-", "61.0% (58-63)",
+                   "-", "-", "10 s", "photographs"]
 
 
 @pytest.mark.parametrize("file, contents", [

@@ -337,8 +337,8 @@ def test_a_recipe_beside_resume_is_refused(folder):
 def test_what_is_no_run_is_refused(folder):
     assert "runs/no is not the folder of a run: runs/no/config.json: No such file" in refused(
         "--resume=runs/no")
-    for damage in ("", "[]", '{"format": 3}', '{"format": 3, "config": {}}',
-                   '{"format": 3, "config": {"input_size": 3}}', "\0"):
+    for damage in ("", "[]", '{"format": 4}', '{"format": 4, "config": {}}',
+                   '{"format": 4, "config": {"input_size": 3}}', "\0"):
         Path("runs/mine/config.json").write_text(damage)
         assert "runs/mine is damaged: its config.json is not what train.py writes (" in refused(
             "--resume=runs/mine")
@@ -351,13 +351,17 @@ def test_fewer_epochs_than_there_are_is_refused(folder):
 
 @pytest.mark.parametrize("change, sentence", [
     (lambda: Path("photos/cat.3.png").unlink(),
-     "are not those it was started with; put them back, and take out what was added"),
-    (lambda: shutil.copy("photos/cat.3.png", "photos/cat.99.png"), "are not those it was started"),
-    (lambda: shutil.copy("photos/cat.3.png", "photos/cat.4.png"), "are not those it was started"),
+     "are not those it was started with: cat.3.png vanished; put them back"),
+    (lambda: shutil.copy("photos/cat.3.png", "photos/cat.99.png"),
+     "are not those it was started with: cat.99.png appeared; put them back, and take out what"),
+    (lambda: Path("photos/cat.3.png").rename("photos/cat.99.png"),
+     "it was started with: cat.3.png vanished; cat.99.png appeared; put"),
+    (lambda: shutil.copy("photos/cat.3.png", "photos/cat.4.png"),
+     "it was started with: cat.4.png changed; put"),
     (lambda: Path("photos/cat.3.png").write_bytes(b""),
-     "photos/cat.3.png is broken (empty file); put them back"),
-    (lambda: [file.unlink() for file in Path("photos").glob("dog.1*")],
-     "needs more pictures than there are"),
+     "it was started with: cat.3.png (empty file) cannot be read; put"),
+    (lambda: [file.unlink() for file in Path("photos").glob("dog.?.png")],
+     "with: dog.0.png, dog.1.png, dog.2.png and 7 others vanished; put"),
     (lambda: shutil.rmtree("photos"), "photos is not a folder; if its pictures were moved, say"),
 ])
 def test_other_pictures_than_before_are_noticed(change, sentence, folder):

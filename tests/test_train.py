@@ -11,10 +11,22 @@ import pytest
 from absl import flags
 
 import data
+import metrics
 import models
 import train
 from conftest import ROOT, draw_photos, eagerly, make_network, write_config
-from support import cli, fast_convolution, run_folder, runs, saved_model, settings
+from support import (
+    checkpoints,
+    cli,
+    fast_convolution,
+    run_folder,
+    runs,
+    saved_model,
+    settings,
+    summary,
+    used_pictures,
+)
+from support.class_folders import LabeledImage, Source
 from support.settings import Config
 from support.tensorflow_setup import tf
 from test_models import weights_in_keras_order
@@ -145,11 +157,19 @@ def tiny_config(**changes) -> Config:
                             input_size=(12, 14), scaling="unit") | changes)
 
 
+def run_of(config: Config, dataset: data.Dataset, folder: Path) -> runs.Run:
+    """A run in this folder whose images are found."""
+    run = runs.Run(folder, Config(**vars(config) | {"classes": ["cat", "dog"]}))
+    run.is_sample = False
+    files = [*dataset.train.files, *dataset.valid.files, *dataset.test.files]
+    run.source = Source(files[0].parent, [LabeledImage(file, 1) for file in files], ("cat", "dog"))
+    return run
+
+
 def train_run(config: Config, dataset: data.Dataset, folder: Path) -> dict:
     """Train a run in this folder and test it; returns the best epoch's record, with "test"."""
-    run = runs.Run(folder, Config(**vars(config) | {"classes": ["cat", "dog"]}))
+    run = run_of(config, dataset, folder)
     with run.stack, eagerly(), pytest.MonkeyPatch.context() as monkeypatch:
-        run.is_sample = False
         run.start(dataset)
         with run.training():
             train.train_and_evaluate(config, dataset, run)
@@ -160,8 +180,8 @@ def train_run(config: Config, dataset: data.Dataset, folder: Path) -> dict:
 
 def dataset_of(train, valid, test) -> data.Dataset:
     """A dataset of three pairs of images and labels, without files."""
-    parts = [data.Part(images, labels, [Path(f"{number}.jpg") for number in range(len(labels))])
-             for images, labels in (train, valid, test)]
+    parts = [data.Part(images, labels, [Path(f"{name}{row}.jpg") for row in range(len(labels))])
+             for name, (images, labels) in (("train", train), ("valid", valid), ("test", test))]
     return data.Dataset(*parts, skipped=[], mean=train[0].mean((0, 1, 2)),
                         std=train[0].std((0, 1, 2)), class_names=("cat", "dog"))
 
@@ -286,6 +306,7 @@ def test_the_best_epochs_predictions_are_kept_under_any_name_of_a_file(tmp_path)
     dataset = tiny_dataset(20)
     names = ['a "quoted",\nname.jpg', "katze ä猫.jpg", os.fsdecode(b"no text \xff.jpg"), "\\.jpg"]
     dataset.valid.files = [tmp_path / f"{number}{names[number % 4]}" for number in range(20)]
+    dataset.train.files = [tmp_path / file for file in dataset.train.files]
     best = train_run(tiny_config(epochs=4), dataset, tmp_path)
     lines = (tmp_path / "predictions.jsonl").read_text().splitlines()
     records = [json.loads(line) for line in lines]
@@ -310,7 +331,7 @@ def test_a_runs_network_is_loaded_from_its_folder(tmp_path):
     Path(weights_of(tmp_path)).with_suffix(".index").unlink()
     with pytest.raises(ValueError, match="weights are missing or not of this conv1"):
         models.load(tmp_path)
-    (tmp_path / "config.json").write_text('{"format": 3}')
+    (tmp_path / "config.json").write_text('{"format": 4}')
     with pytest.raises(ValueError, match="is damaged: its config.json is not what train.py"):
         models.load(tmp_path)
     with pytest.raises(ValueError, match="nowhere is not the folder of a run: .*No such file"):
@@ -343,7 +364,8 @@ def test_predictions_that_are_not_finite_stop_the_run(tmp_path):
 
 def test_the_test_images_are_predicted_by_the_best_weights_at_validations_threshold(tmp_path):
     dataset = tiny_dataset(20)
-    dataset.test = data.Part(dataset.train.images[:10], dataset.train.labels[:10], [])
+    dataset.test = data.Part(dataset.train.images[:10], dataset.train.labels[:10],
+                             [Path(f"test{row}.jpg") for row in range(10)])
     best = train_run(tiny_config(epochs=4), dataset, tmp_path)
     network = models.Network(tiny_config(seed=99))
     tf.train.Checkpoint(network=network).read(weights_of(tmp_path)).expect_partial()
@@ -419,7 +441,7 @@ def test_a_run_prints_its_story_and_leaves_its_record_and_a_second_one_its_numbe
     assert result.returncode == 0
     assert result.stderr == ""  # none of TensorFlow's start-up chatter
     assert f"{photos}: 18 pictures to train on, 6 to validate on" in result.stdout
-    assert result.stdout.count("validation: MSE") == 3
+    assert result.stdout.count("validation: loss") == 3
     assert "best accuracy" in result.stdout and "runs/conv1-1/" in result.stdout
 
     run = tmp_path / "runs/conv1-1"
@@ -431,15 +453,14 @@ def test_a_run_prints_its_story_and_leaves_its_record_and_a_second_one_its_numbe
         "zoom": 0, "dropout": 0, "weight_decay": 0, "tta": False,
         "filters": None, "hidden": None, "dtype": "float32", "data_dir": str(photos),
         "classes": ["cat", "dog"], "train_size": None, "valid_size": None, "test_size": 0}
-    assert record["format"] == 3
+    assert record["format"] == 4
     assert record["data"] == {"bundled_sample": False, "train_size": 18, "valid_size": 6,
-                              "test_size": 0, "skipped": [],
-                              "digest": record["data"]["digest"]}
+                              "test_size": 0}
     assert record["versions"]["tensorflow"] == tf.__version__
     assert len((run / "metrics.jsonl").read_text().splitlines()) == 3
     names = {file.name.rstrip("0123456789") for file in run.iterdir()}
-    assert names == {"config.json", "metrics.jsonl", "predictions.jsonl", "best", "checkpoints",
-                     "model", ".lock", "events.out.tfevents."}
+    assert names == {"config.json", "pictures.jsonl", "metrics.jsonl", "predictions.jsonl", "best",
+                     "checkpoints", "model", ".lock", "events.out.tfevents."}
 
     records = [json.loads(line) for line in (run / "metrics.jsonl").open()]
     best = max(records, key=lambda record: (record["best_accuracy"], -record["mse"]))
@@ -508,10 +529,58 @@ def test_without_photographs_it_says_that_it_trains_on_the_sample(run_script, tm
 def test_broken_pictures_are_named_and_recorded(mine):
     folder, result = mine
     assert "skipped photos/cat.0.png: empty file" in result.stdout
-    record = json.loads((folder / "runs/mine/config.json").read_text())
-    skipped, = record["data"]["skipped"]
-    assert skipped == {"file": skipped["file"], "reason": "empty file"}
-    assert skipped["file"].endswith("photos/cat.0.png")
+    records = used_pictures.read(folder / "runs/mine")
+    assert [record for record in records if "reason" in record] == [
+        {"file": "cat.0.png", "reason": "empty file"}]
+
+
+def test_copies_in_two_parts_are_told_before_the_training(run_script, photos, tmp_path):
+    for number in range(12):  # all cats are one
+        (photos / f"cat.{number}.png").write_bytes((photos / "cat.0.png").read_bytes())
+    output = run_script("train.py", *SMALL, f"--data_dir={photos}", "--epochs=1").stdout
+    records = used_pictures.read(tmp_path / "runs/conv1-1")
+    cats = [record["file"] for record in records
+            if record["part"] == "validation" and record["file"].startswith("cat")]
+    for name in cats:
+        assert f"  {name} (validation) has the same pixels as cat." in output
+    assert (f"  {len(cats)} of the pictures that measure the network are in two parts: the "
+            "accuracy will be too good; remove the copies\n") in output
+
+
+@pytest.mark.parametrize("size, threshold, at_half, told", [
+    (50, 0.7, 0.76, ["50 validation pictures are few: 80.0% may be anything from 67 to 89%",
+                     "They cannot tell t = 0.7 from t = 0.5, which has 76.0% and is the better "
+                     "guess for other pictures"]),
+    (50, 0.7, 0.6, ["50 validation pictures are few: 80.0% may be anything from 67 to 89%"]),
+    (50, 0.5, 0.8, ["50 validation pictures are few: 80.0% may be anything from 67 to 89%"]),
+    (200, 0.7, 0.79, [])])
+def test_what_little_data_means_is_told(size, threshold, at_half, told, capsys):
+    best = {"epoch": 1, "mse": 0.1, "pearson": 0.5, "best_accuracy": 0.8, "threshold": threshold,
+            "accuracies": [0.5] * 5 + [at_half] * 5,
+            "accuracy_interval": metrics.wilson_interval(0.8, size)}
+    summary.print_end(best, Path("runs/a"), size, ("cat", "dog"))
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[4].startswith(f"best accuracy 80.0% at t = {threshold} (95% interval ")
+    assert lines[5:-2] == told
+    assert lines[-2] == ("The epoch and the threshold were chosen on these pictures, which makes "
+                         "the accuracy too good: --test_size holds out others")
+    test = {"pictures": 100, "accuracy": 0.7, "accuracy_interval": (0.604, 0.781), "mse": 0.2,
+            "pearson": 0.4}
+    summary.print_end(best | {"test": test}, Path("runs/a"), size, ("cat", "dog"))
+    assert capsys.readouterr().out.splitlines()[-2] == (
+        "on 100 held-out test pictures, at that threshold: accuracy 70.0% (95% interval 60.4 to "
+        "78.1%), MSE 0.2000, Pearson 0.400")
+
+
+def test_the_validation_loss_is_the_training_loss_of_the_validation_images(tmp_path):
+    for loss, expected in (("mse", train.squared_error_loss), ("bce", train.cross_entropy_loss)):
+        config, dataset = tiny_config(loss=loss, epochs=1), tiny_dataset()
+        (tmp_path / loss).mkdir()
+        record = train_run(config, dataset, tmp_path / loss)
+        network = models.Network(config)
+        checkpoints.read_best_weights(tmp_path / loss, network)
+        assert record["valid_loss"] == pytest.approx(
+            float(expected(dataset.valid.labels, network(dataset.valid.images))), rel=1e-5)
 
 
 def test_a_run_is_never_overwritten(mine, refuses):

@@ -1,0 +1,119 @@
+"""pictures.jsonl: of every picture that a run found, what it was for, and a digest of its pixels.
+
+    {"file": "cats/1.jpg", "part": "training", "digest": "8f0c…"}       or "validation", "test"
+    {"file": "cats/2.jpg", "reason": "empty file"}                      cannot be read
+    {"file": "cats/3.jpg"}                                              left out
+
+From it a resumed run knows its pictures again, and predict.py --evaluate those that the network was
+trained on. The digest is that of the pixels as the network gets them, so that a copy, a renamed
+file or the same picture in another format is recognised.
+"""
+
+import hashlib
+import json
+from pathlib import Path
+
+import numpy as np
+
+from support import run_folder
+from support.cli import UserError
+
+FILE = "pictures.jsonl"
+Record = dict[str, str]  # a line of the file
+
+
+def digest(image: np.ndarray) -> str:
+    """Of uint8 (height, width, 3): the first 64 bits of its SHA-256, in hexadecimal."""
+    return hashlib.sha256(np.ascontiguousarray(image)).hexdigest()[:16]
+
+
+def records_of(dataset, source) -> list[Record]:
+    """The lines for a data.Dataset and the class_folders.Source that it was loaded from."""
+    known = {}
+    for name, part in (("training", dataset.train), ("validation", dataset.valid),
+                       ("test", dataset.test)):
+        for file, image in zip(part.files, part.images, strict=True):
+            known[file] = {"part": name, "digest": digest(image)}
+    known |= {file: {"reason": reason} for file, reason in dataset.skipped}
+    return [{"file": name, **known.get(file, {})} for name, file in names_in(source).items()]
+
+
+def names_in(source) -> dict[str, Path]:
+    """The images of a class_folders.Source by their names within its folder."""
+    return {file.relative_to(source.folder).as_posix(): file for file, _ in source.all_images()}
+
+
+def write(run_dir: Path, records: list[Record]) -> None:
+    run_folder.write_text(run_dir / FILE, "".join(json.dumps(row) + "\n" for row in records))
+
+
+def read(run_dir: Path) -> list[Record]:
+    """What `write` wrote. Raises UserError for a file that is missing or damaged."""
+    with run_folder.damage_told(run_dir, FILE):
+        lines = (run_dir / FILE).read_text(encoding="utf-8").splitlines()
+        records = [json.loads(line) for line in lines]
+        for record in records:
+            if not (isinstance(record["file"], str) and ("part" in record) == ("digest" in record)):
+                raise ValueError(f"a line is {record}")
+        return records
+
+
+def parts_by_digest(run_dir: Path, *parts: str) -> dict[str, str] | None:
+    """Of each picture in these parts its digest, and which part; None if the run has no record."""
+    if not (run_dir / FILE).exists():
+        return None
+    return {record["digest"]: record["part"] for record in read(run_dir)
+            if record.get("part") in parts}
+
+
+def in_two_parts(records: list[Record]) -> list[tuple[Record, Record]]:
+    """Pictures of validation and test, each with one of another part that has the same pixels."""
+    first: dict[str, Record] = {}
+    pairs = []
+    for record in sorted(records, key=lambda record: record.get("part") != "training"):
+        if "part" in record:
+            other = first.setdefault(record["digest"], record)
+            if other["part"] != record["part"]:
+                pairs.append((record, other))
+    return pairs
+
+
+def check_found(saved: list[Record], source) -> None:
+    """Raise UserError, which names files, unless a source has those that a run was started with."""
+    before, now = [record["file"] for record in saved], names_in(source)
+    refuse_differences(source.folder, {
+        "vanished": [name for name in before if name not in now],
+        "appeared": list(now.keys() - {*before})})
+
+
+def check_pixels(saved: list[Record], now: list[Record], folder: Path, pillow: str, pillow_now: str
+                 ) -> None:
+    """The same of what was read: each file must be readable, or not, and look as it did then.
+
+    pillow, pillow_now: the versions of Pillow that read them.
+    """
+    pairs = list(zip(saved, now, strict=True))
+    changed = [new["file"] for old, new in pairs
+               if "digest" in old and "digest" in new and old["digest"] != new["digest"]]
+    readable = [new["file"] for old, new in pairs if "reason" in old and "reason" not in new]
+    broken = [f"{new['file']} ({new['reason']})" for old, new in pairs
+              if "reason" in new and "reason" not in old]
+    if changed and not readable and not broken and pillow != pillow_now:
+        raise UserError(f"Pillow {pillow_now} decodes {some(changed)} of {folder} otherwise than "
+                        f"Pillow {pillow}, with which the run was started: pip install "
+                        f"pillow=={pillow}, or train a new run")
+    refuse_differences(folder, {"cannot be read": broken, "can be read now": readable,
+                                "changed": changed})
+
+
+def refuse_differences(folder: Path, kinds: dict[str, list[str]]) -> None:
+    told = [f"{some(names)} {kind}" for kind, names in kinds.items() if names]
+    if told:
+        raise UserError(f"the pictures in {folder} are not those it was started with: "
+                        f"{'; '.join(told)}; put them back, and take out what was added")
+
+
+def some(names: list[str]) -> str:
+    """The first three names, and how many others there are."""
+    more = f" and {len(names) - 3} others" if len(names) > 3 else ""
+    return ", ".join(sorted(names)[:3]) + more
