@@ -29,11 +29,12 @@ from support.settings import Config  # noqa: E402
 def start():
     """start(function, *arguments): the function in a process of its own, which may be killed.
 
-    It is forked from a process that has imported TensorFlow but has never used it: a start takes
-    milliseconds, not seconds.
+    On Linux it is forked from a process that has imported TensorFlow but has never used it: a start
+    takes milliseconds, not seconds.
     """
-    context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["script_process"])
+    context = multiprocessing.get_context("forkserver" if sys.platform == "linux" else "spawn")
+    if sys.platform == "linux":
+        context.set_forkserver_preload(["script_process"])
     started = []
 
     def begin(function: Callable, *arguments) -> multiprocessing.Process:

@@ -4,7 +4,6 @@ import functools
 import itertools
 import json
 import os
-import resource
 import shutil
 import signal
 import sys
@@ -127,6 +126,7 @@ def slow_disk():
 
 
 def small_files(size):
+    import resource
     resource.setrlimit(resource.RLIMIT_FSIZE, (size, size))
 
 

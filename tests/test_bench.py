@@ -13,6 +13,7 @@ from PIL import Image
 from rich.console import Console
 
 import models
+import needs
 from conftest import ROOT
 from support import class_folders, machine
 
@@ -45,6 +46,7 @@ def test_a_variant_that_fails_ends_the_comparison_with_its_reason():
         rounds.interleave({"a": bench_variants.failing}, 1)
 
 
+@needs.sigkill
 def test_a_variant_that_is_killed_ends_the_comparison_too():
     with pytest.raises(rounds.VariantError, match="^a: it ended with exit code -9: out of memory"):
         rounds.interleave({"a": bench_variants.killed}, 1)
@@ -158,6 +160,7 @@ def test_tables_name_every_variant_with_its_spread_and_ratio(monkeypatch, capsys
     assert "as a matrix product │ 16.0 │ 8.0 │ 24.0 │ 1.25 x".split() in rows  # 80 / 5
 
 
+@needs.fork
 def test_the_command_prints_a_table_and_keeps_the_figures(start, tmp_path, monkeypatch, capsys):
     """From its flags to its table and its file; variants are forked, not spawned."""
     forkserver = multiprocessing.get_context("forkserver")

@@ -10,6 +10,7 @@ import time
 import pytest
 from absl import flags
 
+import needs
 from conftest import ROOT
 from support import cli
 from support.cli import UserError
@@ -214,6 +215,7 @@ def test_arguments_are_refused_unless_a_script_takes_them():
     assert taken == [["train.py"], ["predict.py", "a.jpg"]]
 
 
+@needs.sigkill
 @pytest.mark.parametrize("ended_by, code", [("SIGTERM", 143), ("SIGHUP", 129)])
 def test_a_script_that_a_signal_ends_cleans_up(ended_by, code):
     cleaned_up = []
@@ -231,6 +233,7 @@ def test_a_script_that_a_signal_ends_cleans_up(ended_by, code):
     assert exit.value.code == code and cleaned_up
 
 
+@needs.sigkill
 def test_a_closed_terminal_that_is_to_be_ignored_ends_no_script():
     """nohup python train.py &"""
     before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
@@ -250,6 +253,7 @@ def test_what_an_encoding_does_not_have_is_printed_all_the_same(encoding):
     assert (result.stdout.split(), result.stderr) == ([b"cat.0.jpg", rb"\u2026"], b"")
 
 
+@needs.terminal
 @pytest.mark.parametrize("closed", ["<&-", ">&-", "2>&-", "<&- >&- 2>&-"])
 def test_streams_may_be_closed(tmp_path, closed):
     """And no file of ours gets the number of a closed one, and what is printed there."""
@@ -264,12 +268,14 @@ def test_streams_may_be_closed(tmp_path, closed):
     assert int((tmp_path / "file").read_text()) > 2
 
 
+@needs.terminal
 def test_tensorflow_is_imported_where_standard_error_is_closed():
     result = subprocess.run(["sh", "-c", f"'{sys.executable}' models.py --arch=mlp 2>&-"], cwd=ROOT,
                             capture_output=True)
     assert result.returncode == 0 and b"18,049,025" in result.stdout
 
 
+@needs.terminal
 def test_what_is_printed_to_a_terminal_that_is_gone_is_lost():
     """In a process whose terminal is closed while it goes on, as under nohup."""
     import pty

@@ -3,7 +3,6 @@
 import hashlib
 import itertools
 import os
-import pty
 import random
 import re
 import shutil
@@ -17,6 +16,7 @@ import pytest
 from PIL import Image
 
 import data
+import needs
 from conftest import read_terminal
 from support import class_folders, image_files, run_folder, split_sizes
 from support.cli import UserError
@@ -938,6 +938,7 @@ def test_the_census_of_unreadable_files_alone_says_so(tmp_path, run_script):
     assert "unreadable: 2" in result.stdout
 
 
+@needs.byte_names
 def test_the_census_prints_a_name_that_is_not_unicode(tmp_path, run_script, monkeypatch):
     touch(tmp_path, *(os.fsdecode(name) for name in (b"data/cat.\xff.jpg", b"data/dog.\xff.jpg")))
     monkeypatch.setenv("PYTHONIOENCODING", "utf-8:strict")  # as in a terminal of today
@@ -953,8 +954,10 @@ def test_without_photographs_the_census_is_the_samples_and_says_so(run_script):
     assert "500 pictures, 1 = cat (250 images), 0 = dog (250)" in result.stdout
 
 
+@needs.terminal
 def test_on_a_terminal_the_census_shows_how_far_it_is(tmp_path):
     make_data(tmp_path, *[(30, 40)] * 8)
+    import pty
     master, terminal = pty.openpty()
     environment = {**os.environ, "TERM": "xterm", "COLUMNS": "100"}
     with subprocess.Popen([sys.executable, str(ROOT / "data.py")], cwd=tmp_path, env=environment,
@@ -966,8 +969,10 @@ def test_on_a_terminal_the_census_shows_how_far_it_is(tmp_path):
         assert part in shown
 
 
+@needs.terminal
 def test_the_progress_never_mixes_with_what_is_redirected(tmp_path):
     make_data(tmp_path, *[(30, 40)] * 8)
+    import pty
     master, terminal = pty.openpty()
     result = subprocess.run([sys.executable, str(ROOT / "data.py")], cwd=tmp_path,
                             env={**os.environ, "TERM": "xterm"}, stdout=subprocess.PIPE,

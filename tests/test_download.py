@@ -23,6 +23,7 @@ import pytest
 from PIL import Image
 
 import data
+import needs
 from support import class_folders, download
 from support.cli import UserError
 
@@ -422,7 +423,8 @@ def test_a_disk_that_fills_up_is_an_error_and_the_next_try_goes_on(server, tmp_p
 # Interrupted
 # ---------------------------------------------------------------------------------------------
 
-@pytest.mark.parametrize("stop", [signal.SIGINT, signal.SIGKILL])
+@needs.sigkill
+@pytest.mark.parametrize("stop", ["SIGINT", "SIGKILL"])
 def test_a_stopped_process_leaves_no_data_and_the_next_one_goes_on(server, tmp_path, stop):
     large = {**MEMBERS, "PetImages/Cat/Thumbs.db": RNG.bytes(5 << 20)}
     server.content = zipped(large)
@@ -438,7 +440,7 @@ def test_a_stopped_process_leaves_no_data_and_the_next_one_goes_on(server, tmp_p
         while not zip_path(tmp_path).exists() or zip_path(tmp_path).stat().st_size < 1 << 20:
             assert time.monotonic() < deadline and process.poll() is None
             time.sleep(0.01)
-        process.send_signal(stop)
+        process.send_signal(getattr(signal, stop))
     assert process.returncode != 0
     assert_nothing_to_train_on(tmp_path)
     have = zip_path(tmp_path).read_bytes()
@@ -551,6 +553,7 @@ def test_the_command_that_fails_prints_one_sentence(server, tmp_path):
     assert result.stderr.count("\n") == 1
 
 
+@needs.sigkill
 def test_the_command_that_is_interrupted_ends_quietly(server, tmp_path):
     server.usual = {"stall": 1000}
     with subprocess.Popen(command(server), cwd=tmp_path, preexec_fn=heed_ctrl_c,

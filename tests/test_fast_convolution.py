@@ -5,6 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+import needs
 from support import fast_convolution
 from support.tensorflow_setup import tf
 
@@ -74,6 +75,7 @@ def test_tensorflows_own_is_taken_on_a_graphics_card_whatever_the_processor(monk
     assert chosen(monkeypatch) == ["conv2d"]
 
 
+@needs.proc
 def test_the_processor_is_asked(monkeypatch):
     with_avx512 = " avx512f " in Path("/proc/cpuinfo").read_text()
     assert (chosen(monkeypatch) == ["conv2d"]) == with_avx512

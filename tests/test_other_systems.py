@@ -7,6 +7,7 @@ from pathlib import Path, PureWindowsPath
 
 import pytest
 
+import needs
 import without_unix
 from conftest import ROOT
 from support import cli, machine, run_folder, runs
@@ -29,6 +30,7 @@ def run_without_unix(start, tmp_path):
     return run
 
 
+@needs.fork
 def test_a_run_is_trained_resumed_and_used_without_unix(run_without_unix, tmp_path):
     printed = run_without_unix("train.py", *SMALL, "--epochs=1", "--test_size=4")
     assert "the run is runs\\conv1-1" in printed and "on 4 held-out test pictures" in printed
@@ -47,6 +49,7 @@ def test_a_run_is_trained_resumed_and_used_without_unix(run_without_unix, tmp_pa
     assert b"\r" not in (tmp_path / "runs/conv1-1/config.json").read_bytes()
 
 
+@needs.fork
 @pytest.mark.parametrize("command, error", [
     ("data.py", ""), ("models.py", ""), (f"filters.py --image={ROOT}/kittens.jpg --page", ""),
     ("tools/bench.py --networks=none", "--networks=none is none of the networks: mlp, conv1, "
@@ -124,6 +127,7 @@ def cgroup_files(tmp_path, monkeypatch):
     return make
 
 
+@needs.limits
 @pytest.mark.parametrize("files, expected", [
     ({}, None),
     ({"/proc/self/cgroup": "0::/\n", "/sys/fs/cgroup/memory.max": "1500000000\n"}, 1.5e9),

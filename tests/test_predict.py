@@ -2,7 +2,6 @@
 
 import json
 import os
-import pty
 import shutil
 import sys
 import tempfile
@@ -17,6 +16,7 @@ from PIL import Image
 import data
 import metrics
 import models
+import needs
 import predict
 import script_process
 from conftest import make_network, read_terminal
@@ -155,6 +155,7 @@ def predict_as_nobody(folder, *arguments):
     app.run(predict.main, ["predict.py", *arguments])
 
 
+@needs.permissions
 def test_what_may_not_be_searched_is_named_and_the_others_are_predicted(run, start, photos):
     folder = Path(tempfile.mkdtemp())  # which nobody may enter, unlike pytest's
     try:
@@ -180,8 +181,10 @@ def test_what_may_not_be_searched_is_named_and_the_others_are_predicted(run, sta
         shutil.rmtree(folder)
 
 
+@needs.terminal
 def test_the_progress_is_shown_on_a_terminal_and_never_among_the_predictions(
         run, photos, capfd, monkeypatch):
+    import pty
     master, terminal = pty.openpty()
     monkeypatch.setenv("TERM", "xterm")
     with os.fdopen(terminal, "w") as stderr, monkeypatch.context() as patched:

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
+import needs
 import report
 from support import run_folder
 from support.cli import UserError
@@ -136,6 +137,7 @@ def test_the_pages_of_a_run_from_the_command_line(run_script, tmp_path):
             assert page.width == 1200
 
 
+@needs.byte_names
 def test_predictions_come_back_as_they_were_written(tmp_path):
     names = ["a.jpg", 'quoted "\n" name.jpg', "猫.jpg", os.fsdecode(b"\xff.jpg")]
     add_predictions(tmp_path, names, [0.25, 0.5, 0.75, 1.0], [1, 0, 1, 0])

@@ -19,6 +19,7 @@ from PIL import Image
 import data
 import interrupted_runs
 import models
+import needs
 import train
 from conftest import ROOT, eagerly
 from support import checkpoints, runs, saved_model, split_sizes
@@ -448,13 +449,13 @@ def test_a_damaged_checkpoint_does_not_push_out_the_good_one_before_it(tmp_path)
 # Signals, and two processes
 # ---------------------------------------------------------------------------------------------
 
-@pytest.mark.parametrize("sent, code", [
-    (signal.SIGINT, 130), (signal.SIGTERM, 143), (signal.SIGHUP, 129)])
+@needs.sigkill
+@pytest.mark.parametrize("sent, code", [("SIGINT", 130), ("SIGTERM", 143), ("SIGHUP", 129)])
 def test_a_signal_ends_the_run_after_the_step_with_everything_saved(sent, code, folder, processes):
     process = processes(folder, *FLAGS[:-1], "--name=long", "--epochs=100000")
     run = folder / "runs/long"
     wait_for(lambda: list(run.glob("checkpoints/epoch-*")), process)
-    os.kill(process.pid, sent)
+    os.kill(process.pid, getattr(signal, sent))
     process.join(60)
     assert process.exitcode == code and (folder / "stderr").read_text() == ""
     output = (folder / "stdout").read_text()
@@ -477,6 +478,7 @@ def test_a_signal_after_the_last_step_says_how_to_resume(error, code, folder, mo
     assert exit_code("--resume=runs/mine") == 0 and Path("runs/mine/model").is_dir()
 
 
+@needs.sigkill
 def test_a_second_ctrl_c_ends_at_once_and_loses_nothing_saved(folder, processes):
     process = processes(folder, "--resume=runs/mine", "--epochs=100000",
                         prepare=interrupted_runs.slow_disk)
@@ -513,6 +515,7 @@ def test_a_run_that_is_in_use_is_refused_to_a_second_process(folder, processes):
 # Faults
 # ---------------------------------------------------------------------------------------------
 
+@needs.limits
 @pytest.mark.parametrize("arguments, size, where", [
     ((*FLAGS[:-1], "--name=new"), 500_000, "runs/new/best/"),
     ((*FLAGS[:-1], "--name=new"), 2_000_000, "runs/new/checkpoints/"),
@@ -535,6 +538,7 @@ def test_a_full_disk_is_reported_and_costs_nothing_that_was_saved(arguments, siz
     assert_equal_runs(run, Path("runs/whole"))
 
 
+@needs.permissions
 def test_a_folder_that_cannot_be_written_to_is_reported(interrupted, processes):
     with tempfile.TemporaryDirectory() as made:  # where nobody may look: not so in tmp_path
         folder = Path(made)
@@ -600,6 +604,7 @@ TINY = ("--arch=mlp", "--hidden=4", "--lr=1e-3", "--epochs=2", "--batch_size=4",
         "--name=mine")
 
 
+@needs.sigkill
 def test_killed_before_any_change_of_the_disk_a_run_resumes(folder, processes):
     """A run, and one that resumes it, copied before each of their changes, as kill -9 leaves it.
 
@@ -645,6 +650,7 @@ def test_killed_before_any_change_of_the_disk_a_run_resumes(folder, processes):
                 assert not list(run.rglob("unfinished"))
 
 
+@needs.sigkill
 @pytest.mark.parametrize("moments", [
     # Killed at one moment, resumed and killed at the next, as often as there are moments: in a
     # step, between two changes, and in the middle of TensorFlow's own writing.

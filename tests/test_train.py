@@ -13,6 +13,7 @@ from absl import flags
 import data
 import metrics
 import models
+import needs
 import train
 from conftest import ROOT, draw_photos, eagerly, make_network, write_config
 from support import (
@@ -302,6 +303,7 @@ def test_the_saved_weights_give_the_best_epochs_metrics_again(tmp_path):
     assert mse == pytest.approx(best["mse"], rel=1e-4)
 
 
+@needs.byte_names
 def test_the_best_epochs_predictions_are_kept_under_any_name_of_a_file(tmp_path):
     dataset = tiny_dataset(20)
     names = ['a "quoted",\nname.jpg', "katze ä猫.jpg", os.fsdecode(b"no text \xff.jpg"), "\\.jpg"]

@@ -15,6 +15,7 @@ import pytest
 from PIL import Image
 
 import interrupted_runs
+import needs
 import train
 from conftest import eagerly
 from support import distribution
@@ -175,6 +176,7 @@ def test_a_batch_is_shared_out_or_computed_whole_by_all_if_it_cannot_be(start, t
 # One is missing
 # ---------------------------------------------------------------------------------------------
 
+@needs.sigkill
 def test_whoever_dies_or_is_interrupted_the_run_ends_with_its_numbers(two, start_two, photos,
                                                                       tmp_path):
     """Four pairs of workers, each of which resumes the run of the one before."""
@@ -216,6 +218,7 @@ def test_whoever_dies_or_is_interrupted_the_run_ends_with_its_numbers(two, start
     assert (run / "test.json").read_text() == (whole / "test.json").read_text()
 
 
+@needs.sigkill
 def test_a_worker_says_whom_it_waits_for_and_ctrl_c_ends_it(start_one, photos):
     addresses = free_addresses(3)
     process, folder = start_one(
