@@ -147,7 +147,8 @@ def evaluate(run_dir: Path, folder: Path, as_json: bool) -> None:
     that is not a whole run's, and for images that are not there.
     """
     network, threshold = models.load(run_dir), run_folder.read_best(run_dir)["threshold"]
-    source = class_folders.find(folder, run_folder.read_class_names(run_dir), flag="evaluate")
+    source = class_folders.find(folder, run_folder.read_class_names(run_dir), flag="evaluate",
+                                one_suffices=True)
     known = used_pictures.parts_by_digest(run_dir, "training", "validation")
 
     def load_unknown(path: Path, size: tuple[int, int]) -> np.ndarray:

@@ -112,22 +112,24 @@ def choose(data_dir: str | None, classes: Sequence[str] | None = None) -> Source
     return find(DATA if DATA.is_dir() and find_cats_and_dogs(DATA) else SAMPLE, wanted)
 
 
-def find(folder: Path, classes: tuple[str, str] | None, flag: str = "data_dir") -> Source:
+def find(folder: Path, classes: tuple[str, str] | None, flag: str = "data_dir",
+         one_suffices: bool = False) -> Source:
     """The images of two classes: the two that are named, or cats and dogs, or the two there are.
 
     classes: which two, the one with label 1 first; None, if none were named. flag: which one gave
-    the folder. Raises UserError for a folder that cannot be read, and one that does not hold two
+    the folder. one_suffices: whether one of the named classes will do; the folder itself may have
+    its name. Raises UserError for a folder that cannot be read, and one that does not hold two
     classes.
     """
     where, left = f"--{flag}={folder}", Left([], [])
     if not folder.is_dir():
         raise UserError(f"{where} is not a folder")
     with must_be_readable(folder):
-        two = find_classes(folder, classes, where, left)
+        two = find_classes(folder, classes, where, left, one_suffices)
         source = Source(folder, labeled(two), (two[0].name, two[1].name))
         kinds = subfolders(folder)
         passed_over = [f"{error.filename} ({error.strerror.lower()})" for error in left.unreadable]
-        if {*kinds["train"]} & {*source.images[0].path.parents}:
+        if source.images and {*kinds["train"]} & {*source.images[0].path.parents}:
             source = source._replace(whole=whole_parts(kinds, source, left, passed_over))
     used = {image.path.parent for image in source.all_images()}
     return source._replace(passed_over=passed_over + image_files.count_endings(
@@ -244,8 +246,8 @@ def most_of(wanted: Sequence[str], found: Iterable[Classes]) -> Classes:
 # Which two classes
 # ---------------------------------------------------------------------------------------------
 
-def find_classes(folder: Path, classes: tuple[str, str] | None, where: str, left: Left
-                 ) -> list[ClassImages]:
+def find_classes(folder: Path, classes: tuple[str, str] | None, where: str, left: Left,
+                 one_suffices: bool) -> list[ClassImages]:
     """The images of the two classes, those with label 1 first. Adds to `left`.
 
     classes: which two, in this order; if None, cats and dogs, or else just two folders of images,
@@ -263,6 +265,11 @@ def find_classes(folder: Path, classes: tuple[str, str] | None, where: str, left
                             f"like --classes={names[0]},{names[1]}")
         if len(names) == 2:
             found, wanted = most, sorted(most)
+    if one_suffices and not found.keys() & {*wanted}:
+        name, images = normalized(folder.resolve().name), image_files.images_among(folder.iterdir())
+        found = {name: ClassImages(name, images[0])} if images[0] else {}
+    if one_suffices and found.keys() & {*wanted}:
+        found = {name: ClassImages(name, []) for name in wanted} | found
     if not {*wanted} <= found.keys():
         raise left.unreadable[0] if left.unreadable else UserError(
             f"{where} holds " + what_is_missing(where, classes, found, in_folders, in_files, left))

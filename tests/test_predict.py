@@ -256,6 +256,22 @@ def test_a_finished_network_is_measured_on_other_pictures_at_its_own_threshold(
     assert sorted(finished_run.rglob("*")) == before  # nothing is written
 
 
+@pytest.mark.parametrize("folder", ["cats", "cats/dogs", "."])
+def test_a_folder_of_one_class_is_measured(finished_run, photos, tmp_path, run_script, folder):
+    """dogs/, what lies in dogs/, and files named dog.0.png"""
+    place = {"cats": tmp_path / "cats/dogs", "cats/dogs": tmp_path / "cats/dogs",
+             ".": tmp_path}[folder]
+    place.mkdir(parents=True, exist_ok=True)
+    for number, file in enumerate(photos.glob("dog.*")):
+        file.rename(place / (file.name if folder == "." else f"{number}.png"))
+    result = run_script("predict.py", f"--run={finished_run}", f"--evaluate={folder}", "--json")
+    assert (result.returncode, result.stderr) == (0, "")
+    record = json.loads(result.stdout)
+    assert (record["pictures"], record["pearson"]) == (12, None)
+    assert record["confusion_matrix"][0] == [0, 0] and sum(record["confusion_matrix"][1]) == 12
+    assert record["accuracy"] == record["confusion_matrix"][1][1] / 12
+
+
 def test_pictures_that_a_run_was_trained_or_validated_on_are_not_measured(
         run_script, photos, tmp_path):
     """Also as copies, under other names and in other formats."""
