@@ -173,8 +173,8 @@ def evaluate(run_dir: Path, folder: Path, as_json: bool) -> None:
         print(f"{run_dir} has no {used_pictures.FILE}: whether it was trained on these pictures "
               "cannot be told", file=sys.stderr)
     elif left_out:
-        print(f"left out: {left_out['training']} pictures that {run_dir} was trained on, "
-              f"{left_out['validation']} that it was validated on", file=sys.stderr)
+        print(f"left out, because {run_dir} knows them: {left_out['training']} from its training, "
+              f"{left_out['validation']} from its validation", file=sys.stderr)
     if not labels:
         raise UserError(f"none of the {len(label_of)} pictures of {folder} is left to measure: "
                         "give a folder of others that can be read")

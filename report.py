@@ -141,7 +141,8 @@ def write_pages(run_dir: Path) -> list[Path]:
         "histogram.png": run_pages.histogram_page(
             predictions, labels, predicted, threshold, sentence, run_name, class_names)}
     for name, page in pages.items():
-        page.save(run_dir / name)
+        with cli.naming(run_dir / name):
+            page.save(run_dir / name)
     return [run_dir / name for name in pages]
 
 

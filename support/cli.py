@@ -1,5 +1,6 @@
 """What the scripts share on the command line: one sentence for an error, and two kinds of flags."""
 
+import contextlib
 import errno
 import functools
 import glob
@@ -7,7 +8,7 @@ import os
 import re
 import signal
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 from absl import app, flags
@@ -78,10 +79,21 @@ def is_broken_pipe(error: Exception) -> bool:
     return isinstance(error, OSError) and error.errno == code and not error.filename
 
 
+@contextlib.contextmanager
+def naming(file: Path) -> Iterator[None]:
+    """An error that names no file, as that of a full disk in a `write`, gets this one's name."""
+    try:
+        yield
+    except OSError as error:
+        error.filename = error.filename or str(file)
+        raise
+
+
 def one_sentence(error: Exception) -> str:
     """What went wrong, in one line: of the system's errors the file and the reason."""
-    if isinstance(error, OSError) and error.filename:
-        return f"{error.filename}: {error.strerror}"
+    if isinstance(error, OSError) and error.strerror:
+        # What else is written, is written with `naming`.
+        return f"{error.filename or 'standard output'}: {error.strerror}"
     text = str(getattr(error, "message", error)).partition("\n")[0] or type(error).__name__
     if hasattr(error, "error_code"):  # TensorFlow's: without the names of its internals
         text = "TensorFlow gave up: " + re.sub(r"^\{\{.*?\}\} | \[Op:\w+\]$", "", text)

@@ -9,6 +9,8 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
+from support.cli import naming
+
 OUTPUT = Path("filtered")  # the folder of what filters.py and explain.py write
 WIDTH = 1200  # of a page
 ORANGE, BLUE = (255, 176, 64), (80, 160, 255)  # of positive and of negative numbers
@@ -163,5 +165,6 @@ def save(pages: dict[str, Image.Image]) -> list[Path]:
     files = []
     for name, page in pages.items():
         files.append(OUTPUT / f"{name}.png")
-        page.save(files[-1])
+        with naming(files[-1]):
+            page.save(files[-1])
     return files

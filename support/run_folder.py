@@ -28,7 +28,7 @@ import PIL
 from absl import flags
 
 from support import machine, settings
-from support.cli import UserError
+from support.cli import UserError, naming
 from support.settings import Config
 
 try:
@@ -45,13 +45,19 @@ def check_new(runs_dir: Path, name: str | None) -> None:
     check_path(runs_dir / (name or ""))
     if name is not None and (name in ("", ".", "..") or Path(name).name != name):
         raise UserError(f"--name={name!r} must be the name of one folder, without slashes")
-    existing = next(folder for folder in (runs_dir, *runs_dir.absolute().parents)
-                    if folder.exists())
+    try:
+        existing = next(folder for folder in (runs_dir, *runs_dir.absolute().parents)
+                        if folder.exists())
+        name_is_taken = name is not None and (runs_dir / name).exists() and not is_nobodys(
+            runs_dir / name)
+    except OSError as error:
+        raise UserError(f"--runs_dir={runs_dir}: {error.filename}: {error.strerror}; choose "
+                        "another folder") from error
     if not existing.is_dir():
         raise UserError(f"--runs_dir={runs_dir}: {existing} is not a folder")
     if not os.access(existing, os.W_OK):
         raise UserError(f"--runs_dir={runs_dir}: {existing} cannot be written to")
-    if name is not None and (runs_dir / name).exists():
+    if name_is_taken:
         raise taken(runs_dir, name)
 
 
@@ -73,11 +79,24 @@ def new_folder(runs_dir: Path, name: str | None, arch: str, is_chief: bool,
             break
         except FileExistsError:
             if name is not None:
+                if is_nobodys(folder):
+                    break
                 raise taken(runs_dir, name) from None
             number += 1
-    stack.callback(lambda: (folder / "config.json").exists() or shutil.rmtree(folder))
     stack.enter_context(locked(folder))
+    stack.callback(lambda: (folder / "config.json").exists()
+                   or shutil.rmtree(folder, ignore_errors=True))
     return folder
+
+
+def is_nobodys(folder: Path) -> bool:
+    """Whether there is no run in a folder: only what a process wrote that ended before config.json.
+
+    Whether such a process is still at work tells the lock.
+    """
+    return folder.is_dir() and all(
+        file.name in (".lock", "config.json.unfinished") or file.name.startswith("pictures.jsonl")
+        for file in folder.iterdir())
 
 
 def taken(runs_dir: Path, name: str) -> UserError:
@@ -150,7 +169,8 @@ def check_resumable(run_dir: Path) -> None:
 def write_text(file: Path, text: str) -> None:
     """Write a file, whole or not at all."""
     unfinished = file.with_name(file.name + ".unfinished")
-    unfinished.write_text(text, encoding="utf-8", newline="\n")
+    with naming(unfinished):
+        unfinished.write_text(text, encoding="utf-8", newline="\n")
     unfinished.replace(file)
 
 
@@ -215,6 +235,9 @@ def tell_changes(saved: dict, record: dict) -> None:
 
 def read_config(run_dir: Path) -> dict:
     """What write_config wrote. Raises UserError for a folder that is no run's, or is damaged."""
+    if is_nobodys(run_dir) and (run_dir / ".lock").exists():
+        raise UserError(f"{run_dir} holds no run: it was ended before its training began; start it "
+                        f"again, with --name={run_dir.name}")
     with damage_told(run_dir, "config.json"):
         record = json.loads((run_dir / "config.json").read_text(encoding="utf-8"))
         if record.get("format", 1) != FORMAT:

@@ -164,8 +164,11 @@ FOLDERS = [  # of pictures
                            ("tools/bench.py", "--data_dir"),
                            ("predict.py --run=runs/good", "--evaluate"))
       for folder, sentence in (("nowhere", "is not a folder"), ("text.jpg", "is not a folder"),
-                               ("empty", "holds no pictures of cats and dogs"),
-                               ("only_cats", "holds 1 pictures of cats and none of dogs"))),
+                               ("empty", "holds no pictures of cats and dogs"))),
+    *((f"{script} --data_dir=only_cats", "=only_cats holds 1 pictures of cats and none of dogs")
+      for script in ("train.py", "data.py", "tools/bench.py")),
+    ("predict.py --run=runs/good --evaluate=only_cats",  # one class may be measured
+     "none of the 1 pictures of only_cats is left to measure: give a folder of others"),
     ("data.py --data_dir=data", "--data_dir=data is not a folder"),  # typed: not the sample
     *((f"{script} --data_dir=three", "--data_dir=three holds 3 classes, ants, bees, wasps: choose")
       for script in ("train.py", "data.py", "tools/bench.py")),
@@ -176,10 +179,10 @@ FOLDERS = [  # of pictures
     ("predict.py --run=runs/good --evaluate=three", "=three holds no pictures of cats and dogs"),
     ("train.py --data_dir=broken", "0 of each class can be used"),
     ("train.py --data_dir=broken", "cannot be read ("),
-    ("predict.py --run=runs/good --evaluate=broken", "none of the 8 pictures of broken can be"),
+    ("predict.py --run=runs/good --evaluate=broken", "none of the 8 pictures of broken is left"),
     ("train.py --resume=runs/good --data_dir=nowhere", "runs/good cannot be resumed: "),
     ("train.py --resume=runs/good --data_dir=others",
-     "/others are not those it was started with"),
+     "the pictures in others are not those it was started with"),
     ("tools/claims.py --data_dir=nowhere", "is not a folder: give that of the photographs"),
 ]
 
@@ -230,7 +233,7 @@ RUNS = [  # a run's folder with parts missing or broken
     ("train.py --resume=runs/checkpoints_broken", "none of its checkpoints can be read"),
     ("train.py --resume=runs/metrics_missing", "epochs are missing in its metrics.jsonl; put it"),
     ("train.py --resume=runs/metrics_empty", "epochs are missing in its metrics.jsonl; put it"),
-    ("train.py --resume=runs/digest_without", "is damaged: its config.json is not what"),
+    ("train.py --resume=runs/versions_without", "is damaged: its config.json is not what"),
     ("train.py --resume=runs/metrics_long --epochs=1", "runs/metrics_long has trained 2 already"),
     *((f"{command}=runs/good[2]", "runs/good[2]: TensorFlow reads no files where")
       for command in (*PREDICT, EXPLAIN)),
@@ -318,7 +321,7 @@ def world(run_in, tmp_path_factory) -> Path:
         record | {"config": record["config"] | {"arch": "vgg16"}}))
     but("large", "config.json", json.dumps(
         record | {"config": record["config"] | {"hidden": [20_000]}}))
-    but("digest_without", "config.json", without("data", "digest"))
+    but("versions_without", "config.json", without("versions", "pillow"))
     for name, file, contents in (("missing", "best", None), ("empty", "best/*", None),
                                  ("broken", "best/*/checkpoint.data*", b"torn"),
                                  ("unindexed", "best/*/checkpoint.index", b"torn"),

@@ -155,7 +155,8 @@ def test_the_help_of_a_script_without_groups_shows_all_its_flags(run_script):
     (ValueError(), "ValueError"),
     (FileNotFoundError(2, "No such file or directory", "a.jpg"),
      "a.jpg: No such file or directory"),
-    (OSError(28, "No space left on device"), "[Errno 28] No space left on device"),
+    (OSError(28, "No space left on device"), "standard output: No space left on device"),
+    (OSError("no number"), "no number"),
     (tf.errors.ResourceExhaustedError(None, None, "OOM when allocating\nmore"),
      "TensorFlow gave up: OOM when allocating"),
     (tf.errors.UnknownError(None, None, "{{function_node __wrapped__Conv2D_device_/job}} too large "
@@ -266,6 +267,13 @@ def test_streams_may_be_closed(tmp_path, closed):
              for each, line in ((">&-", b"a\n"), ("2>&-", b"b\n"))]
     assert [result.returncode, result.stdout, result.stderr] == [0, *shown]
     assert int((tmp_path / "file").read_text()) > 2
+
+
+@needs.terminal
+def test_a_full_disk_under_standard_output_is_told():
+    result = subprocess.run(["sh", "-c", f"'{sys.executable}' data.py --sample=9 > /dev/full"],
+                            cwd=ROOT, capture_output=True, text=True)
+    assert (result.returncode, result.stderr) == (1, "standard output: No space left on device\n")
 
 
 @needs.terminal

@@ -282,8 +282,8 @@ def test_pictures_that_a_run_was_trained_or_validated_on_are_not_measured(
     assert Counter(record.get("part") for record in records) == {
         "training": 12, "validation": 6, None: 6}
     result = run_script("predict.py", "--run=runs/mine", f"--evaluate={photos}")
-    assert result.stderr == ("left out: 12 pictures that runs/mine was trained on, 6 that it was "
-                             "validated on\n")
+    assert result.stderr == ("left out, because runs/mine knows them: 12 from its training, 6 from "
+                             "its validation\n")
     assert f"on 6 pictures of {photos}, 3 cat and 3 dog" in result.stdout
 
     for name in ("cat", "dog"):

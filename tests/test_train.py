@@ -28,6 +28,7 @@ from support import (
     used_pictures,
 )
 from support.class_folders import LabeledImage, Source
+from support.cli import UserError
 from support.settings import Config
 from support.tensorflow_setup import tf
 from test_models import weights_in_keras_order
@@ -630,3 +631,43 @@ def test_flags_that_went_to_another_script_are_told_where(refuses):
         "--evaluate=PHOTOS")
     assert refuses("train.py", "--teacher=runs/x") == (
         "Unknown command line flag 'teacher': commit 511d8ae can learn from another network")
+
+
+def test_what_a_process_left_that_was_killed_before_its_run_began_is_nobodys(
+        run_script, refuses, photos, tmp_path):
+    arguments = (*SMALL, f"--data_dir={photos}", "--epochs=1", "--name=mine")
+    folder = tmp_path / "runs/mine"
+    folder.mkdir(parents=True)
+    for name in (".lock", "pictures.jsonl", "config.json.unfinished"):
+        (folder / name).touch()
+    assert refuses("train.py", "--resume=runs/mine") == (
+        "runs/mine holds no run: it was ended before its training began; start it again, with "
+        "--name=mine")
+    with run_folder.locked(folder):  # by a process that is still at work
+        assert "runs/mine is in use" in refuses("train.py", *arguments)
+    assert {file.name for file in folder.iterdir()} >= {".lock", "pictures.jsonl"}
+    assert run_script("train.py", *arguments).returncode == 0
+    assert len((folder / "metrics.jsonl").read_text().splitlines()) == 1
+    (folder / "config.json").unlink()
+    assert "runs/mine exists, and a run is never overwritten" in refuses("train.py", *arguments)
+
+
+def test_a_file_for_which_there_is_no_room_is_named(tmp_path, monkeypatch):
+    def write(*_, **__):
+        raise OSError(28, "No space left on device")  # of a `write`: it names no file
+
+    monkeypatch.setattr(Path, "write_text", write)
+    with pytest.raises(OSError) as raised:
+        run_folder.write_text(tmp_path / "config.json", "{}")
+    assert cli.one_sentence(raised.value) == (
+        f"{tmp_path}/config.json.unfinished: No space left on device")
+
+
+@needs.permissions
+def test_a_folder_of_runs_that_may_not_be_entered_is_named(tmp_path, monkeypatch):
+    def exists(path):
+        raise PermissionError(13, "Permission denied", str(path))
+
+    monkeypatch.setattr(Path, "exists", exists)
+    with pytest.raises(UserError, match="^--runs_dir=shut/runs: shut/runs: Permission denied; cho"):
+        run_folder.check_new(Path("shut/runs"), None)
