@@ -4,9 +4,11 @@ import json
 import shutil
 import subprocess
 import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from conftest import ROOT
 
@@ -243,10 +245,14 @@ def test_a_run_is_evaluated_on_a_folder_of_its_own(short, photos, tmp_path, fork
     claims.finish(run, photos)
     (run / "test.json").unlink()
     monkeypatch.setattr(subprocess, "run", lambda command, **_: run_in(tmp_path, *command[1:]))
-    claims.evaluate(run, photos)
+    others = tmp_path / "others"
+    others.mkdir()
+    for file in photos.iterdir():
+        Image.open(file).transpose(Image.Transpose.FLIP_TOP_BOTTOM).save(others / file.name)
+    claims.evaluate(run, others)
     right = [json.loads(line) for line in run_in(
-        tmp_path, "predict.py", f"--run={run}", "--json", str(photos)).stdout.splitlines()]
-    right = np.mean([row["label"] == row["file"].rpartition("/")[2][:3] for row in right])
+        tmp_path, "predict.py", f"--run={run}", "--json", str(others)).stdout.splitlines()]
+    right = np.mean([row["label"] == Path(row["file"]).name[:3] for row in right])
     test = json.loads((run / "test.json").read_text())
     assert test["accuracy"] == right and test["pictures"] == 24  # exact: a t-test is made of it
 

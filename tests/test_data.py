@@ -4,7 +4,6 @@ import hashlib
 import itertools
 import os
 import random
-import re
 import shutil
 import subprocess
 import sys
@@ -18,7 +17,7 @@ from PIL import Image
 import data
 import needs
 from conftest import read_terminal
-from support import class_folders, image_files, run_folder, split_sizes
+from support import class_folders, image_files, split_sizes
 from support.cli import UserError
 from support.settings import Config
 from test_image_files import DAMAGED, STORED, jpeg, noise, oriented, rotated_image
@@ -654,63 +653,6 @@ def test_the_std_of_images_of_one_colour_is_one(folder):
         Image.new("RGB", (12, 9), (200, 100, 0)).save(path)
     dataset = load(folder, 20, 10)
     assert dataset.mean.tolist() == [200, 100, 0] and dataset.std.tolist() == [1, 1, 1]
-
-
-def digest_of(dataset):
-    return run_folder.digest_of(dataset.train, dataset.valid, dataset.test)
-
-
-def test_the_digest_is_the_same_for_the_same_images_only(folder, tmp_path_factory):
-    def digest(*arguments, **options):
-        return digest_of(load(*arguments, **options))
-
-    expected = digest(folder, 20, 10)
-    copy = tmp_path_factory.mktemp("copy") / "train"
-    shutil.copytree(folder, copy)
-    assert digest(folder, 20, 10) == digest(copy, 20, 10) == expected
-    assert re.fullmatch("[0-9a-f]{64}", expected)
-    digests = [expected, digest(folder, 20, 10, seed=1),  # another order
-               digest(folder, 20, 8), digest(folder, 10, 20), digest(folder, 18, 10),  # other parts
-               digest(folder, 20, 10, test_size=2)]
-
-    path = load(folder, 20, 10).train.files[-1]
-    pixels = np.asarray(Image.open(path)).copy()
-    Image.fromarray(pixels ^ 255).save(path)
-    digests.append(digest(folder, 20, 10))
-    Image.fromarray(pixels).save(path)
-    assert digest(folder, 20, 10) == expected
-
-    for path in copy.glob("cat.*"):  # the other labels
-        other = path.with_name(path.name.replace("cat", "dog"))
-        path.rename(copy / "renamed")
-        other.rename(path)
-        (copy / "renamed").rename(other)
-    digests.append(digest(copy, 20, 10))
-    assert len(set(digests)) == len(digests)
-
-
-def test_the_digest_is_of_the_pixels_not_of_the_files(folder, tmp_path_factory):
-    other = tmp_path_factory.mktemp("other")
-    for path in folder.iterdir():  # the same pixels in other bytes, under other names
-        Image.open(path).save(other / path.with_suffix(".bmp").name)
-    assert digest_of(load(other, 20, 10, test_size=4)) == digest_of(
-        load(folder, 20, 10, test_size=4))
-
-
-def test_the_digest_differs_with_images_labels_and_parts():
-    def part(pixels, labels):
-        return data.Part(np.array(pixels, np.uint8).reshape(-1, 1, 2, 3),
-                         np.array(labels, np.float32), [])
-
-    nothing, pixels = part([], []), list(range(12))
-    whole, swapped = part(pixels, [1, 0]), part(pixels[6:] + pixels[:6], [1, 0])
-    one, other = part(pixels[:6], [1]), part(pixels[6:], [0])
-    tall = data.Part(whole.images.reshape(-1, 2, 1, 3), whole.labels, [])
-    digests = [run_folder.digest_of(*parts) for parts in (
-        (whole, nothing), (nothing, whole), (swapped, nothing), (one, other), (other, one),
-        (part(pixels, [0, 1]), nothing), (tall, nothing), (nothing, nothing))]
-    assert len(set(digests)) == len(digests)
-    assert run_folder.digest_of(part(pixels, [1, 0]), nothing) == digests[0]
 
 
 WHOLE = {"train/cats": 8, "train/dogs": 6, "VAL/cats": 2, "VAL/dogs": 5, "test/cats": 1,
