@@ -488,8 +488,9 @@ def mine(run_in, tmp_path_factory):
     folder = tmp_path_factory.mktemp("mine")
     (draw_photos(folder / "photos") / "cat.0.png").write_bytes(b"")
     (folder / "mine.flags").write_text("--flip\n--schedule=onecycle\n--epochs=2\n")
-    return folder, run_in(folder, "train.py", *SMALL, "--flagfile=mine.flags", "--data_dir=photos",
-                          "--train_size=10", "--valid_size=4", "--test_size=6", "--name=mine")
+    return folder, run_in(folder, "train.py", *SMALL, "--flagfile=mine.flags",
+                          f"--data_dir={folder}/photos", "--train_size=10", "--valid_size=4",
+                          "--test_size=6", "--name=mine")
 
 
 def test_flags_come_from_a_file_and_the_test_is_told_and_recorded(mine):
