@@ -169,15 +169,16 @@ def evaluate(run_dir: Path, folder: Path, as_json: bool) -> None:
                 left_out[reason] += 1
             else:
                 print(f"skipped {on_one_line(file)}: {reason}", file=sys.stderr)
+    known_ones = (f"{left_out['training']} from the training and {left_out['validation']} from the "
+                  f"validation of {run_dir}")
+    if not labels:
+        raise UserError(f"none of the {len(label_of)} pictures of {folder} is left to measure, "
+                        f"with {known_ones} among them: give a folder of others that can be read")
     if known is None:
         print(f"{run_dir} has no {used_pictures.FILE}: whether it was trained on these pictures "
               "cannot be told", file=sys.stderr)
     elif left_out:
-        print(f"left out, because {run_dir} knows them: {left_out['training']} from its training, "
-              f"{left_out['validation']} from its validation", file=sys.stderr)
-    if not labels:
-        raise UserError(f"none of the {len(label_of)} pictures of {folder} is left to measure: "
-                        "give a folder of others that can be read")
+        print(f"left out: {known_ones}", file=sys.stderr)
     at_threshold = metrics.measure_at(threshold, probabilities, labels)
     if as_json:
         print(json.dumps(at_threshold | {"left_out": left_out.total()}))

@@ -7,6 +7,7 @@ import multiprocessing
 import os
 import subprocess
 import sys
+import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
@@ -24,6 +25,47 @@ import script_process  # noqa: E402  when ROOT is on the path, and TensorFlow im
 from support import run_folder  # noqa: E402
 from support.settings import Config  # noqa: E402
 
+
+# ---------------------------------------------------------------------------------------------
+# Two processes: `pytest tests` runs these files in a second one meanwhile, for a second core
+# ---------------------------------------------------------------------------------------------
+
+SECOND_HALF = [ROOT / "tests" / name for name in ("test_bench.py", "test_resume.py",
+                                                  "test_train.py", "test_workers.py")]
+
+
+def pytest_configure(config):
+    arguments = [argument for argument in config.invocation_params.args if argument != "tests"]
+    config.second_half = None
+    if config.args == ["tests"] and os.cpu_count() > 1 and not config.option.collectonly:
+        config.second_output = tempfile.TemporaryFile("w+", encoding="utf-8")
+        config.second_half = subprocess.Popen(
+            [sys.executable, "-m", "pytest", *map(str, SECOND_HALF), *arguments], cwd=ROOT,
+            stdout=config.second_output, stderr=subprocess.STDOUT)
+
+
+def pytest_ignore_collect(collection_path, config):
+    return True if config.second_half and collection_path in SECOND_HALF else None
+
+
+def pytest_sessionfinish(session):
+    if session.config.second_half:
+        if session.exitstatus == pytest.ExitCode.INTERRUPTED:
+            session.config.second_half.terminate()
+        session.exitstatus = session.exitstatus or session.config.second_half.wait()
+
+
+def pytest_terminal_summary(terminalreporter, config):
+    if config.second_half:
+        config.second_output.seek(0)
+        terminalreporter.write_sep("=", "the second process: " + ", ".join(
+            file.name for file in SECOND_HALF))
+        terminalreporter.write(config.second_output.read())
+
+
+# ---------------------------------------------------------------------------------------------
+# Scripts in processes
+# ---------------------------------------------------------------------------------------------
 
 @pytest.fixture(scope="session")
 def start():

@@ -168,7 +168,7 @@ FOLDERS = [  # of pictures
     *((f"{script} --data_dir=only_cats", "=only_cats holds 1 pictures of cats and none of dogs")
       for script in ("train.py", "data.py", "tools/bench.py")),
     ("predict.py --run=runs/good --evaluate=only_cats",  # one class may be measured
-     "none of the 1 pictures of only_cats is left to measure: give a folder of others"),
+     "none of the 1 pictures of only_cats is left to measure, with 1 from the training and 0"),
     ("data.py --data_dir=data", "--data_dir=data is not a folder"),  # typed: not the sample
     *((f"{script} --data_dir=three", "--data_dir=three holds 3 classes, ants, bees, wasps: choose")
       for script in ("train.py", "data.py", "tools/bench.py")),

@@ -167,6 +167,7 @@ def test_the_command_prints_a_table_and_keeps_the_figures(start, tmp_path, monke
     monkeypatch.setattr(bench.rounds.multiprocessing, "get_context", lambda method: forkserver)
     write_jpegs = bench.write_jpegs
     monkeypatch.setattr(bench, "write_jpegs", lambda folder, count: write_jpegs(folder, 20))
+    monkeypatch.setattr(bench, "PREDICTIONS", 4)
     monkeypatch.setattr(bench, "flags", types.SimpleNamespace(FLAGS=types.SimpleNamespace(
         part=["predicting"], networks=["conv1"], batch_size=2, dtype="float32", rounds=1,
         data_dir=None, json=str(tmp_path / "figures.json"))))

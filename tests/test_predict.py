@@ -282,8 +282,8 @@ def test_pictures_that_a_run_was_trained_or_validated_on_are_not_measured(
     assert Counter(record.get("part") for record in records) == {
         "training": 12, "validation": 6, None: 6}
     result = run_script("predict.py", "--run=runs/mine", f"--evaluate={photos}")
-    assert result.stderr == ("left out, because runs/mine knows them: 12 from its training, 6 from "
-                             "its validation\n")
+    assert result.stderr == ("left out: 12 from the training and 6 from the validation of "
+                             "runs/mine\n")
     assert f"on 6 pictures of {photos}, 3 cat and 3 dog" in result.stdout
 
     for name in ("cat", "dog"):
@@ -293,8 +293,8 @@ def test_pictures_that_a_run_was_trained_or_validated_on_are_not_measured(
         image.save(tmp_path / f"used/{record['file'][:3]}s/IMG_{number}.bmp")
     result = run_script("predict.py", "--run=runs/mine", "--evaluate=used")
     assert (result.returncode, result.stderr.splitlines()[-1]) == (
-        1, "none of the 18 pictures of used is left to measure: give a folder of others that can "
-           "be read")
+        1, "none of the 18 pictures of used is left to measure, with 12 from the training and 6 "
+           "from the validation of runs/mine among them: give a folder of others that can be read")
     (tmp_path / "runs/mine/pictures.jsonl").unlink()
     result = run_script("predict.py", "--run=runs/mine", "--evaluate=used")
     assert (result.returncode, result.stderr) == (
@@ -311,7 +311,9 @@ def test_where_no_picture_can_be_read_each_is_named_and_nothing_is_measured(
     assert (result.returncode, result.stdout) == (1, "")
     *skipped, sentence = result.stderr.splitlines()
     assert len(skipped) == 24 and all(line.startswith("skipped ") for line in skipped)
-    assert sentence == (f"none of the 24 pictures of {photos} is left to measure: give a folder of "
-                        "others that can be read")
+    assert sentence == (
+        f"none of the 24 pictures of {photos} is left to measure, with 0 from the training and 0 "
+        f"from the validation of {finished_run} among them: give a folder of others that can be "
+        "read")
     (finished_run / "metrics.jsonl").write_text("")
     assert "has no finished epoch yet: train it first" in refuses("predict.py", run, folder)

@@ -532,7 +532,7 @@ def test_without_photographs_it_says_that_it_trains_on_the_sample(run_script, tm
 
 def test_broken_pictures_are_named_and_recorded(mine):
     folder, result = mine
-    assert "skipped photos/cat.0.png: empty file" in result.stdout
+    assert f"skipped {folder}/photos/cat.0.png: empty file" in result.stdout
     records = used_pictures.read(folder / "runs/mine")
     assert [record for record in records if "reason" in record] == [
         {"file": "cat.0.png", "reason": "empty file"}]
