@@ -23,6 +23,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
+import PIL
 from absl import app, flags
 
 import data
@@ -179,6 +180,10 @@ def evaluate(run_dir: Path, folder: Path, as_json: bool) -> None:
               "cannot be told", file=sys.stderr)
     elif left_out:
         print(f"left out: {known_ones}", file=sys.stderr)
+    pillow = run_folder.read_config(run_dir).get("versions", {}).get("pillow")
+    if known is not None and pillow != PIL.__version__:
+        print(f"Pillow {PIL.__version__} may decode a picture otherwise than Pillow {pillow}, with "
+              f"which {run_dir} was trained, and not recognise it", file=sys.stderr)
     at_threshold = metrics.measure_at(threshold, probabilities, labels)
     if as_json:
         print(json.dumps(at_threshold | {"left_out": left_out.total()}))
