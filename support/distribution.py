@@ -40,7 +40,8 @@ def setup(name: str) -> Iterator[tf.distribute.Strategy]:
         with contextlib.ExitStack() as stack:
             if rank:
                 print("worker 0 prints and writes the run", flush=True)
-                devnull = stack.enter_context(open(os.devnull, "w", errors="replace"))
+                devnull = stack.enter_context(open(os.devnull, "w", encoding="utf-8",
+                                                   errors="replace"))
                 stack.enter_context(contextlib.redirect_stdout(devnull))
             yield strategy
 
