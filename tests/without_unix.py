@@ -4,8 +4,8 @@ Done in a process of its own, when Python's and other people's modules are impor
 Windows themselves.
 """
 
-import builtins
 import ctypes
+import glob
 import os
 import pathlib
 import signal
@@ -19,7 +19,7 @@ UNIX_SIGNALS = ("SIGALRM", "SIGCHLD", "SIGHUP", "SIGKILL", "SIGPIPE", "SIGUSR1",
 UNIX_FUNCTIONS = ("fork", "getuid", "geteuid", "mkfifo", "nice", "pathconf", "sched_getaffinity",
                   "setuid", "sysconf", "uname")
 UNIX_FOLDERS = ("/proc/", "/sys/")
-real_open, locked = builtins.open, set()
+locked = set()
 
 
 class NoUnixModules:
@@ -52,12 +52,19 @@ def watch(event: str, arguments: tuple) -> None:
                 raise PermissionError(13, f"is open: {target}", path)
 
 
+def with_slashes(part):
+    return part.replace("\\", "/") if isinstance(part, str) else part
+
+
 class WindowsPath(pathlib.PosixPath):
     """A path of this system that is written with backslashes, as str(path) is on Windows."""
 
     def __new__(cls, *parts):
-        return super().__new__(cls, *(part.replace("\\", "/") if isinstance(part, str) else part
-                                      for part in parts))
+        return super().__new__(cls, *map(with_slashes, parts))
+
+    if sys.version_info >= (3, 12):
+        def __init__(self, *parts):
+            super().__init__(*map(with_slashes, parts))
 
     def __str__(self) -> str:
         return super().__str__().replace("/", "\\")
@@ -67,6 +74,12 @@ class WindowsPath(pathlib.PosixPath):
 
     def as_posix(self) -> str:
         return super().__str__()
+
+    def iterdir(self):  # Python 3.13 takes str(self) for these two
+        return (self / name for name in os.listdir(self))
+
+    def glob(self, pattern: str):
+        return (self / name for name in glob.glob(pattern, root_dir=self))
 
 
 def take_away() -> None:
