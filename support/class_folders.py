@@ -9,6 +9,7 @@ test/ beside train/ are parts by themselves.
 """
 
 import contextlib
+import os
 import re
 import unicodedata
 from collections.abc import Iterable, Iterator, Sequence
@@ -122,7 +123,7 @@ def find(folder: Path, classes: tuple[str, str] | None, flag: str = "data_dir",
     classes.
     """
     where, left = f"--{flag}={folder}", Left([], [])
-    if not folder.is_dir():
+    if not os.path.isdir(folder):  # unlike Path's, False if the name cannot even be looked up
         raise UserError(f"{where} is not a folder")
     with must_be_readable(folder):
         two = find_classes(folder, classes, where, left, one_suffices)
@@ -131,6 +132,10 @@ def find(folder: Path, classes: tuple[str, str] | None, flag: str = "data_dir",
         passed_over = [f"{error.filename} ({error.strerror.lower()})" for error in left.unreadable]
         if source.images and {*kinds["train"]} & {*source.images[0].path.parents}:
             source = source._replace(whole=whole_parts(kinds, source, left, passed_over))
+        else:
+            classes_there = {image.path.parent for image in source.images}  # --classes=test,…
+            passed_over += [f"{path} (it is a part only beside a folder train)"
+                            for path in kinds["val"] + kinds["test"] if path not in classes_there]
     used = {image.path.parent for image in source.all_images()}
     return source._replace(passed_over=passed_over + image_files.count_endings(
         path for path in left.files if path.parent in used))

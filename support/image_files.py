@@ -53,10 +53,15 @@ def images_among(paths: Iterable[Path]) -> tuple[list[Path], list[Path]]:
     """
     images, others = [], []
     for path in paths:
-        if not is_hidden(path.name) and path.is_file():
+        if not is_hidden(path.name) and (path.is_file() or is_broken_link(path)):
             known = ending(path) in ENDINGS or not ending(path) and begins_as_image(path)
             (images if known else others).append(path)
     return images, others
+
+
+def is_broken_link(path: Path) -> bool:
+    """It counts as a file that cannot be read: on a disk that is not there, for example."""
+    return path.is_symlink() and not path.exists()
 
 
 def ending(path: Path) -> str:

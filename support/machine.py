@@ -20,12 +20,13 @@ def check_memory(network, batch_size: int, count: int) -> None:
 
     Training keeps a byte per colour of each of `count` images; four numbers per weight (the
     weight, its gradient, Adam's two moments); and, for each image of a batch, every layer's
-    output and its gradient.
+    output and its gradient. Before it, the images become a tensor: two more copies, for a moment.
     """
+    images = count * math.prod(network.layers[0].output_shape)
     outputs = (min(batch_size, count)
                * sum(math.prod(layer.output_shape) for layer in network.layers))
-    needed = (count * math.prod(network.layers[0].output_shape)
-              + 4 * (4 * network.weight_count + 2 * outputs) + TENSORFLOW_MEMORY)
+    training = 4 * (4 * network.weight_count + 2 * outputs)
+    needed = TENSORFLOW_MEMORY + images + max(2 * images, training)
     if needed > memory():
         raise UserError(
             f"training this {network.name} takes about {needed / 1e9:.2f} GB of memory, and there "

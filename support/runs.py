@@ -302,6 +302,8 @@ def catch_signals(chief: bool = True) -> Iterator[list[int]]:
             text = b"\nstop worker 0, which saves the run (or this one at once, once more)\n"
         with contextlib.suppress(OSError):  # its reader may have ended, too
             os.write(1, text)  # not print, which could have been interrupted within a line
+            if sys.stderr.isatty():
+                os.write(2, b"\x1b[?25h")  # the cursor, which the bar hides
 
     before = {each: signal.signal(each, handle) for each in cli.ending_signals()}
     try:

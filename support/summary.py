@@ -145,7 +145,8 @@ def print_accuracies(record: dict, class_names: tuple[str, str]) -> None:
 
 
 def pearson_text(pearson: float | None) -> str:
-    return "undefined (all predictions are equal)" if pearson is None else f"{pearson:.3f}"
+    undefined = "undefined (all predictions or all labels are equal)"
+    return undefined if pearson is None else f"{pearson:.3f}"
 
 
 def print_census(source, shapes, skipped: list) -> None:

@@ -5,8 +5,9 @@
     {"file": "cats/3.jpg"}                                              left out
 
 From it a resumed run knows its pictures again, and predict.py --evaluate those that the network was
-trained on. The digest is that of the pixels as the network gets them, so that a copy, a renamed
-file or the same picture in another format is recognised.
+trained on. The digest is that of the pixels as the network gets them: it recognises a copy, a
+renamed file and pixels that were saved anew without loss, unless a large JPEG was decoded at a part
+of its size. A JPEG that was made smaller or compressed again is another picture to it.
 """
 
 import hashlib

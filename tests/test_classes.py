@@ -513,3 +513,13 @@ def test_the_census_counts_the_classes(run_in, there):
     census = run_in(folder, "data.py", "--data_dir=insects", f"--classes={NAMES[1]},{NAMES[0]}")
     assert census.stdout.startswith(
         f"insects: 28 pictures, 1 = {NAMES[1]} (12 images), 0 = {NAMES[0]} (16)\n")
+
+
+def test_parts_without_a_training_folder_beside_them_are_named(tmp_path):
+    for name in ("cats", "dogs", "val/cats", "val/dogs", "test/cats"):
+        (tmp_path / name).mkdir(parents=True)
+        Image.new("RGB", (4, 3)).save(tmp_path / name / "0.png")
+    source = class_folders.find(tmp_path, None)
+    assert len(source.all_images()) == 2
+    assert source.passed_over == [f"{tmp_path}/{name} (it is a part only beside a folder train)"
+                                  for name in ("val", "test")]

@@ -412,3 +412,15 @@ def test_the_reason_is_what_the_decoder_or_the_file_system_said(tmp_path, error,
     path = tmp_path / "cat.0.jpg"
     path.write_bytes(b"something")
     assert image_files.why_unreadable(path, error) == reason
+
+
+def test_a_broken_link_counts_as_a_picture_that_cannot_be_read(tmp_path):
+    (tmp_path / "there.jpg").touch()
+    for name, target in (("link.jpg", "there.jpg"), ("broken.jpg", "gone.jpg"),
+                         ("broken.txt", "gone.txt")):
+        (tmp_path / name).symlink_to(tmp_path / target)
+    images, others = image_files.images_among(sorted(tmp_path.iterdir()))
+    assert [path.name for path in images] == ["broken.jpg", "link.jpg", "there.jpg"]
+    assert [path.name for path in others] == ["broken.txt"]
+    [skipped] = image_files.in_threads(image_files.read, [tmp_path / "broken.jpg"])
+    assert skipped.reason == "no such file or directory"

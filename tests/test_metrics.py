@@ -44,7 +44,7 @@ def test_constant_predictions_have_no_pearson_and_cause_no_warning(constant):
         measured = metrics.measure(np.full(10, constant), [0, 1] * 5)
     assert np.isnan(metrics.pearson(np.full(10, constant), [0, 1] * 5))
     assert measured["pearson"] is None
-    assert summary.pearson_text(None) == "undefined (all predictions are equal)"
+    assert summary.pearson_text(None) == "undefined (all predictions or all labels are equal)"
     assert measured["accuracies"] == [0.5] * 10
 
 

@@ -158,6 +158,16 @@ def test_cores_are_those_that_this_process_may_use(cgroup_files, monkeypatch, fi
     assert machine.cores() == expected
 
 
+def test_converting_many_images_takes_their_memory_three_times(monkeypatch):
+    import models
+    network = models.shapes_only(models.options("conv1", hidden=[4], filters=[4], stride=8))
+    images = 100_000 * 94 * 125 * 3
+    monkeypatch.setattr(machine, "memory", lambda: machine.TENSORFLOW_MEMORY + 3 * images)
+    machine.check_memory(network, 4, 100_000)
+    with pytest.raises(cli.UserError, match="takes about 10.98 GB of memory"):
+        machine.check_memory(network, 4, 100_001)
+
+
 def test_a_training_that_a_container_would_kill_is_refused(monkeypatch, declines):
     import train
     monkeypatch.setattr(machine, "memory", lambda: 1.4e9)  # where Linux killed it
