@@ -52,7 +52,9 @@ def pytest_sessionfinish(session):
     if session.config.second_half:
         if session.exitstatus == pytest.ExitCode.INTERRUPTED:
             session.config.second_half.terminate()
-        session.exitstatus = session.exitstatus or session.config.second_half.wait()
+        code = session.config.second_half.wait()
+        if code != pytest.ExitCode.NO_TESTS_COLLECTED:  # with -k, all may be in the other half
+            session.exitstatus = session.exitstatus or code
 
 
 def pytest_terminal_summary(terminalreporter, config):
