@@ -150,40 +150,28 @@ def evaluate(run_dir: Path, folder: Path, as_json: bool) -> None:
     network, threshold = models.load(run_dir), run_folder.read_best(run_dir)["threshold"]
     source = class_folders.find(folder, run_folder.read_class_names(run_dir), flag="evaluate",
                                 one_suffices=True)
-    known = used_pictures.parts_by_digest(run_dir, "training", "validation")
-
-    def load_unknown(path: Path, size: tuple[int, int]) -> np.ndarray:
-        image = data.load_image(path, size)
-        part = (known or {}).get(used_pictures.digest(image))
-        if part:
-            raise Used(part)
-        return image
-
     if source.passed_over:
         print(f"passed over: {', '.join(source.passed_over)}", file=sys.stderr)
-    label_of, labels, probabilities, left_out = dict(source.all_images()), [], [], Counter()
-    for files, batch, skipped in predictions(network, list(label_of), "evaluating", load_unknown):
-        probabilities += [*batch]
-        labels += [label_of[file] for file in files]
-        for file, reason in skipped:
-            if reason in ("training", "validation"):
-                left_out[reason] += 1
-            else:
-                print(f"skipped {on_one_line(file)}: {reason}", file=sys.stderr)
+    known = used_pictures.parts_by_digest(run_dir, "training", "validation")
+    labels, probabilities, left_out = predict_unknown(network, dict(source.all_images()),
+                                                      known or {})
     known_ones = (f"{left_out['training']} from the training and {left_out['validation']} from the "
                   f"validation of {run_dir}")
     if not labels:
-        raise UserError(f"none of the {len(label_of)} pictures of {folder} is left to measure, "
-                        f"with {known_ones} among them: give a folder of others that can be read")
+        raise UserError(f"none of the {len(source.all_images())} pictures of {folder} is left to "
+                        f"measure, with {known_ones} among them: give a folder of others that can "
+                        "be read")
     if known is None:
         print(f"{run_dir} has no {used_pictures.FILE}: whether it was trained on these pictures "
               "cannot be told", file=sys.stderr)
-    elif left_out:
-        print(f"left out: {known_ones}", file=sys.stderr)
-    pillow = run_folder.read_config(run_dir).get("versions", {}).get("pillow")
-    if known is not None and pillow != PIL.__version__:
-        print(f"Pillow {PIL.__version__} may decode a picture otherwise than Pillow {pillow}, with "
-              f"which {run_dir} was trained, and not recognise it", file=sys.stderr)
+    else:
+        if left_out:
+            print(f"left out: {known_ones}", file=sys.stderr)
+        with run_folder.damage_told(run_dir, "config.json"):
+            pillow = run_folder.read_config(run_dir)["versions"]["pillow"]
+        if pillow != PIL.__version__:
+            print(f"Pillow {PIL.__version__} may decode a picture otherwise than Pillow {pillow}, "
+                  f"with which {run_dir} was trained, and not recognise it", file=sys.stderr)
     at_threshold = metrics.measure_at(threshold, probabilities, labels)
     if as_json:
         print(json.dumps(at_threshold | {"left_out": left_out.total()}))
@@ -193,6 +181,31 @@ def evaluate(run_dir: Path, folder: Path, as_json: bool) -> None:
         metrics.measure(probabilities, labels), at_threshold,
         f"{run_dir} ({network.name}) on {len(labels)} pictures of {folder}, {sum(labels)} "
         f"{positive} and {len(labels) - sum(labels)} {negative}", source.class_names)
+
+
+def predict_unknown(network: models.Network, label_of: dict[Path, int], known: dict[str, str]
+                    ) -> tuple[list[int], list[float], Counter]:
+    """Labels and probabilities of the images that are not known, and how many of each part are.
+
+    known: parts, "training" or "validation", by used_pictures.digest. What cannot be read is named.
+    """
+    def load_unknown(path: Path, size: tuple[int, int]) -> np.ndarray:
+        image = data.load_image(path, size)
+        part = known.get(used_pictures.digest(image))
+        if part:
+            raise Used(part)
+        return image
+
+    labels, probabilities, left_out = [], [], Counter()
+    for files, batch, skipped in predictions(network, list(label_of), "evaluating", load_unknown):
+        probabilities += [*batch]
+        labels += [label_of[file] for file in files]
+        for file, reason in skipped:
+            if reason in ("training", "validation"):
+                left_out[reason] += 1
+            else:
+                print(f"skipped {on_one_line(file)}: {reason}", file=sys.stderr)
+    return labels, probabilities, left_out
 
 
 # ---------------------------------------------------------------------------------------------

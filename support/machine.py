@@ -26,11 +26,11 @@ def check_memory(network, batch_size: int, count: int) -> None:
     outputs = (min(batch_size, count)
                * sum(math.prod(layer.output_shape) for layer in network.layers))
     training = 4 * (4 * network.weight_count + 2 * outputs)
-    needed = TENSORFLOW_MEMORY + images + max(2 * images, training)
-    if needed > memory():
+    needed, available = TENSORFLOW_MEMORY + images + max(2 * images, training), memory()
+    if needed > available:
         raise UserError(
             f"training this {network.name} takes about {needed / 1e9:.2f} GB of memory, and there "
-            f"are {memory() / 1e9:.2f} GB: use a smaller --input_size, --batch_size or "
+            f"are {available / 1e9:.2f} GB: use a smaller --input_size, --batch_size or "
             "--train_size, a larger --stride, or pooling")
 
 

@@ -19,7 +19,7 @@ import os
 import platform
 import shutil
 import sys
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from pathlib import Path
 from typing import IO
 
@@ -174,6 +174,16 @@ def write_text(file: Path, text: str) -> None:
     unfinished.replace(file)
 
 
+def write_records(file: Path, records: Iterable[dict]) -> None:
+    """One record a line, as JSON: a file name may hold quotes, new lines, any bytes."""
+    write_text(file, "".join(json.dumps(record) + "\n" for record in records))
+
+
+def read_records(file: Path) -> list[dict]:
+    """What write_records wrote; see damage_told."""
+    return [json.loads(line) for line in file.read_text(encoding="utf-8").splitlines()]
+
+
 @contextlib.contextmanager
 def damage_told(run_dir: Path, file: str) -> Iterator[None]:
     """What reading run/file can raise, as a UserError that names the run."""
@@ -314,8 +324,7 @@ def read_history(run_dir: Path) -> list[dict]:
     if (run_dir / "config.json").exists() and not (run_dir / "metrics.jsonl").exists():
         return []  # stopped before it began to train
     with damage_told(run_dir, "metrics.jsonl"):
-        lines = (run_dir / "metrics.jsonl").read_text(encoding="utf-8").splitlines()
-        history = [json.loads(line) for line in lines]
+        history = read_records(run_dir / "metrics.jsonl")
         for record in history:
             selection_key(record)
         return history
@@ -334,10 +343,10 @@ def read_best(run_dir: Path) -> dict:
 
 def write_predictions(run_dir: Path, files: list[Path], labels: np.ndarray,
                       predictions: np.ndarray) -> None:
-    """One line an image, as JSON: a file name may hold quotes, new lines, any bytes."""
+    """One line an image."""
     records = ({"file": str(file.absolute()), "label": int(label), "probability": float(prediction)}
                for file, label, prediction in zip(files, labels, predictions, strict=True))
-    write_text(run_dir / "predictions.jsonl", "".join(json.dumps(row) + "\n" for row in records))
+    write_records(run_dir / "predictions.jsonl", records)
 
 
 def read_predictions(run_dir: Path) -> tuple[list[Path], np.ndarray, np.ndarray]:
@@ -346,8 +355,7 @@ def read_predictions(run_dir: Path) -> tuple[list[Path], np.ndarray, np.ndarray]
     Raises UserError for a folder that is no run's, or is damaged.
     """
     with damage_told(run_dir, "predictions.jsonl"):
-        lines = (run_dir / "predictions.jsonl").read_text(encoding="utf-8").splitlines()
-        records = [json.loads(line) for line in lines]
+        records = read_records(run_dir / "predictions.jsonl")
         if not records:
             raise ValueError("there are no predictions")
         for record in records:

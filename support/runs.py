@@ -179,8 +179,9 @@ class Run:
         replicas = self.strategy.num_replicas_in_sync
         if is_new:
             self.folder = self.new_folder(config.arch, self.is_chief, self.stack)
-        records = used_pictures.records_of(dataset, self.source)
+        records = []
         if self.is_chief:
+            records = used_pictures.records_of(dataset, self.source)
             if (self.folder / "config.json").exists():
                 used_pictures.check_pixels(
                     used_pictures.read(self.folder), records, self.source.folder,

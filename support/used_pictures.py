@@ -11,7 +11,6 @@ of its size. A JPEG that was made smaller or compressed again is another picture
 """
 
 import hashlib
-import json
 from pathlib import Path
 
 import numpy as np
@@ -45,14 +44,13 @@ def names_in(source) -> dict[str, Path]:
 
 
 def write(run_dir: Path, records: list[Record]) -> None:
-    run_folder.write_text(run_dir / FILE, "".join(json.dumps(row) + "\n" for row in records))
+    run_folder.write_records(run_dir / FILE, records)
 
 
 def read(run_dir: Path) -> list[Record]:
     """What `write` wrote. Raises UserError for a file that is missing or damaged."""
     with run_folder.damage_told(run_dir, FILE):
-        lines = (run_dir / FILE).read_text(encoding="utf-8").splitlines()
-        records = [json.loads(line) for line in lines]
+        records = run_folder.read_records(run_dir / FILE)
         for record in records:
             if not (isinstance(record["file"], str) and ("part" in record) == ("digest" in record)):
                 raise ValueError(f"a line is {record}")
