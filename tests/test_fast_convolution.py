@@ -10,9 +10,12 @@ from support import fast_convolution
 from support.tensorflow_setup import tf
 
 
+@pytest.mark.parametrize("few_places", [0, 300], ids=["a product for each image", "one product"])
 @pytest.mark.parametrize("channels, size, stride", [
     (3, 3, 1), (3, 5, 2), (16, 3, 1), (20, 3, 2), (16, 4, 3), (2, 1, 1), (17, 2, 2)])
-def test_a_convolutions_gradients_equal_tensorflows_own(channels, size, stride):
+def test_a_convolutions_gradients_equal_tensorflows_own(channels, size, stride, few_places,
+                                                        monkeypatch):
+    monkeypatch.setattr(fast_convolution, "FEW_PLACES", few_places)
     generator = np.random.default_rng([channels, size, stride])
     x = tf.constant(generator.normal(size=(3, 10, 11, channels)).astype(np.float32))
     kernel = tf.constant(generator.normal(size=(size, size, channels, 5)).astype(np.float32))
