@@ -1,14 +1,15 @@
 """A trained network looked into: its kernels, its feature maps, and why it predicts what it does.
 
-    python explain.py --image kittens.jpg --run=runs/NAME
-    python explain.py --image kittens.jpg --run=runs/NAME --page     # a page for the browser
+    python explain.py --image kittens.jpg                       # the network in pretrained/
+    python explain.py --image kittens.jpg --run=runs/NAME       # one that you trained
+    python explain.py --image kittens.jpg --page                # a page for the browser
 
 Three pages, written to filtered/, show the kernels that the network learned, beside V and H of
 filters.py, their feature maps of the image, and which parts of the image carry its prediction. A
 table tells how many of the kernels are edge filters like V and H.
 
-With --page it writes one HTML file instead, filtered/kittens-NAME.html, which computes the network
-in the browser, for any picture.
+With --page it writes one HTML file instead, filtered/kittens-pretrained.html, which computes the
+network in the browser, for any picture.
 """
 
 import functools
@@ -164,7 +165,8 @@ def look_into(path: Path, run_dir: Path) -> list[Path]:
 
     pages = {}
     if isinstance(network.layers[1], models.Conv2D):  # the layer after Scale
-        files, _, _ = run_folder.read_predictions(run_dir)
+        files = (run_folder.read_predictions(run_dir)[0]  # of the validation images
+                 if (run_dir / "predictions.jsonl").exists() else [])
         others = [other for other in image_files.in_threads(load, files[:100])
                   if not isinstance(other, image_files.Skipped)]  # they may be gone by now
         order = mean_activations(network, [image, *others]).argsort()[::-1]  # the strongest first
@@ -242,7 +244,7 @@ def describe_network(path: Path, run_dir: Path) -> dict:
     if weight_count > compose.MAX_WEIGHTS:
         raise UserError(f"--run={run_dir} has {weight_count:,} weights, and the page holds "
                         f"{compose.MAX_WEIGHTS:,}: train a network with a smaller "
-                        "--input_size, or that of recipes/minute.flags")
+                        "--input_size, or that of recipes/ten-seconds.flags")
     network = models.load(run_dir)
     class_names = run_folder.read_class_names(run_dir)
     image = data.load_image(path, network.input_size)
@@ -263,13 +265,13 @@ def describe_network(path: Path, run_dir: Path) -> dict:
 
 def define_flags() -> None:
     flags.DEFINE(cli.PATH, "image", None, "the picture to show the network", required=True)
-    flags.DEFINE(cli.PATH, "run", None, "the folder of the network's run", required=True)
+    flags.DEFINE(cli.PATH, "run", None, "the folder of the network's run [pretrained/]")
     flags.DEFINE_bool("page", False, "write a page for the browser that computes the network")
 
 
 @cli.script(tf.errors.OpError)
 def main(argv: list[str]) -> None:
-    path, run_dir = Path(flags.FLAGS.image), Path(flags.FLAGS.run)
+    path, run_dir = Path(flags.FLAGS.image), run_folder.chosen(flags.FLAGS.run)
     files = [write_page(path, run_dir)] if flags.FLAGS.page else look_into(path, run_dir)
     for file in files:
         print(file)

@@ -408,6 +408,37 @@ def load(run_dir: Path, trained: bool = True) -> Network:
     return network
 
 
+def check_convolutions(run_dir: Path, config: Config) -> None:
+    """Raise UserError unless a network of these options can begin with a run's convolutions.
+
+    It says which flags make it so. Raises UserError as `load` does, too.
+    """
+    load(run_dir)
+    ours, theirs = ({name: getattr(each, name) for name in ("kernel_size", "stride", "pooling",
+                                                            "scaling")}
+                    | {"filters": [layer.filters for layer in layers_of(each)
+                                   if isinstance(layer, Conv2D)]}
+                    for each in (config, saved_options(run_dir)))
+    if not theirs["filters"]:
+        raise UserError(f"--start_from={run_dir} has no convolution to begin with: name another "
+                        "run, or leave it out")
+    differing = [f"--{name}={','.join(map(str, value)) if name == 'filters' else value}"
+                 for name, value in theirs.items() if value != ours[name]]
+    if differing:
+        raise UserError(f"--start_from={run_dir} has other convolutions than this network: add "
+                        f"{' '.join(differing)}")
+
+
+def copy_convolutions(run_dir: Path, network: Network) -> None:
+    """Give a network the kernels and biases of a run's convolutions: see check_convolutions."""
+    for ours, theirs in zip(network.layers, load(run_dir).layers, strict=False):
+        if isinstance(ours, Flatten):
+            break  # from here on the sizes depend on the image's, and the weights on the classes
+        for variable, trained in zip(ours.trainable_variables, theirs.trainable_variables,
+                                     strict=True):
+            variable.assign(trained)
+
+
 # ---------------------------------------------------------------------------------------------
 # The options of a network
 # ---------------------------------------------------------------------------------------------

@@ -1,11 +1,13 @@
 """Cats or dogs? A trained network's predictions for any pictures, and how good they are.
 
-    python predict.py --run=runs/NAME photo.jpg holiday/              # a line a picture
-    python predict.py --run=runs/NAME --json holiday/ > holiday.jsonl
-    python predict.py --run=runs/NAME --evaluate=PHOTOS               # how many are right
+    python predict.py photo.jpg holiday/                   # a line a picture
+    python predict.py --run=runs/NAME photo.jpg            # by a network that you trained
+    python predict.py --json holiday/ > holiday.jsonl
+    python predict.py --run=runs/NAME --evaluate=PHOTOS    # how many are right
 
-prints lines like "photo.jpg: cat (93.1%)", for every picture of a folder and of its subfolders. A
-picture is of the positive class (cat) if the network's probability for that is above the threshold
+prints lines like "photo.jpg: cat (93.1%)", for every picture of a folder and of its subfolders.
+Without --run they are the predictions of the network in pretrained/: see docs/recipes.md. A picture
+is of the positive class (cat) if the network's probability for that is above the threshold
 that the run's validation chose. What cannot be read is named on stderr with the reason; then the
 exit code is 1.
 
@@ -162,8 +164,8 @@ def evaluate(run_dir: Path, folder: Path, as_json: bool) -> None:
                         f"measure, with {known_ones} among them: give a folder of others that can "
                         "be read")
     if known is None:
-        print(f"{run_dir} has no {used_pictures.FILE}: whether it was trained on these pictures "
-              "cannot be told", file=sys.stderr)
+        print(f"{run_dir} has no {used_pictures.FILE}: it may have been trained on some of these "
+              "pictures, which would make the accuracy too good", file=sys.stderr)
     else:
         if left_out:
             print(f"left out: {known_ones}", file=sys.stderr)
@@ -214,21 +216,21 @@ def predict_unknown(network: models.Network, label_of: dict[Path, int], known: d
 
 @cli.script(tf.errors.OpError, arguments=True)
 def main(argv: list[str]) -> None:
-    names, run_dir, folder = argv[1:], Path(flags.FLAGS.run), flags.FLAGS.evaluate
+    names, folder = argv[1:], flags.FLAGS.evaluate
+    if folder is not None and names:
+        raise UserError(f"--evaluate={folder} measures the pictures of that folder: leave "
+                        f"{' '.join(names)} out")
+    if folder is None and not names:
+        raise UserError("name pictures or folders: python predict.py photo.jpg holiday/")
+    run_dir = run_folder.chosen(flags.FLAGS.run)
     if folder is not None:
-        if names:
-            raise UserError(f"--evaluate={folder} measures the pictures of that folder: leave "
-                            f"{' '.join(names)} out")
         evaluate(run_dir, Path(folder), flags.FLAGS.json)
-    elif not names:
-        raise UserError("name pictures or folders: python predict.py --run=runs/NAME photo.jpg "
-                        "holiday/")
     elif not print_predictions(run_dir, names, as_json if flags.FLAGS.json else as_line):
         sys.exit(1)
 
 
 def define_flags() -> None:
-    flags.DEFINE(cli.PATH, "run", None, "the folder of a run", required=True)
+    flags.DEFINE(cli.PATH, "run", None, "the folder of a run [the network in pretrained/]")
     flags.DEFINE_bool("json", False, "print lines of JSON: file, label, and the probability of "
                       "the class with label 1; with --evaluate one line, the metrics")
     flags.DEFINE(cli.PATH, "evaluate", None, "a folder of labeled pictures, as for train.py: print "

@@ -18,6 +18,7 @@ the article does not have, are off by default.
 
 import math
 from collections.abc import Callable
+from pathlib import Path
 
 import numpy as np
 from absl import app, flags, logging
@@ -217,6 +218,8 @@ def train_and_evaluate(config: Config, dataset: data.Dataset, run: runs.Run) -> 
     progress = checkpoints.TrainingState(config.seed)  # epoch 1, step 0
     state = tf.train.Checkpoint(network=network, optimizer=optimizer, progress=progress)
     run.restore(state)                                 # a new run has nothing to restore
+    if config.start_from and optimizer.steps == 0:
+        models.copy_convolutions(Path(config.start_from), network)
 
     labels, count = dataset.train.labels, len(dataset.train.labels)
     # Converted once, not in every step. It replaces the NumPy array, whose memory is freed.
@@ -283,6 +286,9 @@ flags.DEFINE_float("weight_decay", 0.0, "weight decay of the kernels, in units o
                    "rate", module_name="training")
 flags.register_validator("weight_decay", lambda decay: 0 <= decay < math.inf,
                          "must be a number, at least 0")
+flags.DEFINE(cli.PATH, "start_from", None, "the folder of a run whose convolutions this one begins "
+             "with, trained as they are; the fully connected layers begin anew",
+             module_name="training")
 
 data.define_flags()  # where the images are
 flags.DEFINE_integer("train_size", None, "how many images to train on, equally many of each class "
@@ -326,6 +332,8 @@ def main(argv: list[str]) -> None:
     logging.set_verbosity(logging.WARNING)  # TensorFlow reports each checkpoint's timing
     with runs.opened(SETTINGS, DEFAULTS) as run:  # from the flags or, with --resume, its folder
         config = run.config
+        if config.start_from and run.folder is None:
+            models.check_convolutions(Path(config.start_from), config)
         source = run.find_images(models.shapes_only(config))
         dataset = data.load_dataset(source, config)
         run.start(dataset)

@@ -133,5 +133,6 @@ def read_best_weights(run_dir: Path, network: tf.Module) -> None:
         status.expect_partial()  # complaints come from here, not from TensorFlow's log
         status.assert_consumed()
     except (tf.errors.OpError, IndexError, ValueError, AssertionError) as error:
+        remedy = run_folder.remedy(run_dir) or "; train it again"
         raise UserError(f"{run_dir} is damaged: its weights are missing or not of this "
-                        f"{network.name}; train it again") from error
+                        f"{network.name}{remedy}") from error

@@ -39,6 +39,22 @@ except ImportError:  # on Windows
 
 FORMAT = 4  # of config.json, and of the checkpoints beside it
 
+# The network of this repository: the folder of a run, without what only its training needs.
+PRETRAINED = Path(__file__).resolve().parent.parent / "pretrained"
+
+
+def chosen(run: str | None) -> Path:
+    """The folder of the run that the flag --run names; without it PRETRAINED, and says so."""
+    if run is None:
+        print("without --run: the network in pretrained/", file=sys.stderr)
+        return PRETRAINED
+    return Path(run)
+
+
+def remedy(run_dir: Path) -> str:
+    """How to get back what is missing or damaged in a run's folder, where there is a way."""
+    return "; git checkout pretrained gets it back" if run_dir.resolve() == PRETRAINED else ""
+
 
 def check_new(runs_dir: Path, name: str | None) -> None:
     """Refuse a name that is taken, or is not the name of a folder. Raises UserError, OSError."""
@@ -193,10 +209,10 @@ def damage_told(run_dir: Path, file: str) -> Iterator[None]:
         raise
     except OSError as error:
         raise UserError(f"{run_dir} is not the folder of a run: {error.filename}: "
-                        f"{error.strerror}") from error
+                        f"{error.strerror}{remedy(run_dir)}") from error
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise UserError(f"{run_dir} is damaged: its {file} is not what train.py writes "
-                        f"({type(error).__name__}: {error})") from error
+                        f"({type(error).__name__}: {error}){remedy(run_dir)}") from error
 
 
 # ---------------------------------------------------------------------------------------------

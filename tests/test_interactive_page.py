@@ -203,7 +203,7 @@ def test_what_a_page_cannot_hold_is_refused(folder, tmp_path, monkeypatch):
         compose.write_kernel_page(picture, np.ones((7, 7), np.float32), "same")
     monkeypatch.setattr(compose, "MAX_WEIGHTS", 1000)
     with pytest.raises(UserError, match=r"has 2,\d+ weights, and the page holds 1,000: .*smaller "
-                                        "--input_size, or that of recipes/minute.flags"):
+                                        "--input_size, or that of recipes/ten-seconds.flags"):
         network_page(folder, "large", picture, "mlp", (4, 5), hidden=(32, 16))
     with pytest.raises(UserError, match="mine has a weight of 100000, and the page"):
         compose.rounded(np.float32([1, 1e5]), "mine")

@@ -298,8 +298,8 @@ def test_pictures_that_a_run_was_trained_or_validated_on_are_not_measured(
     (tmp_path / "runs/mine/pictures.jsonl").unlink()
     result = run_script("predict.py", "--run=runs/mine", "--evaluate=used")
     assert (result.returncode, result.stderr) == (
-        0, "runs/mine has no pictures.jsonl: whether it was trained on these pictures cannot be "
-           "told\n")
+        0, "runs/mine has no pictures.jsonl: it may have been trained on some of these pictures, "
+           "which would make the accuracy too good\n")
 
 
 def test_where_no_picture_can_be_read_each_is_named_and_nothing_is_measured(

@@ -104,7 +104,7 @@ def test_every_file_named_exists():
     scripts = {"train.py", "predict.py", "models.py", "data.py", "metrics.py", "filters.py",
                "explain.py", "report.py", "tools/bench.py"}
     named = set(re.findall(r"`((?:[a-z_]+/)?[a-z_]+\.(?:py|txt|jpg|md|flags))`", EVERYTHING))
-    assert scripts | {"tools/draw_sample.py", "recipes/minute.flags"} <= named
+    assert scripts | {"tools/draw_sample.py", "recipes/ten-seconds.flags"} <= named
     for name in (named | set(re.findall(r"`([a-z]+/)`", README))) - {"photo.jpg", "data/"}:
         assert (ROOT / name).exists(), name
 
@@ -167,7 +167,7 @@ def test_every_command_names_a_script_and_its_own_flags(known_flags):
 
 def test_every_recipe_is_named_and_holds_flags_of_train(known_flags):
     recipes = {f"recipes/{file.name}": file.read_text() for file in ROOT.glob("recipes/*")}
-    assert recipes.keys() == set(re.findall(r"recipes/\w+\.flags", EVERYTHING)) != set()
+    assert recipes.keys() == set(re.findall(r"recipes/[\w-]+\.flags", EVERYTHING)) != set()
     for name, lines in recipes.items():
         for line in lines.splitlines():
             flag = re.match(r"--([a-z_]+)", line)

@@ -331,7 +331,7 @@ def test_any_other_flag_is_refused_by_name(given, names, folder):
 
 
 def test_a_recipe_beside_resume_is_refused(folder):
-    sentence = refused("--resume=runs/mine", f"--flagfile={ROOT}/recipes/minute.flags")
+    sentence = refused("--resume=runs/mine", f"--flagfile={ROOT}/recipes/ten-seconds.flags")
     assert "--schedule" in sentence and "cannot be given with --resume" in sentence
 
 

@@ -4,6 +4,7 @@ import itertools
 import json
 import os
 import re
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -339,6 +340,57 @@ def test_a_runs_network_is_loaded_from_its_folder(tmp_path):
         models.load(tmp_path)
     with pytest.raises(ValueError, match="nowhere is not the folder of a run: .*No such file"):
         models.load(tmp_path / "nowhere")
+
+
+def folders(parent: Path, *names: str) -> list[Path]:
+    for name in names:
+        (parent / name).mkdir()
+    return [parent / name for name in names]
+
+
+def test_a_run_begins_with_the_convolutions_of_another_one(tmp_path):
+    dataset = tiny_dataset(20)
+    first, second = folders(tmp_path, "first", "second")
+    train_run(tiny_config(epochs=2), dataset, first)
+    config = tiny_config(epochs=1, lr=1e-30, seed=1, start_from=str(first))
+    train_run(config, dataset, second)
+    trained, ours = models.load(first), models.load(second)
+    for mine, expected in zip(ours.trainable_variables[:2], trained.trainable_variables[:2],
+                               strict=True):
+        np.testing.assert_allclose(mine, expected, atol=1e-20)
+    # The fully connected layers are those of the random seed.
+    for mine, expected in zip(ours.trainable_variables[2:],
+                               models.Network(config).trainable_variables[2:], strict=True):
+        np.testing.assert_allclose(mine, expected, atol=1e-20)
+
+
+def test_a_resumed_run_does_not_begin_again_with_the_convolutions_of_another_one(tmp_path):
+    dataset = tiny_dataset(20)
+    first, second, third = folders(tmp_path, "first", "second", "third")
+    train_run(tiny_config(epochs=1), dataset, first)
+    config = tiny_config(epochs=1, start_from=str(first))
+    train_run(config, dataset, second)
+    shutil.rmtree(first)  # it is needed no more
+    config.epochs = 3
+    train_run(config, dataset, second)
+    first.mkdir()
+    train_run(tiny_config(epochs=1), dataset, first)
+    train_run(config, dataset, third)
+    for one, other in zip(models.load(second).trainable_variables,
+                          models.load(third).trainable_variables, strict=True):
+        np.testing.assert_array_equal(one, other)
+
+
+def test_convolutions_that_do_not_fit_are_refused_with_the_flags_that_help(tmp_path):
+    first, = folders(tmp_path, "first")
+    train_run(tiny_config(epochs=1), tiny_dataset(), first)
+    models.check_convolutions(first, tiny_config(hidden=[7], input_size=(20, 30)))
+    with pytest.raises(UserError) as error:
+        models.check_convolutions(first, tiny_config(
+            arch="conv2_48", kernel_size=5, pooling="average", scaling="none", stride=1))
+    assert str(error.value) == (
+        f"--start_from={first} has other convolutions than this network: add "
+        "--kernel_size=3 --pooling=max --scaling=unit --filters=24")
 
 
 def test_two_runs_with_one_seed_are_equal_and_with_two_are_not(tmp_path):
