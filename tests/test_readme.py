@@ -103,7 +103,7 @@ def test_no_table_row_is_cut_short():
 def test_every_file_named_exists():
     scripts = {"train.py", "predict.py", "models.py", "data.py", "metrics.py", "filters.py",
                "explain.py", "report.py", "tools/bench.py"}
-    named = set(re.findall(r"`((?:[a-z_]+/)?[a-z_]+\.(?:py|txt|jpg|md|flags))`", EVERYTHING))
+    named = set(re.findall(r"`((?:[a-z_]+/)?[a-z_-]+\.(?:py|txt|jpg|md|flags))`", EVERYTHING))
     assert scripts | {"tools/draw_sample.py", "recipes/ten-seconds.flags"} <= named
     for name in (named | set(re.findall(r"`([a-z]+/)`", README))) - {"photo.jpg", "data/"}:
         assert (ROOT / name).exists(), name
