@@ -150,8 +150,6 @@ FLAGS = [  # out of range, of the wrong type, contradicting one another
     ("tools/bench.py --part=speed", "should be one of <training|loading|"),
     ("tools/bench.py --rounds=0", "flag --rounds=0"),
     ("tools/bench.py --batch_size=-1", "flag --batch_size=-1"),
-    ("tools/bench.py --json=empty", "empty: Is a directory"),
-    ("tools/bench.py --json=no/file", "no/file: No such file or directory"),
     ("tools/claims.py --claims=12", "--claims=12 is none of the claims: they are 1 to 11"),
     ("tools/claims.py --data_dir=photos --claims=11", "--claims=11 needs a --test_dir"),
     ("tools/claims.py --data_dir=photos --test_dir=no", "--test_dir=no is not a folder: give that"),
