@@ -115,12 +115,10 @@ def choose(data_dir: str | None, classes: Sequence[str] | None = None) -> Source
 
 def find(folder: Path, classes: tuple[str, str] | None, flag: str = "data_dir",
          one_suffices: bool = False) -> Source:
-    """The images of two classes: the two that are named, or cats and dogs, or the two there are.
+    """The images of two classes, as find_classes chooses them, and the parts beside them.
 
-    classes: which two, the one with label 1 first; None, if none were named. flag: which one gave
-    the folder. one_suffices: whether one of the named classes will do; the folder itself may have
-    its name. Raises UserError for a folder that cannot be read, and one that does not hold two
-    classes.
+    flag: which one gave the folder. Raises UserError for a folder that cannot be read, and one that
+    does not hold two classes.
     """
     where, left = f"--{flag}={folder}", Left([], [])
     if not os.path.isdir(folder):  # unlike Path's, False if the name cannot even be looked up
@@ -130,7 +128,7 @@ def find(folder: Path, classes: tuple[str, str] | None, flag: str = "data_dir",
         source = Source(folder, labeled(two), (two[0].name, two[1].name))
         kinds = subfolders(folder)
         passed_over = [f"{error.filename} ({error.strerror.lower()})" for error in left.unreadable]
-        if source.images and {*kinds["train"]} & {*source.images[0].path.parents}:
+        if {*kinds["train"]} & {*source.images[0].path.parents}:
             source = source._replace(whole=whole_parts(kinds, source, left, passed_over))
         else:
             classes_there = {image.path.parent for image in source.images}  # --classes=test,…
@@ -256,7 +254,8 @@ def find_classes(folder: Path, classes: tuple[str, str] | None, where: str, left
     """The images of the two classes, those with label 1 first. Adds to `left`.
 
     classes: which two, in this order; if None, cats and dogs, or else just two folders of images,
-    the first by name with label 1. Raises UserError if there are not two, or one is a folder and
+    the first by name with label 1. one_suffices: whether one of the named classes will do; the
+    folder itself may have its name. Raises UserError if there are not two, or one is a folder and
     files; OSError for what cannot be read.
     """
     wanted = [normalized(name) for name in classes or CATS_AND_DOGS]
@@ -335,8 +334,8 @@ def whole_parts(kinds: dict[str, list[Path]], source: Source, left: Left, passed
     Raises UserError for two folders of a kind.
     """
     wanted, whole = [normalized(name) for name in source.class_names], {}
-    for part, path in [*(("valid", path) for path in kinds["val"]),
-                       *(("test", path) for path in kinds["test"])]:
+    for part, path in (("valid" if kind == "val" else kind, path)
+                       for kind in ("val", "test") for path in kinds[kind]):
         try:
             found = most_of(wanted, scan_place(path, wanted, left))
         except OSError as error:

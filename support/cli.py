@@ -175,9 +175,6 @@ class SizeParser(flags.ArgumentParser):
     def serialize(self, value: Sequence[int]) -> str:  # as --help shows the default
         return "x".join(map(str, value))
 
-    def flag_type(self) -> str:
-        return "HEIGHTxWIDTH"
-
 
 class CountsParser(flags.ArgumentParser):
     """A flag like --filters=64,128: its value is (64, 128), and () for --filters= alone."""
@@ -191,6 +188,3 @@ class CountsParser(flags.ArgumentParser):
         if not all(count.isdecimal() and 0 < int(count) < MOST for count in counts):
             raise ValueError("not a list of numbers above 0, below a million: write it like 64,128")
         return tuple(map(int, counts))
-
-    def flag_type(self) -> str:
-        return "numbers"

@@ -9,8 +9,8 @@ import urllib.error
 import urllib.request
 import zipfile
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 from rich import progress
 
@@ -18,8 +18,7 @@ from support import class_folders, image_files
 from support.cli import UserError
 
 
-@dataclass(frozen=True)
-class Archive:
+class Archive(NamedTuple):
     """A zip file of images: where it is, and what it must be once it is here."""
 
     url: str
@@ -56,21 +55,22 @@ def download(archive: Archive, data_dir: Path) -> Path:
     if target.exists():
         raise UserError(f"{target} exists: nothing to download; remove it to download it again")
     work = data_dir / ".download"
-    zip_path = work / "archive.zip"
+    zip_path, unpacked = work / "archive.zip", work / "unpacked"
     try:
         work.mkdir(parents=True, exist_ok=True)
-        shutil.rmtree(work / "unpacked", ignore_errors=True)  # a half-unpacked one
-        have = zip_path.stat().st_size if zip_path.exists() else 0
+        shutil.rmtree(unpacked, ignore_errors=True)  # a half-unpacked one
+        zip_path.touch()
+        have = zip_path.stat().st_size
         needed = 2 * archive.size - have  # the archive, and its images, which hardly compress
         if shutil.disk_usage(work).free < needed:
             raise UserError(f"{data_dir} has no room: the photographs take {needed / 1e9:.1f} GB "
                             "while they are unpacked")
         fetch(archive, zip_path)
         check_archive(archive, zip_path)
-        unpack(zip_path, work / "unpacked")
-        if not (work / "unpacked" / archive.folder).is_dir():
+        unpack(zip_path, unpacked)
+        if not (unpacked / archive.folder).is_dir():
             raise UserError(f"the archive holds no folder {archive.folder}")
-        (work / "unpacked" / archive.folder).rename(target)
+        (unpacked / archive.folder).rename(target)
         shutil.rmtree(work)
     except OSError as error:
         raise UserError(f"{error.filename or data_dir}: {error.strerror or error}; run the command "
@@ -79,13 +79,13 @@ def download(archive: Archive, data_dir: Path) -> Path:
 
 
 def fetch(archive: Archive, zip_path: Path) -> None:
-    """Download to zip_path, resuming after what is there. A lost connection is tried again."""
+    """Append to zip_path what is missing of the archive. A lost connection is tried again."""
     failures = 0
     with progress.Progress(progress.BarColumn(), progress.DownloadColumn(),
                            progress.TransferSpeedColumn(), progress.TimeRemainingColumn(),
                            disable=not sys.stdout.isatty()) as bar:
         task = bar.add_task("download", total=archive.size)
-        while (have := zip_path.stat().st_size if zip_path.exists() else 0) < archive.size:
+        while (have := zip_path.stat().st_size) < archive.size:
             try:
                 fetch_once(archive, zip_path, have, lambda done: bar.update(task, completed=done))
                 problem = "the connection ended early"
@@ -96,8 +96,7 @@ def fetch(archive: Archive, zip_path: Path) -> None:
                 if isinstance(error, OSError) and error.filename:  # the disk, not the network
                     raise
                 problem = str(getattr(error, "reason", error)) or type(error).__name__
-            received = (zip_path.stat().st_size if zip_path.exists() else 0) - have
-            failures = 0 if received > 0 else failures + 1
+            failures = 0 if zip_path.stat().st_size > have else failures + 1
             if failures == 3:
                 raise UserError(f"{archive.url} cannot be downloaded: {problem}; run the command "
                                 "again to resume where it stopped")
@@ -127,8 +126,7 @@ def check_archive(archive: Archive, zip_path: Path) -> None:
     with open(zip_path, "rb") as file:
         while block := file.read(1 << 20):
             sha256.update(block)
-    digest = sha256.hexdigest()
-    size = zip_path.stat().st_size
+    size, digest = zip_path.stat().st_size, sha256.hexdigest()
     if (size, digest) != (archive.size, archive.sha256):
         zip_path.unlink()
         raise UserError(f"{archive.url} is not the file that was expected ({size} bytes, sha256 "

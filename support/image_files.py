@@ -53,15 +53,11 @@ def images_among(paths: Iterable[Path]) -> tuple[list[Path], list[Path]]:
     """
     images, others = [], []
     for path in paths:
-        if not is_hidden(path.name) and (path.is_file() or is_broken_link(path)):
+        # A broken link counts as a file that cannot be read: on a disk that is not there, say.
+        if not is_hidden(path.name) and (path.is_file() or path.is_symlink() and not path.exists()):
             known = ending(path) in ENDINGS or not ending(path) and begins_as_image(path)
             (images if known else others).append(path)
     return images, others
-
-
-def is_broken_link(path: Path) -> bool:
-    """It counts as a file that cannot be read: on a disk that is not there, for example."""
-    return path.is_symlink() and not path.exists()
 
 
 def ending(path: Path) -> str:
@@ -168,21 +164,21 @@ def in_threads(decode: Callable[[Path], Any], paths: list[Path]) -> Iterator[Any
     As many threads as there are cores: Pillow decodes without holding Python's lock. Each
     takes eight paths at a time, for the lock changes hands whenever a result is delivered.
     """
-    def attempt(path: Path) -> Any:
-        try:
-            return decode(path)
-        except Exception as error:  # a broken file can make a decoder raise nearly anything
-            return Skipped(path, why_unreadable(path, error))
-
-    def attempt_all(some: list[Path]) -> list[Any]:
-        return [attempt(path) for path in some]
+    def attempt(some: list[Path]) -> list[Any]:
+        results = []
+        for path in some:
+            try:
+                results.append(decode(path))
+            except Exception as error:  # a broken file can make a decoder raise nearly anything
+                results.append(Skipped(path, why_unreadable(path, error)))
+        return results
 
     pool = ThreadPoolExecutor(machine.cores())
     try:
         with warnings.catch_warnings():  # decoders warn of oddities that do no harm
             warnings.simplefilter("ignore")
             eights = [paths[start:start + 8] for start in range(0, len(paths), 8)]
-            for results in pool.map(attempt_all, eights):
+            for results in pool.map(attempt, eights):
                 yield from results
     finally:
         pool.shutdown(cancel_futures=True)  # Ctrl-C waits for the images at hand, not for all

@@ -20,27 +20,23 @@ def choose_sizes(available: int, train_size: int | None, valid_size: int | None,
     1024, which shrink in their proportion to what the test leaves. whole: the parts, "valid" and
     "test", that have images of their own. Raises UserError for sizes that cannot be met.
     """
-    for flag, size in (("train_size", train_size), ("valid_size", valid_size)):
-        if size is not None and (size < 2 or size % 2):
-            raise UserError(f"--{flag}={size} must be an even number of at least 2: half of each "
-                            "class")
-    if test_size < 0 or test_size % 2:
-        raise UserError(f"--test_size={test_size} must be an even number, or 0: half of each "
-                        "class")
+    sizes = {"train_size": train_size, "valid_size": valid_size, "test_size": test_size}
+    for flag, size in sizes.items():
+        least = 0 if flag == "test_size" else 2
+        if size is not None and (size < least or size % 2):
+            raise UserError(f"--{flag}={size} must be an even number of at least {least}: half of "
+                            "each class")
     left = available - test_size // 2
     if "valid" in whole:
         valid = 0
     elif valid_size:
         valid = valid_size // 2
-    elif train_size:
-        valid = min(VALID_SIZE // 2, left - train_size // 2)
-    else:  # a fifth, rounded up
-        valid = min(VALID_SIZE // 2, math.ceil(left * VALID_SIZE / (TRAIN_SIZE + VALID_SIZE)))
+    else:  # what training leaves, or a fifth, rounded up
+        valid = min(VALID_SIZE // 2, left - train_size // 2 if train_size else
+                    math.ceil(left * VALID_SIZE / (TRAIN_SIZE + VALID_SIZE)))
     train = train_size // 2 if train_size else min(TRAIN_SIZE // 2, left - valid)
     if train < 1 or (valid < 1 and "valid" not in whole) or train + valid > left:
-        asked_for = [f"--{flag}={size}" for flag, size in (
-            ("train_size", train_size), ("valid_size", valid_size), ("test_size", test_size))
-            if size]
+        asked_for = [f"--{flag}={size}" for flag, size in sizes.items() if size]
         reason = f" (there are no more of {smaller_class})" if smaller_class else ""
         used_for = "training" if "valid" in whole else "training and validation"
         if test_size:

@@ -355,7 +355,8 @@ def test_what_is_set_aside_for_the_test_is_left_to_no_other_part():
 
 @pytest.mark.parametrize("size", [-2, 1, 1023])
 def test_odd_and_negative_test_sizes_are_refused(size):
-    with pytest.raises(UserError, match=f"^--test_size={size} must be an even number, or 0"):
+    with pytest.raises(UserError, match=f"^--test_size={size} must be an even number of at "
+                                        "least 0"):
         split_sizes.choose_sizes(10_000, None, None, size)
 
 
