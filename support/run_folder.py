@@ -37,7 +37,7 @@ except ImportError:  # on Windows
     import msvcrt
     fcntl = None
 
-FORMAT = 4  # of config.json, and of the checkpoints beside it
+FORMAT = 5  # of config.json, and of the checkpoints beside it
 
 # The network of this repository: the folder of a run, without what only its training needs.
 PRETRAINED = Path(__file__).resolve().parent.parent / "pretrained"

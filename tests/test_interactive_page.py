@@ -24,7 +24,7 @@ import filters
 import models
 from conftest import ROOT, make_network
 from page import compose
-from support import image_files
+from support import image_files, run_folder
 from support.cli import UserError
 from support.kernels import preset_kernels
 from test_explain import GlobalAveragePool, make_run
@@ -656,6 +656,16 @@ def test_every_layer_equals_tensorflows(page, folder, name):
     exact = network.probability(image[None]).numpy()[0]
     assert 0.02 < exact < 0.98 or name == "raw"
     assert abs(probability - exact) < 0.01  # what rounding to float16 changes
+
+
+@pytest.mark.parametrize("picture", ["kittens.jpg", "sample/cat.0.jpg", "sample/dog.0.jpg"])
+def test_the_network_of_the_repository_predicts_as_predict_does(page, folder, picture,
+                                                                monkeypatch):
+    monkeypatch.chdir(folder)
+    page.open(folder / explain.write_page(ROOT / picture, run_folder.PRETRAINED))
+    network = models.load(run_folder.PRETRAINED)
+    expected = network.probability(data.load_image(ROOT / picture, network.input_size)[None])
+    assert abs(page.evaluate("page.network.probability()") - float(expected[0])) < 1e-4
 
 
 def test_the_label_is_that_of_the_runs_threshold(page, folder):

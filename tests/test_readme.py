@@ -16,7 +16,7 @@ TEXTS = {page: page.read_text() for page in PAGES}
 README, EVERYTHING = TEXTS[ROOT / "README.md"], "\n".join(TEXTS.values())
 SCRIPTS = ("train.py", "models.py", "data.py", "filters.py", "explain.py", "report.py",
            "predict.py", "tools/bench.py", "tools/claims.py", "tools/draw_sample.py",
-           "tools/readme_pictures.py")
+           "tools/readme_pictures.py", "tools/pretrained.py")
 BLOCKS = [block.replace("&&\n", "&& ") for block in
           re.findall(r"^```\w*\n(.*?)^```", EVERYTHING, re.DOTALL | re.MULTILINE)]
 COMMANDS = [line.split("#")[0].strip() for block in BLOCKS for line in block.splitlines()
@@ -110,7 +110,8 @@ def test_every_file_named_exists():
 
 
 def test_every_script_is_shown_on_the_front_page():
-    for script in set(SCRIPTS) - {"tools/draw_sample.py", "tools/readme_pictures.py"}:
+    for script in set(SCRIPTS) - {"tools/draw_sample.py", "tools/readme_pictures.py",
+                                 "tools/pretrained.py"}:
         assert f"python {script}" in README, script
     for script in SCRIPTS:
         assert script in EVERYTHING, script

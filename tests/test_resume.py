@@ -338,8 +338,8 @@ def test_a_recipe_beside_resume_is_refused(folder):
 def test_what_is_no_run_is_refused(folder):
     assert "runs/no is not the folder of a run: runs/no/config.json: No such file" in refused(
         "--resume=runs/no")
-    for damage in ("", "[]", '{"format": 4}', '{"format": 4, "config": {}}',
-                   '{"format": 4, "config": {"input_size": 3}}', "\0"):
+    for damage in ("", "[]", '{"format": 5}', '{"format": 5, "config": {}}',
+                   '{"format": 5, "config": {"input_size": 3}}', "\0"):
         Path("runs/mine/config.json").write_text(damage)
         assert "runs/mine is damaged: its config.json is not what train.py writes (" in refused(
             "--resume=runs/mine")

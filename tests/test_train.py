@@ -335,7 +335,7 @@ def test_a_runs_network_is_loaded_from_its_folder(tmp_path):
     Path(weights_of(tmp_path)).with_suffix(".index").unlink()
     with pytest.raises(ValueError, match="weights are missing or not of this conv1"):
         models.load(tmp_path)
-    (tmp_path / "config.json").write_text('{"format": 4}')
+    (tmp_path / "config.json").write_text('{"format": 5}')
     with pytest.raises(ValueError, match="is damaged: its config.json is not what train.py"):
         models.load(tmp_path)
     with pytest.raises(ValueError, match="nowhere is not the folder of a run: .*No such file"):
@@ -508,7 +508,7 @@ def test_a_run_prints_its_story_and_leaves_its_record_and_a_second_one_its_numbe
         "zoom": 0, "dropout": 0, "weight_decay": 0, "tta": False,
         "filters": None, "hidden": None, "dtype": "float32", "data_dir": str(photos),
         "classes": ["cat", "dog"], "train_size": None, "valid_size": None, "test_size": 0}
-    assert record["format"] == 4
+    assert record["format"] == 5
     assert record["data"] == {"bundled_sample": False, "train_size": 18, "valid_size": 6,
                               "test_size": 0}
     assert record["versions"]["tensorflow"] == tf.__version__

@@ -1,9 +1,9 @@
 """Makes the pictures of README.md and docs/ again, into docs/pictures/.
 
-    python tools/readme_pictures.py --run=runs/sample --histogram_run=runs/minute
+    python tools/readme_pictures.py --histogram_run=runs/NAME
 
-README.md trains the first run on the drawn pictures, docs/using-a-network.md the second one on
-photographs: its histogram shows none. tensorboard.png, page.png and page-network.png are
+They show the network in pretrained/, but for the histogram, which is that of a run on photographs:
+docs/using-a-network.md says of which. tensorboard.png, page.png and page-network.png are
 screenshots, which this does not make.
 """
 
@@ -20,16 +20,16 @@ sys.path.insert(0, str(ROOT))
 import explain  # noqa: E402  when its folder is on the path
 import filters  # noqa: E402
 import report  # noqa: E402
-from support import cli, drawing  # noqa: E402
+from support import cli, drawing, run_folder  # noqa: E402
 
-RUN = flags.DEFINE(cli.PATH, "run", None, "the run whose kernels, feature maps and prediction are "
-                   "shown", required=True)
+RUN = flags.DEFINE(cli.PATH, "run", str(run_folder.PRETRAINED), "the run whose kernels, feature "
+                   "maps and prediction are shown")
 HISTOGRAM_RUN = flags.DEFINE(cli.PATH, "histogram_run", None, "the run whose predictions are shown "
                              "[none: histogram.png stays as it is]")
 OUTPUT = flags.DEFINE(cli.PATH, "output", str(ROOT / "docs" / "pictures"), "the folder to write to")
 
-# A drawn cat that the first run validates on.
-CAT = ROOT / "sample" / "cat.153.jpg"
+# A drawn cat that the network, which knows photographs, predicts as one.
+CAT = ROOT / "sample" / "cat.83.jpg"
 # Of a long page the rows that are shown, in pixels from the top: the edge filters and a row of
 # kernels; an example and a row of filters.
 ROWS = {"kernels": [(125, 405), (455, 605)], "maps": [(0, 520)], "why": [(0, 440)]}
