@@ -99,8 +99,8 @@ def test_a_url_is_refused(url):
     assert str(error.value) == sentence
 
 
-PATHS = ("data_dir", "runs_dir", "resume", "run", "evaluate", "image", "json", "output", "test_dir",
-         "histogram_run")
+PATHS = ("data_dir", "runs_dir", "start_from", "resume", "run", "evaluate", "image", "output",
+         "test_dir", "histogram_run", "json")
 
 
 @pytest.mark.parametrize("script", [*ROOT.glob("*.py"), *ROOT.glob("tools/*.py")],

@@ -505,7 +505,7 @@ def test_a_run_prints_its_story_and_leaves_its_record_and_a_second_one_its_numbe
         "arch": "conv1", "lr": 1e-3, "epochs": 3, "batch_size": 5, "loss": "bce", "seed": 0,
         "input_size": [24, 32], "kernel_size": 3, "stride": 1, "pooling": "max",
         "scaling": "unit", "init": "adapted", "schedule": "constant", "flip": False, "shift": 0,
-        "zoom": 0, "dropout": 0, "weight_decay": 0, "tta": False,
+        "zoom": 0, "dropout": 0, "weight_decay": 0, "start_from": None, "tta": False,
         "filters": None, "hidden": None, "dtype": "float32", "data_dir": str(photos),
         "classes": ["cat", "dog"], "train_size": None, "valid_size": None, "test_size": 0}
     assert record["format"] == 5
