@@ -23,7 +23,6 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from functools import partial
-from importlib.metadata import version
 from pathlib import Path
 from unittest import mock
 
@@ -158,6 +157,14 @@ class StepTimer:
 
     def finish_epoch(self, record: dict, predictions: np.ndarray, state) -> None:
         record |= {"seconds": 0.0, "pictures_per_second": 0.0}
+
+
+def versions() -> Iterator[dict]:
+    """Asked of the modules: TensorFlow comes in distributions of several names."""
+    import tensorflow as tf
+    while True:
+        yield {"tensorflow": tf.__version__, "keras": tf.keras.__version__,
+               "numpy": np.__version__}
 
 
 def our_training(arch: str, batch_size: int, dtype: str, steps: int) -> Iterator[dict]:
@@ -411,7 +418,8 @@ def main(argv: list[str]) -> None:
     console = Console(width=120)
     console.print(f"processor {processor_name()}, cores {machine.cores()}, "
                   f"python {platform.python_version()}, " + ", ".join(
-                      f"{name} {version(name)}" for name in ("tensorflow", "keras", "numpy")))
+                      f"{name} {version}"
+                      for name, (version,) in interleave({"versions": versions}, 1).items()))
     for part in chosen.part:
         PARTS[part](console, chosen.networks)
 
