@@ -1,7 +1,8 @@
-"""How good are the runs? A table of them beside the article's figures, and pages of mistakes.
+"""How good are the runs? A table of them beside the article's figures, and pictures of each.
 
     python report.py runs/*                        # every run beside the article's figures
-    python report.py --run=runs/NAME --pictures    # and where it goes wrong, as two pictures
+    python report.py --run=runs/NAME --pictures    # its curves, mistakes and histogram, as pictures
+    python report.py runs/* --pictures             # and the curves of all of them in one picture
 """
 
 import sys
@@ -92,12 +93,10 @@ def row(run_dir: Path) -> list[str]:
     Raises UserError unless the run is whole.
     """
     result = read_result(run_dir)
-    pictures, figures = ", ".join(result.class_names), (None, None, None)
-    if {*result.class_names} == {"cat", "dog"}:
-        pictures, figures = "photographs", ARTICLE.get(result.arch, figures)
-    if result.bundled_sample:
-        pictures = "drawn"
-    mse, correlation, accuracy = figures
+    pictures = ("drawn" if result.bundled_sample
+                else "photographs" if {*result.class_names} == {"cat", "dog"}
+                else ", ".join(result.class_names))
+    mse, correlation, accuracy = article_figures(result)
     changed = [as_flag(layer, value) for layer, value in result.layers.items()]
     return [
         run_dir.name, " ".join([result.arch, *changed]), f"{result.learning_rate:g}",
@@ -105,6 +104,13 @@ def row(run_dir: Path) -> list[str]:
         "undefined" if result.pearson is None else f"{result.pearson:.3f}",
         or_dash(correlation, ".3f"), result.accuracy, or_dash(accuracy, ".0%"),
         result.test or "-", f"{result.seconds:.0f} s", pictures]
+
+
+def article_figures(result: Result) -> tuple[float | None, float | None, float | None]:
+    """The article's MSE, Pearson and accuracy for this network; None where it gives none."""
+    if {*result.class_names} == {"cat", "dog"}:
+        return ARTICLE.get(result.arch, (None, None, None))
+    return None, None, None
 
 
 def as_flag(name: str, value: int | str | list[int] | None) -> str:
@@ -124,8 +130,30 @@ def or_dash(value: float | None, form: str) -> str:
     return "-" if value is None else format(value, form)
 
 
+def write_curves(run_dirs: list[Path], file: Path) -> None:
+    """The learning curves of runs, in one picture. Raises UserError, OSError."""
+    results = {run_dir: read_result(run_dir) for run_dir in run_dirs}
+    names = {run_dir: run_dir.resolve().name for run_dir in run_dirs}
+    if len({*names.values()}) < len(names):  # from several folders
+        names = {run_dir: str(run_dir) for run_dir in run_dirs}
+    histories = {}
+    for run_dir in run_dirs:
+        history = run_folder.read_history(run_dir)
+        with run_folder.damage_told(run_dir, "metrics.jsonl"):
+            histories[names[run_dir]] = [
+                {key: None if record[key] is None else float(record[key])
+                 for key in ("epoch", *run_pages.CURVES)} for record in history]
+    figures = {names[run_dir]: dict(zip(("mse", "pearson", "best_accuracy"),
+                                        article_figures(result), strict=True))
+               for run_dir, result in results.items()}
+    sentences = [f"{name}: {text[0].lower()}{text[1:]}" for name, history in histories.items()
+                 if (text := summary.overfitting_text(history, run_folder.best_epoch(history)))]
+    with cli.naming(file):
+        run_pages.curves_page(histories, figures, sentences).save(file)
+
+
 def write_pages(run_dir: Path) -> list[Path]:
-    """mistakes.png and histogram.png in the run's folder. Raises UserError, OSError."""
+    """curves.png, mistakes.png, histogram.png in the run's folder. Raises UserError, OSError."""
     files, predictions, labels = run_folder.read_predictions(run_dir)
     class_names = run_folder.read_class_names(run_dir)
     record = metrics.measure(predictions, labels)
@@ -140,10 +168,11 @@ def write_pages(run_dir: Path) -> list[Path]:
             metrics.mistakes(predictions, labels, threshold), threshold, run_name, class_names),
         "histogram.png": run_pages.histogram_page(
             predictions, labels, predicted, threshold, sentence, run_name, class_names)}
+    write_curves([run_dir], run_dir / "curves.png")
     for name, page in pages.items():
         with cli.naming(run_dir / name):
             page.save(run_dir / name)
-    return [run_dir / name for name in pages]
+    return [run_dir / name for name in ("curves.png", *pages)]
 
 
 # ---------------------------------------------------------------------------------------------
@@ -153,8 +182,8 @@ def write_pages(run_dir: Path) -> list[Path]:
 def define_flags() -> None:
     flags.DEFINE(cli.PATH, "run", None, "the folder of a run, like those named without a flag")
     flags.DEFINE_bool(
-        "pictures", False, "write each run's worst mistakes and the histogram of its predictions "
-        "into its folder")
+        "pictures", False, "write each run's learning curves, worst mistakes and the histogram of "
+        "its predictions into its folder, and the curves of several beside their folders")
 
 
 @cli.script(arguments=True)
@@ -166,17 +195,21 @@ def main(argv: list[str]) -> None:
     for column in COLUMNS:
         table.add_column(column, style="dim" if column == "article" else None, no_wrap=True,
                          justify="left" if column in ("run", "network", "pictures") else "right")
-    complete, written = True, []
+    complete, written, whole = True, [], []
     for run_dir in map(Path, runs):
         try:
             table.add_row(*map(Text, row(run_dir)))
             if flags.FLAGS.pictures:
                 written += write_pages(run_dir)
+                whole.append(run_dir)
         except (UserError, OSError) as error:  # the other runs are still worth their rows
             print(cli.one_sentence(error), file=sys.stderr)
             complete = False
     if table.rows:  # at its full width: a narrow terminal may wrap a line, never cut a figure
         Console(width=1000).print(table)
+    if len(whole) > 1:
+        written.append(whole[0].parent / "curves.png")
+        write_curves(whole, written[-1])
     for file in written:
         print(file)
     sys.exit(0 if complete else 1)

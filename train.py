@@ -26,6 +26,7 @@ from absl import app, flags, logging
 import data
 import metrics
 import models
+import report
 from support import (
     augmentation,
     checkpoints,
@@ -313,11 +314,14 @@ flags.DEFINE_string("name", None, "name of the run's folder [ARCH-1, ARCH-2 and 
                     module_name="run")
 flags.DEFINE(cli.PATH, "runs_dir", "runs", "where the folders of runs are", module_name="run")
 flags.DEFINE(cli.PATH, "resume", None, "the folder of a run to continue from its newest "
-             "checkpoint, with its own settings; only --epochs, --strategy and --data_dir can be "
-             "given beside it", module_name="run")
+             "checkpoint, with its own settings; only --epochs, --strategy, --data_dir and "
+             "--eager can be given beside it", module_name="run")
 flags.DEFINE_enum("strategy", "single", ["single", "mirrored", "multi_worker"], "train on one "
                   "device, on all graphics cards of this machine, or on all machines that "
                   "TF_CONFIG names", module_name="run")
+
+flags.DEFINE_bool("eager", False, "run the step line by line instead of compiling it, so that "
+                  "print() and breakpoint() in it show numbers; slower", module_name="run")
 
 SETTINGS = ("network", "training", "images", "augmentation")  # the groups that decide the numbers
 
@@ -337,6 +341,8 @@ def main(argv: list[str]) -> None:
         source = run.find_images(models.shapes_only(config))
         dataset = data.load_dataset(source, config)
         run.start(dataset)
+        if flags.FLAGS.eager:
+            tf.config.run_functions_eagerly(True)
         with run.training():
             train_and_evaluate(config, dataset, run)
         if run.is_chief:
@@ -344,7 +350,7 @@ def main(argv: list[str]) -> None:
 
 
 def finish(config: Config, dataset: data.Dataset, run: runs.Run) -> None:
-    """Test the network of the run's best epoch, export it, and print how good it is."""
+    """Test the network of the run's best epoch, export it, draw and print how good it is."""
     network, best = models.Network(config), dict(run.best)
     checkpoints.read_best_weights(run.folder, network)
     if len(dataset.test.labels):
@@ -353,7 +359,8 @@ def finish(config: Config, dataset: data.Dataset, run: runs.Run) -> None:
         best["test"] = metrics.measure_at(best["threshold"], predictions, dataset.test.labels)
         run_folder.write_test(run.folder, best["test"])
     saved_model.export(network, best["threshold"], dataset.class_names, run.folder / "model")
-    summary.print_end(best, run.folder, len(dataset.valid.labels), dataset.class_names)
+    report.write_curves([run.folder], run.folder / "curves.png")
+    summary.print_end(best, run.history, run.folder, len(dataset.valid.labels), dataset.class_names)
 
 
 if __name__ == "__main__":

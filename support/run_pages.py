@@ -1,14 +1,90 @@
-"""The pages of report.py --pictures: where a network goes wrong, and a histogram of predictions.
+"""The pages of report.py --pictures: learning curves, mistakes, a histogram of the predictions.
 
 Drawn from what report.py has computed. Class 1 is the first of class_names, class 0 the second.
 """
 
+import math
 from pathlib import Path
 
 import numpy as np
 from PIL import Image, ImageDraw, ImageOps
 
-from support import drawing, image_files
+from support import drawing, image_files, run_folder
+
+# What is drawn over the epochs: the key in metrics.jsonl and its name.
+CURVES = {"train_loss": "training loss", "mse": "validation MSE",
+          "best_accuracy": "validation accuracy", "pearson": "validation Pearson correlation"}
+
+# One for each run, then from the start. Source: Okabe and Ito, "Color Universal Design", 2008:
+# whoever is colour-blind tells them apart, too.
+COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
+
+
+def curves_page(histories: dict[str, list[dict]], article: dict[str, dict[str, float | None]],
+                sentences: list[str]) -> Image.Image:
+    """CURVES of one or more runs over their epochs, the best epoch as a dot.
+
+    histories: the lines of metrics.jsonl for each run's name; article: for the same names the
+    article's figures for CURVES, drawn as a dashed line; sentences: what is written below.
+    """
+    panels = [(label, curves_panel(key, histories, article)) for key, label in CURVES.items()]
+    names = Image.new("RGB", (drawing.WIDTH, 26 * len(histories) + 8), "white")
+    for row, (name, history) in enumerate(histories.items()):
+        y = 26 * row + 14
+        ImageDraw.Draw(names).line([4, y, 44, y], COLOURS[row % len(COLOURS)], 4)
+        best = run_folder.best_epoch(history)
+        drawing.write(names, 54, y, f"{drawing.shorten(drawing.printable(name), 700)}, best epoch "
+                      f"{best['epoch']:.0f} of {len(history)}", anchor="lm")
+    below = [drawing.paragraph(text) for text in (
+        *sentences, *["Dashed: the article's figure."] * any(
+            value is not None for each in article.values() for value in each.values()))]
+    return drawing.stack([drawing.paragraph("Epoch by epoch", 30), names,
+                          drawing.image_grid(panels, columns=2), *below])
+
+
+def curves_panel(key: str, histories: dict[str, list[dict]],
+                 article: dict[str, dict[str, float | None]]) -> Image.Image:
+    """One of CURVES over the epochs; drawn at twice its size, so that lines become smooth."""
+    width, height, left, right, top, bottom = 1192, 700, 120, 1160, 20, 630
+    panel = Image.new("RGB", (width, height), "white")
+    draw = ImageDraw.Draw(panel)
+    drawn = [value for name, history in histories.items()
+             for value in (*(record[key] for record in history), article[name].get(key))
+             if value is not None]
+    if not drawn:  # the correlation of a network whose predictions are all equal
+        drawing.write(panel, width // 2, height // 2, "undefined", 34, "mm")
+        return panel
+    low, high = min(drawn), max(drawn)
+    margin = 0.05 * (high - low) or 0.05
+    low, high = low - margin, high + margin
+    last = max(2, *(len(history) for history in histories.values()))
+
+    def place(epoch: int, value: float) -> tuple[float, float]:
+        return (left + (right - left) * (epoch - 1) / (last - 1),
+                bottom - (bottom - top) * (value - low) / (high - low))
+
+    power = 10 ** math.floor(math.log10((high - low) / 4))
+    step = power * next(times for times in (1, 2, 5, 10) if times * power >= (high - low) / 4)
+    for number in range(math.ceil(low / step), math.floor(high / step) + 1):
+        y = place(1, number * step)[1]
+        draw.line([left, y, right, y], "lightgrey", 2)
+        drawing.write(panel, left - 10, round(y), f"{number * step:.4g}", 30, "rm")
+    for epoch in sorted({1, (last + 1) // 2, last}):
+        drawing.write(panel, round(place(epoch, low)[0]), bottom + 12, str(epoch), 30, "ma")
+    for row, (name, history) in enumerate(histories.items()):
+        colour = COLOURS[row % len(COLOURS)]
+        line = [place(record["epoch"], record[key]) for record in history
+                if record[key] is not None]
+        draw.line(line, colour, 5, "curve")
+        best = run_folder.best_epoch(history)
+        if best[key] is not None:
+            x, y = place(best["epoch"], best[key])
+            draw.ellipse([x - 11, y - 11, x + 11, y + 11], colour)
+        if article[name].get(key) is not None:
+            y = place(1, article[name][key])[1]
+            for x in range(left, right, 40):
+                draw.line([x, y, x + 20, y], colour, 4)
+    return panel
 
 
 def mistakes_page(files: list[Path], predictions: np.ndarray, labels: np.ndarray,

@@ -111,7 +111,7 @@ def saved_settings(resumed: Path, groups: Sequence[str], defaults: dict[str, dic
     Raises UserError for other flags, for a config.json that is damaged, and for fewer epochs than
     are trained.
     """
-    cli.refuse_other_flags("resume", "epochs", "strategy", "data_dir")
+    cli.refuse_other_flags("resume", "epochs", "strategy", "data_dir", "eager")
     config = run_folder.read_settings(resumed, flags.FLAGS, *groups,
                                       never_none={name for each in defaults.values()
                                                   for name in each})

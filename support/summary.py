@@ -1,9 +1,11 @@
 """What is printed: at the start of a training, after each epoch, at the end; and the census."""
 
 import math
+import sys
 from collections import Counter
 from pathlib import Path
 
+import numpy as np
 from absl import flags
 
 from support import settings
@@ -75,8 +77,63 @@ def print_epoch(record: dict, epochs: int) -> None:
           flush=True)
 
 
-def print_end(best: dict, run: Path, valid_size: int, class_names: tuple[str, str]) -> None:
-    """best: the best epoch's record, with "test" if there are test images."""
+EIGHTHS, PLAIN = "▁▂▃▄▅▆▇█", "_.-:=+*#"  # the smallest number to the largest
+
+
+def print_curves(history: list[dict], best: dict) -> None:
+    """The metrics over the epochs, a character an epoch, and a sentence on overfitting.
+
+    history: the lines of metrics.jsonl; best: that of the best epoch. Of more than 60 epochs, 60
+    at equal distances, the last one among them.
+    """
+    if len(history) < 2:
+        return
+    print()
+    shown = [history[round(place)] for place in np.linspace(
+        0, len(history) - 1, min(60, len(history)))]
+    for label, key in (("training loss", "train_loss"), ("validation MSE", "mse"),
+                       ("accuracy", "best_accuracy"), ("Pearson correlation", "pearson")):
+        values = [record[key] for record in shown]
+        if None not in values:
+            print(f"{label:<20} {line_of_eighths(values)}  {values[0]:.3f} to {values[-1]:.3f}")
+    sentence = overfitting_text(history, best)
+    if sentence:
+        print(sentence)
+
+
+def line_of_eighths(values: list[float], encoding: str | None = None) -> str:
+    """Each number as a bar from one eighth to eight; where the terminal has none, as PLAIN.
+
+    encoding: the terminal's, that of standard output if None.
+    """
+    try:
+        EIGHTHS.encode(encoding or sys.stdout.encoding or "ascii")
+        characters = EIGHTHS
+    except UnicodeEncodeError:
+        characters = PLAIN
+    low, high = min(values), max(values)
+    return "".join(characters[round(7 * (value - low) / (high - low)) if high > low else 0]
+                   for value in values)
+
+
+def overfitting_text(history: list[dict], best: dict) -> str | None:
+    """A sentence if the network overfits: None if it does not, or after fewer than 6 epochs.
+
+    It does where validation has not improved for the last third of the epochs, while the training
+    loss went on falling.
+    """
+    epochs, last = len(history), history[-1]
+    if epochs < 6 or epochs - best["epoch"] < epochs / 3 or last["train_loss"] >= best[
+            "train_loss"]:
+        return None
+    return (f"The network overfits after epoch {best['epoch']:.0f}: the training loss still falls "
+            f"({best['train_loss']:.3f} to {last['train_loss']:.3f}), validation does not improve.")
+
+
+def print_end(best: dict, history: list[dict], run: Path, valid_size: int,
+              class_names: tuple[str, str]) -> None:
+    """best: the best epoch's record, with "test" if there are test images; history: of all."""
+    print_curves(history, best)
     print(f"\nbest epoch: {best['epoch']}, validation MSE {best['mse']:.4f}, "
           f"Pearson {pearson_text(best['pearson'])}")
     print_accuracies(best, class_names)
@@ -102,7 +159,7 @@ def print_end(best: dict, run: Path, valid_size: int, class_names: tuple[str, st
     files = ["config.json", "pictures.jsonl", "metrics.jsonl", "predictions.jsonl",
              *["test.json"] * ("test" in best)]
     print(f"{run}/: {', '.join(files)}, best/ and model/ (the best epoch's weights and network), "
-          "checkpoints/")
+          "checkpoints/, curves.png")
 
 
 def print_evaluation(record: dict, at_threshold: dict, what: str,

@@ -25,6 +25,7 @@ def make_run(folder, arch, epochs, sample=False, **options):
         "data": {"bundled_sample": sample}}))
     (folder / "metrics.jsonl").write_text("".join(
         json.dumps({"epoch": number, "mse": mse, "pearson": pearson, "best_accuracy": accuracy,
+                    "train_loss": 2 * mse,
                     "accuracy_interval": [accuracy - 0.03, accuracy + 0.02],
                     "seconds": 10.0}) + "\n"
         for number, (mse, pearson, accuracy) in enumerate(epochs, start=1)))
@@ -131,10 +132,29 @@ def test_the_pages_of_a_run_from_the_command_line(run_script, tmp_path):
     add_predictions(run, files, [0.9, 0.97, 0.05, 0.35, 0.52, 0.1], [1, 0, 1, 0, 1, 0])
     result = run_script("report.py", "--run=runs/mine", "--pictures")
     assert result.returncode == 0 and result.stderr == "" and "61.0%" in result.stdout
-    assert result.stdout.split()[-2:] == ["runs/mine/mistakes.png", "runs/mine/histogram.png"]
-    for name in ("mistakes", "histogram"):
+    names = ("curves", "mistakes", "histogram")
+    assert result.stdout.split()[-3:] == [f"runs/mine/{name}.png" for name in names]
+    for name in names:
         with Image.open(run / f"{name}.png") as page:
             assert page.width == 1200
+
+
+def test_several_runs_share_one_picture_of_their_curves(run_script, tmp_path):
+    for name in ("a", "b"):
+        run = make_run(tmp_path / "runs" / name, "conv1", [(0.3, 0.2, 0.61), (0.25, 0.3, 0.62)])
+        add_predictions(run, [tmp_path / "gone.png"] * 2, [0.9, 0.2], [1, 0])
+    result = run_script("report.py", "runs/a", "runs/b", "--pictures")
+    assert result.stdout.split()[-1] == "runs/curves.png"
+    assert (tmp_path / "runs/curves.png").exists()
+
+
+def test_a_run_without_a_curve_is_damaged(tmp_path):
+    run = make_run(tmp_path / "mine", "conv1", [(0.3, 0.2, 0.61)])
+    history = (run / "metrics.jsonl").read_text()
+    for damaged in (history.replace("train_loss", "loss"), history.replace("0.6,", '"high",')):
+        (run / "metrics.jsonl").write_text(damaged)
+        with pytest.raises(UserError, match="is damaged: its metrics.jsonl is not what"):
+            report.write_curves([run], tmp_path / "curves.png")
 
 
 @needs.byte_names

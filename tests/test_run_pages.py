@@ -114,3 +114,31 @@ def test_constant_predictions_have_a_histogram_too():
     page = histogram_page(np.zeros(4), np.array([1, 0, 1, 0]))
     assert colour_at(page, 60, 300) == (255, 227, 189)  # every cat is wrong
     assert colour_at(page, 60, 600) == (80, 160, 255)   # and every dog right
+
+
+def test_curves_stand_at_their_epochs_and_the_articles_figure_is_dashed():
+    history = [{"epoch": epoch, "train_loss": loss, "mse": loss, "best_accuracy": 1 - loss,
+                "pearson": None} for epoch, loss in ((1, 1.0), (2, 0.0), (3, 0.5))]
+    blue = (0, 114, 178)  # #0072B2
+    panel = run_pages.curves_panel("mse", {"a": history}, {"a": {"mse": 0.25}})
+    # 5% of the range are left free, below and above: 0 to 1 on 610 - 2 x 27.7 pixels, from 602.3.
+    assert colour_at(panel, 640, 602) == blue                      # epoch 2, the best: the dot
+    assert colour_at(panel, 640, 612) == blue                      # whose radius is 11 pixels
+    assert colour_at(panel, 640, 616) == (255, 255, 255)
+    assert colour_at(panel, 120, 49) == blue and colour_at(panel, 1159, 326) == blue
+    assert colour_at(panel, 130, 464) == blue                      # 0.25, a dash of 20 pixels
+    assert colour_at(panel, 150, 464) == (255, 255, 255)           # and a gap
+    empty = np.asarray(run_pages.curves_panel("pearson", {"a": history}, {"a": {}}))
+    assert not (empty == blue).all(axis=2).any()                   # "undefined", in black
+
+
+def test_the_curves_of_two_runs_share_a_page_and_the_sentences_stand_below(monkeypatch):
+    texts, write = [], run_pages.drawing.write
+    monkeypatch.setattr(run_pages.drawing, "write", lambda page, x, y, text, *style, **options: (
+        texts.append(text), write(page, x, y, text, *style, **options)))
+    history = [{"epoch": 1, "train_loss": 0.5, "mse": 0.2, "best_accuracy": 0.7, "pearson": 0.3}]
+    page = run_pages.curves_page({"a": history, "b": history}, {"a": {"mse": 0.3}, "b": {}},
+                                 ["The network overfits."])
+    assert page.width == 1200
+    assert {"a, best epoch 1 of 1", "b, best epoch 1 of 1", "The network overfits.",
+            "validation MSE", "Dashed: the article's figure."} <= {*texts}

@@ -5,6 +5,8 @@ import json
 import os
 import re
 import shutil
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -614,7 +616,7 @@ def test_what_little_data_means_is_told(size, threshold, at_half, told, capsys):
     best = {"epoch": 1, "mse": 0.1, "pearson": 0.5, "best_accuracy": 0.8, "threshold": threshold,
             "accuracies": [0.5] * 5 + [at_half] * 5,
             "accuracy_interval": metrics.wilson_interval(0.8, size)}
-    summary.print_end(best, Path("runs/a"), size, ("cat", "dog"))
+    summary.print_end(best, [best], Path("runs/a"), size, ("cat", "dog"))
     lines = capsys.readouterr().out.splitlines()
     assert lines[4].startswith(f"best accuracy 80.0% at t = {threshold} (95% interval ")
     assert lines[5:-2] == told
@@ -622,10 +624,69 @@ def test_what_little_data_means_is_told(size, threshold, at_half, told, capsys):
                          "the accuracy too good: --test_size holds out others")
     test = {"pictures": 100, "accuracy": 0.7, "accuracy_interval": (0.604, 0.781), "mse": 0.2,
             "pearson": 0.4}
-    summary.print_end(best | {"test": test}, Path("runs/a"), size, ("cat", "dog"))
+    summary.print_end(best | {"test": test}, [best], Path("runs/a"), size, ("cat", "dog"))
     assert capsys.readouterr().out.splitlines()[-2] == (
         "on 100 held-out test pictures, at that threshold: accuracy 70.0% (95% interval 60.4 to "
         "78.1%), MSE 0.2000, Pearson 0.400")
+
+
+LEARNED = [{"epoch": epoch, "train_loss": 0.8 - 0.1 * epoch, "mse": mse, "best_accuracy": 0.5,
+            "pearson": None} for epoch, mse in enumerate((0.3, 0.1, 0.2, 0.2, 0.2, 0.2), start=1)]
+
+
+def test_the_end_of_a_run_shows_its_curves_and_names_overfitting(capsys):
+    summary.print_curves(LEARNED, LEARNED[1])
+    assert capsys.readouterr().out.splitlines() == [
+        "", "training loss        █▇▅▄▂▁  0.700 to 0.200",
+        "validation MSE       █▁▅▅▅▅  0.300 to 0.200",
+        "accuracy             ▁▁▁▁▁▁  0.500 to 0.500",
+        "The network overfits after epoch 2: the training loss still falls (0.600 to 0.200), "
+        "validation does not improve."]
+    summary.print_curves(LEARNED[:1], LEARNED[0])
+    assert capsys.readouterr().out == ""
+    summary.print_curves(LEARNED * 50, LEARNED[1])
+    assert len(capsys.readouterr().out.splitlines()[1].split()[2]) == 60
+
+
+@pytest.mark.parametrize("history, best", [
+    (LEARNED[:5], 2),                                            # too few epochs to tell
+    (LEARNED, 5),                                                # it has just improved
+    ([*LEARNED[:5], LEARNED[5] | {"train_loss": 0.7}], 2)])      # it does not learn any more
+def test_what_is_not_overfitting_is_not_called_so(history, best):
+    assert summary.overfitting_text(history, history[best - 1]) is None
+
+
+@pytest.mark.parametrize("encoding, bars", [("utf-8", "▁▅█"), ("cp437", "_=#"), ("ascii", "_=#")])
+def test_a_terminal_without_eighths_gets_plain_characters(encoding, bars):
+    assert summary.line_of_eighths([0.0, 0.5, 1.0], encoding) == bars
+
+
+def test_an_eager_run_computes_what_a_compiled_one_does_and_shows_its_numbers(
+        run_script, photos, tmp_path):
+    flags = [*SMALL, f"--data_dir={photos}", "--epochs=2", "--flip", "--dropout=0.3"]
+    run_script("train.py", *flags, "--name=compiled")
+    result = run_script("train.py", *flags, "--name=eager", "--eager")
+    assert result.returncode == 0, result.stderr
+    compiled, eager = (run_folder.read_history(tmp_path / "runs" / name)
+                       for name in ("compiled", "eager"))
+    for key in ("train_loss", "valid_loss", "mse"):
+        assert [each[key] for each in eager] == pytest.approx(
+            [each[key] for each in compiled], rel=1e-4)
+
+
+def test_print_in_the_step_shows_numbers_when_it_is_eager(run_script, tmp_path):
+    shutil.copytree(ROOT, tmp_path / "code", ignore=shutil.ignore_patterns(
+        "tests", "runs", "docs", "pretrained", ".*"))
+    code = (tmp_path / "code/train.py").read_text(encoding="utf-8")
+    line = "        optimizer.apply(gradients, lr) "
+    assert code.count(line) == 1
+    (tmp_path / "code/train.py").write_text(code.replace(
+        line, "        print('loss is', loss)\n" + line), encoding="utf-8")
+    shown = [subprocess.run(
+        [sys.executable, tmp_path / "code/train.py", "--arch=mlp", "--hidden=4", "--epochs=1",
+         "--input_size=8x8", *flag], cwd=tmp_path / "code", capture_output=True, text=True,
+        check=True).stdout for flag in ([], ["--eager"])]
+    assert "loss is Tensor(" in shown[0] and "loss is tf.Tensor(0." in shown[1]
 
 
 def test_the_validation_loss_is_the_training_loss_of_the_validation_images(tmp_path):
