@@ -237,13 +237,11 @@ def train_and_evaluate(config: Config, dataset: data.Dataset, run: runs.Run) -> 
                                     (config.seed, step)))
             progress.step += 1
             progress.loss_sum += loss * len(batch)
-            if not math.isfinite(loss):
-                raise diverged(f"the loss is {loss} at epoch {epoch}, step {progress.step}", config)
+            check_finite(loss, f"the loss of step {progress.step} in epoch {epoch}", config)
             run.save_if_due(state)  # a checkpoint, at times; also ends the run on Ctrl-C
 
         predictions = predict_batches(eval_step, dataset.valid.images, config.batch_size)
-        if not np.isfinite(predictions).all():
-            raise diverged(f"the predictions after epoch {epoch} are not finite", config)
+        check_finite(predictions, f"a prediction after epoch {epoch}", config)
         record = {"epoch": epoch, "pictures": count, "train_loss": progress.loss_sum / count,
                   "valid_loss": metrics.LOSSES[config.loss](predictions, dataset.valid.labels),
                   **metrics.measure(predictions, dataset.valid.labels),
@@ -259,9 +257,12 @@ def predict_batches(eval_step: Callable, images: np.ndarray, batch_size: int) ->
                            for start in range(0, len(images), batch_size)])
 
 
-def diverged(what: str, config: Config) -> UserError:
-    other = "" if config.scaling == "standard" else ", or --scaling=standard"
-    return UserError(f"{what}: training diverged; try a smaller --lr than {config.lr:g}{other}")
+def check_finite(numbers: float | np.ndarray, what: str, config: Config) -> None:
+    """Raise UserError if one of the numbers is infinite or NaN: the weights have grown too far."""
+    if not np.isfinite(numbers).all():
+        other = "" if config.scaling == "standard" else ", or --scaling=standard"
+        raise UserError(f"{what} is not finite: training diverged; try a smaller --lr than "
+                        f"{config.lr:g}{other}")
 
 
 # ---------------------------------------------------------------------------------------------

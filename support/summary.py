@@ -25,10 +25,8 @@ def print_start(network, source, dataset, config: Config, no_photographs: bool,
     in_two_parts: as used_pictures.in_two_parts returns it.
     """
     if no_photographs:
-        print("=" * 88)
         print("NO PHOTOGRAPHS in data/: training on the drawn pictures of sample/\n"
-              "Get the 25,000 photographs:  python data.py --download")
-        print("=" * 88)
+              "Get the 25,000 photographs:  python data.py --download\n")
     weights = network.weight_count
     print(f"{network.name}: {weights:,} weights ({weights * 4 / 1e6:.0f} MB), "
           f"{network.multiply_adds:,} multiply-adds a picture")
@@ -138,15 +136,12 @@ def print_end(best: dict, history: list[dict], run: Path, valid_size: int,
           f"Pearson {pearson_text(best['pearson'])}")
     print_accuracies(best, class_names)
     accuracy, threshold = best["best_accuracy"], best["threshold"]
+    few = f": {valid_size} validation pictures are few" if valid_size < FEW else ""
     print(f"best accuracy {accuracy:.1%} at t = {threshold:.1f} "
-          f"({interval_text(best['accuracy_interval'])})")
-    if valid_size < FEW:
-        low, high = best["accuracy_interval"]
-        print(f"{valid_size} validation pictures are few: {accuracy:.1%} may be anything from "
-              f"{100 * low:.0f} to {high:.0%}")
-        if threshold != 0.5 and best["accuracies"][5] > low:
-            print(f"They cannot tell t = {threshold:.1f} from t = 0.5, which has "
-                  f"{best['accuracies'][5]:.1%} and is the better guess for other pictures")
+          f"({interval_text(best['accuracy_interval'])}{few})")
+    if few and threshold != 0.5 and best["accuracies"][5] > best["accuracy_interval"][0]:
+        print(f"They cannot tell t = {threshold:.1f} from t = 0.5, which has "
+              f"{best['accuracies'][5]:.1%} and is the better guess for other pictures")
     if "test" in best:
         test = best["test"]
         print(f"on {test['pictures']} held-out test pictures, at that threshold: "
@@ -156,10 +151,7 @@ def print_end(best: dict, history: list[dict], run: Path, valid_size: int,
     else:
         print("The epoch and the threshold were chosen on these pictures, which makes the accuracy "
               "too good: --test_size holds out others")
-    files = ["config.json", "pictures.jsonl", "metrics.jsonl", "predictions.jsonl",
-             *["test.json"] * ("test" in best)]
-    print(f"{run}/: {', '.join(files)}, best/ and model/ (the best epoch's weights and network), "
-          "checkpoints/, curves.png")
+    print(f"{run}/ holds the run: its metrics, curves.png, and the best epoch's network")
 
 
 def print_evaluation(record: dict, at_threshold: dict, what: str,

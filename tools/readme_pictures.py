@@ -1,10 +1,10 @@
 """Makes the pictures of README.md and docs/ again, into docs/pictures/.
 
-    python tools/readme_pictures.py --histogram_run=runs/NAME
+    python tools/readme_pictures.py --curves_run=runs/conv2_fc512-1 --histogram_run=runs/NAME
 
-They show the network in pretrained/, but for the histogram, which is that of a run on photographs:
-docs/using-a-network.md says of which. tensorboard.png, page.png and page-network.png are
-screenshots, which this does not make.
+They show the network in pretrained/, but for the curves, which are those of README.md's first
+command, and the histogram, which is that of a run on photographs: docs/using-a-network.md says of
+which. page.png and page-network.png are screenshots, which this does not make.
 """
 
 import shutil
@@ -26,6 +26,8 @@ RUN = flags.DEFINE(cli.PATH, "run", str(run_folder.PRETRAINED), "the run whose k
                    "maps and prediction are shown")
 HISTOGRAM_RUN = flags.DEFINE(cli.PATH, "histogram_run", None, "the run whose predictions are shown "
                              "[none: histogram.png stays as it is]")
+CURVES_RUN = flags.DEFINE(cli.PATH, "curves_run", None, "the run whose learning curves are shown "
+                          "[none: curves.png stays as it is]")
 OUTPUT = flags.DEFINE(cli.PATH, "output", str(ROOT / "docs" / "pictures"), "the folder to write to")
 
 # A drawn cat that the network, which knows photographs, predicts as one.
@@ -58,6 +60,8 @@ def main(argv: list[str]) -> None:
         for kind, rows in ROWS.items():
             with Image.open(drawing.OUTPUT / f"{CAT.stem}-{run.name}-{kind}.png") as page:
                 show_rows(page, rows).save(output / f"{kind}.png")
+    if CURVES_RUN.value is not None:
+        report.write_curves([Path(CURVES_RUN.value)], output / "curves.png")
     if HISTOGRAM_RUN.value is not None:
         report.write_pages(Path(HISTOGRAM_RUN.value))
         shutil.copy(Path(HISTOGRAM_RUN.value) / "histogram.png", output)
