@@ -7,7 +7,6 @@
 
 import sys
 from pathlib import Path
-from typing import NamedTuple
 
 from absl import app, flags
 from rich import box
@@ -43,74 +42,39 @@ LAYERS = {"input_size": [94, 125], "kernel_size": 3, "stride": 1, "pooling": "ma
           "filters": None, "hidden": None}
 
 
-class Result(NamedTuple):
-    """What a run's files tell of its best epoch.
-
-    layers: those of LAYERS that differ from the article's. pearson is None where it is undefined,
-    test where there are no test images. accuracy and test: with their 95% intervals. seconds: of
-    all epochs.
-    """
-
-    arch: str
-    layers: dict[str, int | str | list[int] | None]
-    learning_rate: float
-    class_names: tuple[str, str]
-    bundled_sample: bool
-    epoch: int
-    epochs: int
-    mse: float
-    pearson: float | None
-    accuracy: str
-    test: str | None
-    seconds: float
-
-
-def read_result(run_dir: Path) -> Result:
-    """The result of a run's best epoch. Raises UserError unless the run is whole."""
-    record, history = run_folder.read_config(run_dir), run_folder.read_history(run_dir)
-    test, best = run_folder.read_test(run_dir), run_folder.best_epoch(history)
-    if best is None:
-        raise UserError(f"{run_dir} has no finished epoch yet")
-    with run_folder.damage_told(run_dir, "config.json, metrics.jsonl or test.json"):
-        config, pearson = record["config"], best["pearson"]
-        return Result(
-            arch=str(config["arch"]),
-            layers={name: config[name] for name, usual in LAYERS.items() if config[name] != usual},
-            learning_rate=float(config["lr"]),
-            class_names=run_folder.class_names_of(record),
-            bundled_sample=bool(record["data"]["bundled_sample"]),
-            epoch=int(best["epoch"]), epochs=len(history), mse=float(best["mse"]),
-            pearson=None if pearson is None else float(pearson),
-            accuracy=with_interval(best["best_accuracy"], best["accuracy_interval"]),
-            test=None if test is None else with_interval(test["accuracy"],
-                                                         test["accuracy_interval"]),
-            seconds=sum(float(epoch["seconds"]) for epoch in history))
-
-
 def row(run_dir: Path) -> list[str]:
     """A run's best epoch beside the article's figures, "-" where the article gives none.
 
     Raises UserError unless the run is whole.
     """
-    result = read_result(run_dir)
-    pictures = ("drawn" if result.bundled_sample
-                else "photographs" if {*result.class_names} == {"cat", "dog"}
-                else ", ".join(result.class_names))
-    mse, correlation, accuracy = article_figures(result)
-    changed = [as_flag(layer, value) for layer, value in result.layers.items()]
-    return [
-        run_dir.name, " ".join([result.arch, *changed]), f"{result.learning_rate:g}",
-        f"{result.epoch}/{result.epochs}", f"{result.mse:.3f}", or_dash(mse, ".3f"),
-        "undefined" if result.pearson is None else f"{result.pearson:.3f}",
-        or_dash(correlation, ".3f"), result.accuracy, or_dash(accuracy, ".0%"),
-        result.test or "-", f"{result.seconds:.0f} s", pictures]
+    record, history = run_folder.read_config(run_dir), run_folder.read_history(run_dir)
+    test, best = run_folder.read_test(run_dir), run_folder.best_epoch(history)
+    if best is None:
+        raise UserError(f"{run_dir} has no finished epoch yet")
+    mse, correlation, accuracy = article_figures(run_dir)
+    with run_folder.damage_told(run_dir, "config.json, metrics.jsonl or test.json"):
+        config, class_names = record["config"], run_folder.class_names_of(record)
+        layers = [as_flag(name, config[name]) for name, usual in LAYERS.items()
+                  if config[name] != usual]
+        return [
+            run_dir.name, " ".join([config["arch"], *layers]), f"{config['lr']:g}",
+            f"{best['epoch']}/{len(history)}", f"{best['mse']:.3f}", or_dash(mse, ".3f"),
+            "undefined" if best["pearson"] is None else f"{best['pearson']:.3f}",
+            or_dash(correlation, ".3f"),
+            with_interval(best["best_accuracy"], best["accuracy_interval"]),
+            or_dash(accuracy, ".0%"),
+            "-" if test is None else with_interval(test["accuracy"], test["accuracy_interval"]),
+            f"{sum(epoch['seconds'] for epoch in history):.0f} s",
+            "drawn" if record["data"]["bundled_sample"]
+            else "photographs" if {*class_names} == {"cat", "dog"} else ", ".join(class_names)]
 
 
-def article_figures(result: Result) -> tuple[float | None, float | None, float | None]:
-    """The article's MSE, Pearson and accuracy for this network; None where it gives none."""
-    if {*result.class_names} == {"cat", "dog"}:
-        return ARTICLE.get(result.arch, (None, None, None))
-    return None, None, None
+def article_figures(run_dir: Path) -> tuple[float | None, float | None, float | None]:
+    """The article's MSE, Pearson and accuracy for a run's network; None where it gives none."""
+    with run_folder.damage_told(run_dir, "config.json, metrics.jsonl or test.json"):
+        arch = run_folder.read_config(run_dir)["config"]["arch"]
+    about = {*run_folder.read_class_names(run_dir)}
+    return ARTICLE.get(arch if about == {"cat", "dog"} else None, (None, None, None))
 
 
 def as_flag(name: str, value: int | str | list[int] | None) -> str:
@@ -132,20 +96,14 @@ def or_dash(value: float | None, form: str) -> str:
 
 def write_curves(run_dirs: list[Path], file: Path) -> None:
     """The learning curves of runs, in one picture. Raises UserError, OSError."""
-    results = {run_dir: read_result(run_dir) for run_dir in run_dirs}
-    names = {run_dir: run_dir.resolve().name for run_dir in run_dirs}
-    if len({*names.values()}) < len(names):  # from several folders
-        names = {run_dir: str(run_dir) for run_dir in run_dirs}
-    histories = {}
+    histories, figures = {}, {}
     for run_dir in run_dirs:
-        history = run_folder.read_history(run_dir)
+        name, history = run_dir.as_posix(), run_folder.read_history(run_dir)
         with run_folder.damage_told(run_dir, "metrics.jsonl"):
-            histories[names[run_dir]] = [
-                {key: None if record[key] is None else float(record[key])
-                 for key in ("epoch", *run_pages.CURVES)} for record in history]
-    figures = {names[run_dir]: dict(zip(("mse", "pearson", "best_accuracy"),
-                                        article_figures(result), strict=True))
-               for run_dir, result in results.items()}
+            histories[name] = [{key: None if record[key] is None else float(record[key])
+                                for key in ("epoch", *run_pages.CURVES)} for record in history]
+        figures[name] = dict(zip(("mse", "pearson", "best_accuracy"), article_figures(run_dir),
+                                 strict=True))
     sentences = [f"{name}: {text[0].lower()}{text[1:]}" for name, history in histories.items()
                  if (text := summary.overfitting_text(history, run_folder.best_epoch(history)))]
     with cli.naming(file):

@@ -76,7 +76,7 @@ def test_a_damaged_run_is_named(file, contents, tmp_path):
     if file == "config.json":
         contents = json.loads((run / file).read_text()) | contents
     (run / file).write_text(json.dumps(contents))
-    with pytest.raises(UserError, match="a is damaged: its config.json, metrics.jsonl or test.js"):
+    with pytest.raises(UserError, match="a is damaged: its (config|metrics|test)"):
         report.row(run)
 
 
