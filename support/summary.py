@@ -14,6 +14,7 @@ from support.split_sizes import TRAIN_SIZE, VALID_SIZE
 
 PURPOSES = {"train": "train on", "valid": "validate on", "test": "test on"}
 FEW = 200  # validation pictures, with which an accuracy may be off by seven points
+FEW_TO_TRAIN = 1000  # so few that the convolutions had better begin trained: docs/recipes.md
 
 
 def print_start(network, source, dataset, config: Config, no_photographs: bool,
@@ -44,6 +45,9 @@ def print_start(network, source, dataset, config: Config, no_photographs: bool,
         if more > fewer:
             print(f"  {more - sum(cut.values()) // 2} of {other} are left out: there are fewer of "
                   f"the other class\n  to train on more pictures, add some of {rare}")
+    if counts["train"] < FEW_TO_TRAIN and not config.start_from and not no_photographs:
+        print("  few to train on: --flagfile=recipes/hour.flags --start_from=pretrained begins with "
+              "trained convolutions")
     for file, reason in dataset.skipped[:10]:
         print(f"  skipped {file}: {reason}")
     if len(dataset.skipped) > 10:

@@ -401,6 +401,8 @@ def test_training_says_which_class_is_which_and_what_is_left_out(there):
     assert "insects: 18 pictures to train on, 6 to validate on, half of each class\n" in output
     assert f"1 = {NAMES[0]} (16 images), 0 = {NAMES[1]} (12)\n" in output
     assert f"  4 of {NAMES[0]} are left out: there are fewer of the other class\n" in output
+    assert ("  few to train on: --flagfile=recipes/hour.flags --start_from=pretrained begins with "
+            "trained convolutions\n") in output
     assert f"  to train on more pictures, add some of {NAMES[1]}\n" in output
     assert re.search(rf"^{NAMES[0]} if above  +0\.0 .*\n^accuracy {{14}}  ", output, re.MULTILINE)
 
