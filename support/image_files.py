@@ -76,7 +76,8 @@ def begins_as_image(path: Path) -> bool:
 
 def count_endings(paths: Iterable[Path]) -> list[str]:
     """["1 .heic", "2 .txt"]"""
-    counts = Counter(ending(path) or "without ending" for path in paths)
+    counts = Counter("folder(s)" if path.is_dir() else ending(path) or "without ending"
+                     for path in paths)
     return [f"{count} {name}" for name, count in sorted(counts.items())]
 
 

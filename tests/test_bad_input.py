@@ -163,19 +163,19 @@ FOLDERS = [  # of pictures
                            ("tools/bench.py", "--data_dir"),
                            ("predict.py --run=runs/good", "--evaluate"))
       for folder, sentence in (("nowhere", "is not a folder"), ("text.jpg", "is not a folder"),
-                               ("empty", "holds no pictures of cats and dogs"))),
-    *((f"{script} --data_dir=only_cats", "=only_cats holds 1 pictures of cats and none of dogs")
+                               ("empty", "holds no pictures of cat and dog"))),
+    *((f"{script} --data_dir=only_cats", "=only_cats holds no pictures of dog beside")
       for script in ("train.py", "data.py", "tools/bench.py")),
     ("predict.py --run=runs/good --evaluate=only_cats",  # one class may be measured
      "none of the 1 pictures of only_cats is left to measure, with 1 from the training and 0"),
     ("data.py --data_dir=data", "--data_dir=data is not a folder"),  # typed: not the sample
     *((f"{script} --data_dir=three", "--data_dir=three holds 3 classes, ants, bees, wasps: choose")
       for script in ("train.py", "data.py", "tools/bench.py")),
-    ("train.py --classes=ants,bees", "--data_dir=photos holds no pictures of ants, neither"),
+    ("train.py --classes=ants,bees", "--data_dir=photos holds no pictures of ants and bees"),
     ("train.py --data_dir=three --classes=ants,owls", "--data_dir=three holds no pictures of owls"),
     ("train.py --classes=ants", "--classes=ants must name two classes"),
     ("train.py --data_dir=three --classes=ants,bees", "1 of each class can be used"),
-    ("predict.py --run=runs/good --evaluate=three", "=three holds no pictures of cats and dogs"),
+    ("predict.py --run=runs/good --evaluate=three", "=three holds no pictures of cat and dog"),
     ("train.py --data_dir=broken", "0 of each class can be used"),
     ("train.py --data_dir=broken", "cannot be read ("),
     ("predict.py --run=runs/good --evaluate=broken", "none of the 8 pictures of broken is left"),

@@ -149,8 +149,7 @@ def test_of_two_copies_only_one_is_found(tmp_path, layout, first, second):
 
 
 def test_a_folder_that_is_not_there_is_an_error(tmp_path):
-    with pytest.raises(UserError, match="nowhere cannot be read as a folder of pictures: "
-                                        "No such file or directory"):
+    with pytest.raises(FileNotFoundError, match="nowhere"):
         class_folders.find_cats_and_dogs(tmp_path / "nowhere")
     with pytest.raises(UserError) as error:
         class_folders.find(tmp_path / "nowhere", None)
@@ -159,8 +158,7 @@ def test_a_folder_that_is_not_there_is_an_error(tmp_path):
 
 def test_a_file_in_place_of_the_folder_is_an_error(tmp_path):
     touch(tmp_path, "file")
-    with pytest.raises(UserError, match="file cannot be read as a folder of pictures: "
-                                        "Not a directory"):
+    with pytest.raises(NotADirectoryError, match="file"):
         class_folders.find_cats_and_dogs(tmp_path / "file")
     with pytest.raises(UserError) as error:
         class_folders.find(tmp_path / "file", None)
@@ -180,14 +178,11 @@ def test_a_subfolder_that_may_not_be_read_is_an_error_that_names_it(tmp_path, mo
     (tmp_path / "data").symlink_to(tmp_path)
     monkeypatch.chdir(tmp_path)
     for unreadable in (lambda: class_folders.find_cats_and_dogs(tmp_path),
-                       lambda: class_folders.choose(None)):
-        with pytest.raises(UserError, match="cats cannot be read .*: Permission denied"):
+                       lambda: class_folders.choose(None),
+                       lambda: class_folders.find(tmp_path, None),
+                       lambda: class_folders.find(tmp_path, ("cat", "dog"))):
+        with pytest.raises(PermissionError, match="/cats'$"):
             unreadable()
-    for classes in (None, ("cat", "dog")):
-        with pytest.raises(UserError) as error:
-            class_folders.find(tmp_path, classes)
-        assert str(error.value) == (f"{tmp_path}/cats cannot be read as a folder of pictures: "
-                                    "Permission denied")
 
 
 # ---------------------------------------------------------------------------------------------
@@ -228,8 +223,8 @@ def test_an_explicit_folder_that_is_not_there_is_an_error(tmp_path):
 
 def test_an_explicit_folder_without_images_is_an_error(tmp_path):
     touch(tmp_path, "catalogue.jpg")
-    with pytest.raises(UserError, match=f"--data_dir={tmp_path} holds no pictures of cats "
-                                        "and dogs: put cat.0.jpg"):
+    with pytest.raises(UserError, match=f"--data_dir={tmp_path} holds no pictures of cat and dog: "
+                                        "put each class into a folder of its name"):
         class_folders.choose(str(tmp_path))
 
 
@@ -239,8 +234,8 @@ def test_a_folder_that_lacks_a_class_is_an_error(tmp_path, monkeypatch, there, m
     touch(tmp_path / "data", f"{there}.0.jpg", f"{there}.1.jpg", f"{there}.2.jpg")
     monkeypatch.chdir(tmp_path)
     folder = tmp_path / "data" if typed else "data"
-    with pytest.raises(UserError, match=f"--data_dir={folder} holds 3 pictures of {there}s "
-                                        f"and none of {missing}s: both are needed"):
+    with pytest.raises(UserError, match=f"--data_dir={folder} holds no pictures of {missing} "
+                                        f"beside those of {there}: "):
         class_folders.choose(str(folder) if typed else None)
 
 
