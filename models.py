@@ -304,7 +304,11 @@ class Network(tf.Module):
             # The kernels so far are counted: another seed for each layer with a kernel.
             layer.build(shape, config.init, seed=(config.seed, len(self.kernels)))
             if min(layer.output_shape) < 1:
-                raise too_small(config, layer, shape)
+                height, width = config.input_size
+                raise UserError(
+                    f"--input_size={height}x{width} is too small for {config.arch}: its "
+                    f"{layer.name} leaves nothing of the {shape[0]}x{shape[1]} before it; use a "
+                    "larger one, or a smaller --kernel_size or --stride")
             shape = layer.output_shape
         if config.init == "adapted":
             self.adapt_to_pixels(PIXEL_STD[config.scaling])
@@ -378,18 +382,6 @@ class Network(tf.Module):
         return 3 * self.multiply_adds - first.multiply_adds
 
 
-def too_small(config: Config, layer: Layer, shape: tuple[int, ...]) -> UserError:
-    """The error for a layer that has no output. shape: of its input."""
-    if isinstance(layer, Conv2D):
-        what = (f"its {config.kernel_size}x{config.kernel_size} kernels do not fit into the "
-                f"{shape[0]}x{shape[1]} that is left; use a larger --input_size, or a smaller "
-                "--kernel_size or --stride")
-    else:
-        what = "nothing is left after its last pooling; use a larger one, or a smaller --stride"
-    height, width = config.input_size
-    return UserError(f"--input_size={height}x{width} is too small for {config.arch}: {what}")
-
-
 def shapes_only(config: Config) -> Network:
     """The network for its shapes and counts: nothing is computed, and no memory is taken."""
     with tf.Graph().as_default():
@@ -411,19 +403,20 @@ def load(run_dir: Path, trained: bool = True) -> Network:
 def check_convolutions(run_dir: Path, config: Config) -> None:
     """Raise UserError unless a network of these options can begin with a run's convolutions.
 
-    It says which flags make it so. Raises UserError as `load` does, too.
+    It says which flags make it so. Raises UserError for a run without a finished epoch, too.
     """
-    load(run_dir)
-    ours, theirs = ({name: getattr(each, name) for name in ("kernel_size", "stride", "pooling",
-                                                            "scaling")}
-                    | {"filters": [layer.filters for layer in layers_of(each)
-                                   if isinstance(layer, Conv2D)]}
-                    for each in (config, saved_options(run_dir)))
-    if not theirs["filters"]:
+    def options_of_convolutions(config: Config) -> list[str]:
+        filters = [str(layer.filters) for layer in layers_of(config) if isinstance(layer, Conv2D)]
+        return [*(f"--{name}={getattr(config, name)}"
+                  for name in ("kernel_size", "stride", "pooling", "scaling")),
+                f"--filters={','.join(filters)}"]
+
+    run_folder.read_best(run_dir)
+    ours, theirs = map(options_of_convolutions, (config, saved_options(run_dir)))
+    if "--filters=" in theirs:
         raise UserError(f"--start_from={run_dir} has no convolution to begin with: name another "
                         "run, or leave it out")
-    differing = [f"--{name}={','.join(map(str, value)) if name == 'filters' else value}"
-                 for name, value in theirs.items() if value != ours[name]]
+    differing = [option for option in theirs if option not in ours]
     if differing:
         raise UserError(f"--start_from={run_dir} has other convolutions than this network: add "
                         f"{' '.join(differing)}")

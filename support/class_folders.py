@@ -129,7 +129,8 @@ def find(folder: Path, classes: Sequence[str] | None, flag: str = "data_dir",
     where = f"--{flag}={folder}"
     if not os.path.isdir(folder):  # unlike Path's, False if the name cannot even be looked up
         raise UserError(f"{where} is not a folder")
-    wanted = [normalized(name) for name in classes or CATS_AND_DOGS]
+    spelled = {normalized(name): name for name in classes or CATS_AND_DOGS}
+    wanted = [*spelled]
     places = places_in(folder, wanted)
     for name in [*(classes or ()), *sum((place.folders() for place in places), [])]:
         if not name.isprintable():  # TensorFlow could not store it, or it would break a line
@@ -147,18 +148,20 @@ def find(folder: Path, classes: Sequence[str] | None, flag: str = "data_dir",
         if len(names) == 2:
             found, wanted = with_folders, sorted(map(normalized, names))
     if len(found.missing(wanted)) > (1 if one_suffices else 0):
-        raise UserError(f"{where} holds {what_is_missing(wanted, found, places)}"
+        raise UserError(f"{where} holds {what_is_missing(spelled, found, places)}"
                         + ("" if classes else "; --classes=ants,bees names two other classes"))
     names = wanted if are_cats_and_dogs(wanted) else [
-        found.classes[key].name if key in found.classes else name
-        for key, name in zip(wanted, classes or wanted, strict=True)]
+        found.classes[key].name if key in found.classes else spelled[key] for key in wanted]
     return with_parts(Source(folder, labeled(found, wanted), (names[0], names[1])), wanted, found)
 
 
-def what_is_missing(wanted: Sequence[str], found: Place, places: Sequence[Place]) -> str:
-    """What a folder lacks, what to do, and what it holds instead. found: its best place."""
-    missing = found.missing(wanted)
-    beside = [name for name in wanted if name not in missing]
+def what_is_missing(spelled: dict[str, str], found: Place, places: Sequence[Place]) -> str:
+    """What a folder lacks, what to do, and what it holds instead.
+
+    spelled: of both classes the names by the normalized ones; found: the best of the places.
+    """
+    missing = [spelled[key] for key in found.missing([*spelled])]
+    beside = [name for name in spelled.values() if name not in missing]
     folders = sum((place.folders() for place in places), [])
     passed_over = image_files.count_endings(sum((place.others for place in places), []))
     return (f"no pictures of {' and '.join(missing)}"

@@ -159,11 +159,15 @@ def why_unreadable(path: Path, error: Exception) -> str:
 # Many files
 # ---------------------------------------------------------------------------------------------
 
+AHEAD = 1024
+
+
 def in_threads(decode: Callable[[Path], Any], paths: list[Path]) -> Iterator[Any]:
     """Yield decode(path) of every path, in order; a Skipped for each path where it raises.
 
     As many threads as there are cores: Pillow decodes without holding Python's lock. Each
-    takes eight paths at a time, for the lock changes hands whenever a result is delivered.
+    takes eight paths at a time, for the lock changes hands whenever a result is delivered. While
+    the caller works on the results the next ones are decoded, but never more than AHEAD.
     """
     def attempt(some: list[Path]) -> list[Any]:
         results = []
@@ -178,31 +182,13 @@ def in_threads(decode: Callable[[Path], Any], paths: list[Path]) -> Iterator[Any
     try:
         with warnings.catch_warnings():  # decoders warn of oddities that do no harm
             warnings.simplefilter("ignore")
-            eights = [paths[start:start + 8] for start in range(0, len(paths), 8)]
-            for results in pool.map(attempt, eights):
-                yield from results
+            for first in range(0, len(paths), AHEAD):
+                some = paths[first:first + AHEAD]
+                eights = [some[start:start + 8] for start in range(0, len(some), 8)]
+                for results in pool.map(attempt, eights):
+                    yield from results
     finally:
         pool.shutdown(cancel_futures=True)  # Ctrl-C waits for the images at hand, not for all
-
-
-def load_batches(paths: list[Path], load: Callable[[Path, tuple[int, int]], np.ndarray],
-                 size: tuple[int, int], batch_size: int = 32
-                 ) -> Iterator[tuple[list[Path], np.ndarray, list[Skipped]]]:
-    """Load any number of images in order, a batch at a time, for a caller that keeps none of them.
-
-    load(path, size) returns one image, uint8 (height, width, 3) for size = (height, width). Yields
-    the paths that could be loaded, their images as uint8 (n, height, width, 3), n may be 0, and
-    the others; batch_size files in all. While the caller works on them, the next ones are loaded.
-    """
-    for start in range(0, len(paths), 1024):  # no more than these are loaded ahead of the caller
-        some = paths[start:start + 1024]
-        results = in_threads(lambda path: load(path, size), some)
-        for first in range(0, len(some), batch_size):
-            batch = list(zip(some[first:first + batch_size], results, strict=False))
-            skipped = [image for _, image in batch if isinstance(image, Skipped)]
-            loaded = [pair for pair in batch if not isinstance(pair[1], Skipped)]
-            images = np.array([image for _, image in loaded], np.uint8)
-            yield [path for path, _ in loaded], images.reshape(-1, *size, 3), skipped
 
 
 class Speed(progress.ProgressColumn):

@@ -638,7 +638,7 @@ def test_mean_and_std_of_an_array_equal_numpys(shape, levels):
     pixels = np.random.default_rng(0).choice(np.array(levels, np.uint8), (*shape, 3))
     pixels[0, 0, :2] = [[levels[0]], [levels[-1]]]  # not of one colour
     for array in (pixels, pixels[:, ::-1, ::-1]):  # in whatever order the memory has it
-        mean, std = data.mean_and_std(array)
+        mean, std = data.mean_and_std(array).values()
         np.testing.assert_allclose(mean, array.mean(axis=(0, 1, 2)), rtol=1e-12)
         np.testing.assert_allclose(std, array.std(axis=(0, 1, 2)), rtol=1e-12)
         assert mean.dtype == std.dtype == np.float64 and mean.shape == std.shape == (3,)
