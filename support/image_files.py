@@ -55,28 +55,13 @@ def images_among(paths: Iterable[Path]) -> tuple[list[Path], list[Path]]:
     for path in paths:
         # A broken link counts as a file that cannot be read: on a disk that is not there, say.
         if not is_hidden(path.name) and (path.is_file() or path.is_symlink() and not path.exists()):
-            known = ending(path) in ENDINGS or not ending(path) and begins_as_image(path)
-            (images if known else others).append(path)
+            (images if path.suffix.lower() in ENDINGS else others).append(path)
     return images, others
-
-
-def ending(path: Path) -> str:
-    """".jpg" of 1.JPG; "" of a name without one, like cat.0 or "St. Bernard"."""
-    suffix = path.suffix.lower()
-    return "" if suffix[1:].isdigit() or " " in suffix else suffix
-
-
-def begins_as_image(path: Path) -> bool:
-    with contextlib.suppress(Exception), warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        Image.open(path, formats=[*FORMATS]).close()
-        return True
-    return False
 
 
 def count_endings(paths: Iterable[Path]) -> list[str]:
     """["1 .heic", "2 .txt"]"""
-    counts = Counter("folder(s)" if path.is_dir() else ending(path) or "without ending"
+    counts = Counter("folder(s)" if path.is_dir() else path.suffix.lower() or "without ending"
                      for path in paths)
     return [f"{count} {name}" for name, count in sorted(counts.items())]
 
