@@ -12,7 +12,7 @@ parts by themselves.
 import os
 import re
 import unicodedata
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -80,7 +80,7 @@ class Place(NamedTuple):
     def folders(self) -> list[str]:
         return [each.name for each in self.classes.values() if each.is_folder]
 
-    def missing(self, wanted: Sequence[str]) -> list[str]:
+    def missing(self, wanted: Collection[str]) -> list[str]:
         return [name for name in wanted if name not in self.classes]
 
 
@@ -129,39 +129,39 @@ def find(folder: Path, classes: Sequence[str] | None, flag: str = "data_dir",
     where = f"--{flag}={folder}"
     if not os.path.isdir(folder):  # unlike Path's, False if the name cannot even be looked up
         raise UserError(f"{where} is not a folder")
-    spelled = {normalized(name): name for name in classes or CATS_AND_DOGS}
-    wanted = [*spelled]
+    wanted = {normalized(name): name for name in classes or CATS_AND_DOGS}
     places = places_in(folder, wanted)
     for name in [*(classes or ()), *sum((place.folders() for place in places), [])]:
         if not name.isprintable():  # TensorFlow could not store it, or it would break a line
             raise UserError(f"{where} holds a class named {name!r}, which cannot be printed: give "
                             "it another name")
     found = most_of(wanted, places)
-    if one_suffices and found.missing(wanted) == wanted:
+    if one_suffices and len(found.missing(wanted)) == 2:
         found = scan([folder.resolve()], wanted)
     if classes is None and found.missing(wanted):
-        with_folders = max(places, key=lambda place: min(2, len(place.folders())))
-        names = with_folders.folders()
+        first_with_two = max(places, key=lambda place: min(2, len(place.folders())))
+        names = first_with_two.folders()
         if len(names) > 2:
             raise UserError(f"{where} holds {len(names)} classes, {', '.join(names)}: choose two, "
                             f"like --classes={names[0]},{names[1]}")
         if len(names) == 2:
-            found, wanted = with_folders, sorted(map(normalized, names))
+            found = first_with_two
+            wanted = {normalized(name): name for name in sorted(names, key=normalized)}
     if len(found.missing(wanted)) > (1 if one_suffices else 0):
-        raise UserError(f"{where} holds {what_is_missing(spelled, found, places)}"
+        raise UserError(f"{where} holds {what_is_missing(wanted, found, places)}"
                         + ("" if classes else "; --classes=ants,bees names two other classes"))
-    names = wanted if are_cats_and_dogs(wanted) else [
-        found.classes[key].name if key in found.classes else spelled[key] for key in wanted]
-    return with_parts(Source(folder, labeled(found, wanted), (names[0], names[1])), wanted, found)
+    positive, negative = wanted if are_cats_and_dogs(wanted) else [
+        found.classes[key].name if key in found.classes else name for key, name in wanted.items()]
+    return with_parts(Source(folder, labeled(found, wanted), (positive, negative)), found)
 
 
-def what_is_missing(spelled: dict[str, str], found: Place, places: Sequence[Place]) -> str:
+def what_is_missing(wanted: dict[str, str], found: Place, places: Sequence[Place]) -> str:
     """What a folder lacks, what to do, and what it holds instead.
 
-    spelled: of both classes the names by the normalized ones; found: the best of the places.
+    wanted: both classes' names by the normalized ones; found: the best of the places.
     """
-    missing = [spelled[key] for key in found.missing([*spelled])]
-    beside = [name for name in spelled.values() if name not in missing]
+    missing = [wanted[key] for key in found.missing(wanted)]
+    beside = [name for name in wanted.values() if name not in missing]
     folders = sum((place.folders() for place in places), [])
     passed_over = image_files.count_endings(sum((place.others for place in places), []))
     return (f"no pictures of {' and '.join(missing)}"
@@ -172,13 +172,14 @@ def what_is_missing(spelled: dict[str, str], found: Place, places: Sequence[Plac
             + (f"; passed over: {', '.join(passed_over)}" if passed_over else ""))
 
 
-def with_parts(source: Source, wanted: Sequence[str], found: Place) -> Source:
+def with_parts(source: Source, found: Place) -> Source:
     """The source with the parts that val/ and test/ beside train/ are: images of the same classes.
 
     One that lacks a class is passed over, such as one of pictures that nobody has labeled. found:
     the place of the source's images. Raises UserError for two folders of one part.
     """
     kinds, whole, passed_over, others = subfolders(source.folder), {}, [], [*found.others]
+    wanted = [normalized(name) for name in source.class_names]
     folders = {image.path.parent for image in source.images}
     beside_train = any(folder.is_relative_to(train) for folder in folders
                        for train in kinds["train"])
@@ -216,14 +217,14 @@ def subfolders(folder: Path) -> dict[str, list[Path]]:
     return kinds
 
 
-def places_in(folder: Path, wanted: Sequence[str]) -> list[Place]:
+def places_in(folder: Path, wanted: Collection[str]) -> list[Place]:
     """Where the classes may be: in the folder, its train/ or its PetImages/."""
     kinds = subfolders(folder)
     return [scan(sorted(place.iterdir()), wanted)
             for place in (folder, *kinds["train"], *kinds["petimages"])]
 
 
-def scan(entries: Iterable[Path], wanted: Sequence[str]) -> Place:
+def scan(entries: Iterable[Path], wanted: Collection[str]) -> Place:
     """The classes among the folders and files that lie side by side.
 
     The images of a class lie in its folder itself: a folder within is no image, and passed over.
@@ -256,7 +257,7 @@ def is_no_class(name: str) -> bool:
     return image_files.is_hidden(name) or bool(PLACE.fullmatch(name.rstrip("0123456789")))
 
 
-def most_of(wanted: Sequence[str], places: Sequence[Place]) -> Place:
+def most_of(wanted: Collection[str], places: Sequence[Place]) -> Place:
     """The first place that holds all wanted classes, else the first with one of them.
 
     It is taken alone: two copies of one photograph must not end up in two parts of the split.
@@ -264,7 +265,7 @@ def most_of(wanted: Sequence[str], places: Sequence[Place]) -> Place:
     return min(places, key=lambda place: len(place.missing(wanted)))
 
 
-def labeled(place: Place, wanted: Sequence[str]) -> list[LabeledImage]:
+def labeled(place: Place, wanted: Collection[str]) -> list[LabeledImage]:
     """The images, with label 1 for the first class, in the order of their numbers and names.
 
     That is never the file system's order: cat.0, dog.0, cat.1 …
