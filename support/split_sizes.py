@@ -40,13 +40,10 @@ def choose_sizes(available: int, train_size: int | None, valid_size: int | None,
     if train < 1 or (valid < 1 and "valid" not in whole) or train + valid > left:
         asked_for = [f"--{flag}={size}" for flag, size in sizes.items() if size]
         reason = f" (there are no more of {smaller_class})" if smaller_class else ""
-        used_for = "training" if "valid" in whole else "training and validation"
-        if test_size:
-            used_for = used_for.replace(" and", ",") + " and test"
         raise UserError(
             f"{' and '.join(asked_for) or 'training'} needs more pictures than there are: "
-            f"{available} of each class can be used{reason}, {2 * available} for {used_for} "
-            "together" + "".join(f"; {path} cannot be read ({why})" for path, why in skipped[:3]))
+            f"{available} of each class can be used{reason}, {2 * available} in all parts together"
+            + "".join(f"; {path} cannot be read ({why})" for path, why in skipped[:3]))
     return train, valid, test_size // 2
 
 

@@ -310,7 +310,7 @@ def test_a_class_with_too_few_images_is_named(tmp_path):
     source = class_folders.choose(str(tmp_path))
     with pytest.raises(UserError, match=re.escape(
             "--train_size=8 needs more pictures than there are: 2 of each class can be used (there "
-            "are no more of bees), 4 for training and validation together")):
+            "are no more of bees), 4 in all parts together")):
         split_sizes.with_sizes(source, Config(train_size=8, valid_size=None, test_size=0))
 
 

@@ -313,7 +313,7 @@ def test_explicit_sizes_are_met_exactly_or_refused():
         if want_train >= 1 and want_valid >= 1 and want_train + want_valid <= available:
             assert split_sizes.choose_sizes(available, *sizes) == (want_train, want_valid, 0)
         else:
-            with pytest.raises(UserError, match=f"{2 * available} for training and"):
+            with pytest.raises(UserError, match=f"{2 * available} in all parts"):
                 split_sizes.choose_sizes(available, *sizes)
 
 
@@ -325,7 +325,7 @@ def test_explicit_sizes_that_cannot_be_met_are_refused_with_the_number_available
     with pytest.raises(UserError) as error:
         split_sizes.choose_sizes(250, train, valid)
     assert str(error.value) == (f"{asked_for} needs more pictures than there are: 250 of each "
-                                "class can be used, 500 for training and validation together")
+                                "class can be used, 500 in all parts together")
 
 
 def test_what_is_set_aside_for_the_test_is_left_to_no_other_part():
@@ -336,7 +336,7 @@ def test_what_is_set_aside_for_the_test_is_left_to_no_other_part():
         split_sizes.choose_sizes(250, 300, 100, 102)
     assert str(error.value) == (
         "--train_size=300 and --valid_size=100 and --test_size=102 needs more pictures than there "
-        "are: 250 of each class can be used, 500 for training, validation and test together")
+        "are: 250 of each class can be used, 500 in all parts together")
 
 
 @pytest.mark.parametrize("size", [-2, 1, 1023])
@@ -679,7 +679,7 @@ def test_training_takes_the_same_images_whatever_the_parts_beside_it_hold(parts_
     assert {path.parent.parent.name for path in dataset.test.files} == {"train"}
     with pytest.raises(UserError, match="^--train_size=14 needs more pictures than there are: 6 of "
                                         r"each class can be used \(there are no more of dog\), 12 "
-                                        "for training together$"):
+                                        "in all parts together$"):
         load(parts_folder, 14)
 
 
@@ -753,7 +753,7 @@ def test_a_class_that_cannot_be_decoded_at_all_is_an_error(folder):
 def test_explicit_sizes_beyond_the_number_of_files_are_refused_before_any_is_loaded(
         folder, monkeypatch):
     monkeypatch.setattr(data, "load_image", lambda *_: pytest.fail("a picture was loaded"))
-    with pytest.raises(UserError, match="20 of each class can be used, 40 for"):
+    with pytest.raises(UserError, match="20 of each class can be used, 40 in"):
         load(folder, 40, 10)
 
 
