@@ -82,18 +82,20 @@ def print_predictions(run_dir: Path, names: list[str], as_json: bool) -> bool:
     network, threshold = models.load(run_dir), run_folder.read_best(run_dir)["threshold"]
     class_names = run_folder.read_class_names(run_dir)
     paths, problems, passed_over = list_files(names)
+    name_unreadable(problems)
     if passed_over:
         print(f"passed over: {', '.join(passed_over)}", file=sys.stderr)
-    name_unreadable(problems)
     for files, _, probabilities, skipped in predictions(network, paths, "predicting"):
         positives = metrics.predicted_labels(probabilities, threshold)
         for file, probability, positive in zip(files, probabilities.tolist(), positives,
                                                strict=True):
             label = class_names[0 if positive else 1]
-            print(json.dumps({"file": str(file), "label": label,
-                              "probability": round(probability, 6)}) if as_json else
-                  f"{on_one_line(file)}: {label} "
-                  f"({probability if positive else 1 - probability:.1%})")
+            if as_json:
+                print(json.dumps({"file": str(file), "label": label,
+                                  "probability": round(probability, 6)}))
+            else:
+                of_label = probability if positive else 1 - probability
+                print(f"{on_one_line(file)}: {label} ({of_label:.1%})")
         name_unreadable(skipped)
         problems += skipped
     return not problems
