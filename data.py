@@ -15,7 +15,7 @@ from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import partial
-from itertools import islice
+from itertools import chain, islice
 from pathlib import Path
 
 import numpy as np
@@ -51,16 +51,13 @@ def load_image(path: Path, size: tuple[int, int]) -> np.ndarray:
 
 def census(paths: list[Path]) -> tuple[Counter, list[image_files.Skipped]]:
     """How often each shape (height, width) occurs, upright; and what cannot be decoded."""
-    shapes: Counter = Counter()
-    skipped = []
+    found = []
     with image_files.progress_bar("reading pictures", len(paths)) as advance:
         for shape in image_files.in_threads(upright_shape, paths):
-            if isinstance(shape, image_files.Skipped):
-                skipped.append(shape)
-            else:
-                shapes[shape] += 1
+            found.append(shape)
             advance()
-    return shapes, skipped
+    return (Counter(each for each in found if not isinstance(each, image_files.Skipped)),
+            [each for each in found if isinstance(each, image_files.Skipped)])
 
 
 def upright_shape(path: Path) -> tuple[int, int]:
@@ -104,12 +101,12 @@ class Dataset:
 def load_dataset(source: Source, config: Config) -> Dataset:
     """Split the images by the random seed and load them, equally many of each class in every part.
 
-    Each class is shuffled; load_parts then cuts it: validation from the front, training after it,
-    the test from the back. So, with sizes that were asked for, validation holds the same images
-    whatever the training size, and training the same whatever the test size. A file that cannot be
-    decoded is replaced by the next. If a class runs out of them, sizes that were not asked for
-    shrink; for the others it is a UserError. source.sizes: how many of each class. A part with a
-    folder of its own (source.whole) is all that can be decoded of that, however many of each class.
+    Each class is shuffled, and then cut: validation from the front, training after it, the test
+    from the back. So, with sizes that were asked for, validation holds the same images whatever the
+    training size, and training the same whatever the test size. A file that cannot be decoded is
+    replaced by the next. If a class runs out of them, sizes that were not asked for shrink; for the
+    others it is a UserError. source.sizes: how many of each class. A part with a folder of its own
+    (source.whole) is all that can be decoded of that, however many of each class.
     """
     generator = np.random.default_rng(config.seed)
     classes = []
@@ -117,88 +114,58 @@ def load_dataset(source: Source, config: Config) -> Dataset:
         same_label = [labeled for labeled in source.images if labeled.label == label]
         classes.append([same_label[i] for i in generator.permutation(len(same_label))])
     skipped: list[image_files.Skipped] = []
-    sizes = source.sizes
+    load = partial(load_part, input_size=config.input_size, skipped=skipped)
+    train_size, valid_size, test_size = source.sizes
     while True:
-        train, valid, test = load_parts(classes, sizes, config.input_size, skipped)
-        if None not in [*train.files, *valid.files, *test.files]:
-            whole = {part: load_whole(own, config.input_size, skipped)
-                     for part, own in source.whole.items()}
-            return Dataset(train, whole.get("valid", valid), whole.get("test", test), skipped,
-                           *mean_and_std(train.images), source.class_names)
+        untried = [iter(shuffled) for shuffled in classes]
+        parts = {"valid": load(untried, valid_size), "train": load(untried, train_size)}
+        parts["test"] = load([reversed([*rest]) for rest in untried], test_size)
+        if sum(len(part.files) for part in parts.values()) == 2 * (
+                train_size + valid_size + test_size):
+            break
         # Too few files of a class can be decoded: choose the sizes again, without the broken ones.
         broken = {path for path, _ in skipped}
         classes = [[labeled for labeled in shuffled if labeled.path not in broken]
                    for shuffled in classes]
-        sizes = split_sizes.without_broken(min(map(len, classes)), source, config, skipped)
+        train_size, valid_size, test_size = split_sizes.choose_sizes(
+            min(map(len, classes)), config.train_size, config.valid_size, config.test_size,
+            whole=source.whole, skipped=skipped)
+    for name, own in source.whole.items():
+        parts[name] = load([iter(own.images)], len(own.images))
+        if not parts[name].files:
+            raise UserError(f"none of the {len(own.images)} pictures of {own.folder} can be read")
+    return Dataset(**parts, skipped=skipped, class_names=source.class_names,
+                   **mean_and_std(parts["train"].images))
 
 
-def load_parts(classes: list[list[LabeledImage]], sizes: tuple[int, int, int],
-               input_size: tuple[int, int], skipped: list[image_files.Skipped]
-               ) -> tuple[Part, Part, Part]:
-    """Training, validation and test images, so many of each class; adds to `skipped`.
+def load_part(untried: list[Iterator[LabeledImage]], of_each: int, input_size: tuple[int, int],
+              skipped: list[image_files.Skipped]) -> Part:
+    """The next images that can be decoded, so many of each iterator, which take turns in the part.
 
-    The two classes take turns in a part. A file is None where too few of its class can be decoded.
+    The next part starts where this one stopped. What cannot be decoded goes into `skipped`; if an
+    iterator ends too soon, the part is smaller.
     """
-    train, valid, test = (
-        Part(np.empty((2 * count, *input_size, 3), np.uint8), np.empty(2 * count, np.float32),
-             [None] * (2 * count)) for count in sizes)
-
-    def put(part: Part, first_row: int, untried: Iterator[LabeledImage]) -> None:
-        """Fill every other row of a part with the next images that can be decoded."""
-        rows = range(first_row, len(part.files), 2)
-        readable = decodable(untried, len(rows), input_size, skipped)
-        for row, (labeled, image) in zip(rows, readable, strict=False):
-            part.images[row], part.labels[row] = image, labeled.label
-            part.files[row] = labeled.path
-            advance()
-
-    with image_files.progress_bar("loading pictures", 2 * sum(sizes)) as advance:
-        for first_row, shuffled in enumerate(classes):
-            untried = iter(shuffled)
-            put(valid, first_row, untried)
-            put(train, first_row, untried)
-            put(test, first_row, reversed(list(untried)))
-    return train, valid, test
+    images = np.empty((len(untried) * of_each, *input_size, 3), np.uint8)
+    taken: list[list[LabeledImage]] = [[] for _ in untried]
+    load = partial(load_image, size=input_size)
+    with image_files.progress_bar("loading pictures", len(images)) as advance:
+        for turn, (files, loaded) in enumerate(zip(untried, taken, strict=True)):
+            while some := list(islice(files, of_each - len(loaded))):
+                decoded = image_files.in_threads(load, [labeled.path for labeled in some])
+                for labeled, image in zip(some, decoded, strict=True):
+                    if isinstance(image, image_files.Skipped):
+                        skipped.append(image)
+                    else:
+                        images[turn + len(untried) * len(loaded)] = image
+                        loaded.append(labeled)
+                        advance()
+    in_turns = list(chain.from_iterable(zip(*taken, strict=False)))
+    return Part(images[:len(in_turns)], np.array([label for _, label in in_turns], np.float32),
+                [path for path, _ in in_turns])
 
 
-def load_whole(source: Source, input_size: tuple[int, int], skipped: list[image_files.Skipped]
-               ) -> Part:
-    """All images of a source that can be decoded, in its order; adds the others to `skipped`.
-
-    Raises UserError if there are none.
-    """
-    count, labels, files = len(source.images), [], []
-    images = np.empty((count, *input_size, 3), np.uint8)
-    with image_files.progress_bar(f"loading {source.folder.name}", count) as advance:
-        for labeled, image in decodable(iter(source.images), count, input_size, skipped):
-            images[len(files)] = image
-            labels.append(labeled.label)
-            files.append(labeled.path)
-            advance()
-    if not files:
-        raise UserError(f"none of the {count} pictures of {source.folder} can be read")
-    return Part(images[:len(files)], np.array(labels, np.float32), files)
-
-
-def decodable(untried: Iterator[LabeledImage], count: int, input_size: tuple[int, int],
-              skipped: list[image_files.Skipped]) -> Iterator[tuple[LabeledImage, np.ndarray]]:
-    """Take files from `untried` until `count` could be decoded; yield these with their pixels.
-
-    The next part starts where this one stopped. Broken files go into `skipped`.
-    """
-    load, still_needed = partial(load_image, size=input_size), count
-    while some := list(islice(untried, still_needed)):
-        decoded = image_files.in_threads(load, [labeled.path for labeled in some])
-        for labeled, image in zip(some, decoded, strict=True):
-            if isinstance(image, image_files.Skipped):
-                skipped.append(image)
-            else:
-                still_needed -= 1
-                yield labeled, image
-
-
-def mean_and_std(pixels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """The mean and standard deviation of each colour: uint8 (n, height, width, 3) -> (3,), (3,).
+def mean_and_std(pixels: np.ndarray) -> dict[str, np.ndarray]:
+    """The "mean" and "std" of each colour, float64 (3,), of uint8 (n, height, width, 3).
 
     From how often each of the 256 levels occurs: ten times faster than np.mean and np.var.
     """
@@ -209,7 +176,8 @@ def mean_and_std(pixels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     levels, total = np.arange(256), counts.sum(axis=1)
     mean = counts @ levels / total
     variance = (counts * (levels - mean[:, None]) ** 2).sum(axis=1) / total
-    return mean, np.sqrt(variance).clip(min=1)  # images of one colour have a std of 0
+    # Images of one colour have a std of 0.
+    return {"mean": mean, "std": np.sqrt(variance).clip(min=1)}
 
 
 # ---------------------------------------------------------------------------------------------

@@ -16,18 +16,12 @@ THRESHOLDS = np.arange(10) / 10  # 0.0, 0.1 … 0.9; the article does not say wh
 def checked(predictions: np.ndarray, labels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Both as float64 (n,). Raises ValueError for input that no metric is defined for."""
     predictions, labels = np.asarray(predictions, float), np.asarray(labels, float)
-    if predictions.ndim != 1 or predictions.shape != labels.shape:
+    if predictions.ndim != 1 or predictions.shape != labels.shape or not len(labels):
         raise ValueError(f"predictions {predictions.shape} and labels {labels.shape} must be two "
-                         "vectors of one length")
-    if not len(labels):
-        raise ValueError("there are no predictions to measure")
-    if not np.isfinite(predictions).all():
-        raise ValueError(f"{np.count_nonzero(~np.isfinite(predictions))} predictions are not "
-                         "finite numbers")
-    if not np.isin(labels, (0, 1)).all():
-        wrong = labels[~np.isin(labels, (0, 1))][0]
-        raise ValueError(f"a label is {wrong:g}: labels are 1 for the positive class, 0 for the "
-                         "other")
+                         "vectors of one length, which is not 0")
+    if not (np.isfinite(predictions).all() and np.isin(labels, (0, 1)).all()):
+        raise ValueError("predictions must be finite, and labels 1 for the positive class, 0 for "
+                         "the other")
     return predictions, labels
 
 

@@ -8,13 +8,13 @@ For every network the command prints its layers, their output shapes, their weig
 multiply-adds one image costs. In its column of weights, compare conv2d with dense: in the article's
 words, "each neuron's value in B won't depend on N*M weights, but only on C*C (much less) of them".
 
-In this order: the initial weights; the layers; the five networks, each a list of layers; then the
-options of a network, and the command. A layer is a `tf.Module`: `build` makes its `tf.Variable`s
-for the shape of its input, calling it computes its output. How a network is trained is in train.py.
+In this order: the initial weights; the layers; the five networks, and the list of layers that each
+is; then the options of a network, and the command. A layer is a `tf.Module`: `build` makes its
+`tf.Variable`s for the shape of its input, calling it computes its output. How a network is trained
+is in train.py.
 """
 
 from collections.abc import Callable
-from itertools import chain
 from pathlib import Path
 
 from absl import app, flags
@@ -238,44 +238,36 @@ class Dense(Layer):
 # The five networks
 # ---------------------------------------------------------------------------------------------
 
-# The layers between the pixels' scaling and the output. conv(n) is a convolution with n filters,
-# and what follows it; fc(n) is a hidden fully connected layer with n units.
+# The filters of each convolution, and the units of each hidden fully connected layer.
 NETWORKS = {
     # "a single hidden layer fully connected neural network"
-    "mlp":         lambda conv, fc: [Flatten(), *fc(512)],
+    "mlp":         ([], [512]),
     # "a single convolutional layer (with 24 kernels), followed by 2 fully connected layers"
-    "conv1":       lambda conv, fc: [*conv(24), Flatten(), *fc(128), *fc(128)],
+    "conv1":       ([24], [128, 128]),
     # "I added another convolutional layer, and made both a lot bigger (48 kernels each)"
-    "conv2_48":    lambda conv, fc: [*conv(48), *conv(48), Flatten(), *fc(256), *fc(256)],
+    "conv2_48":    ([48, 48], [256, 256]),
     # "both convolutional layers a lot bigger, with 128 filters each"
-    "conv2_128":   lambda conv, fc: [*conv(128), *conv(128), Flatten(), *fc(256), *fc(256)],
+    "conv2_128":   ([128, 128], [256, 256]),
     # "double the fully connected layers' size", "just 64 filters" in the first convolution
-    "conv2_fc512": lambda conv, fc: [*conv(64), *conv(128), Flatten(), *fc(512), *fc(512)],
+    "conv2_fc512": ([64, 128], [512, 512]),
 }
 
 
 def layers_of(config: Config, conv2d: Callable = tf.nn.conv2d) -> list[Layer]:
     """A network's layers, not built yet: one of NETWORKS, changed by its options."""
-    def conv(count: int) -> list[Layer]:
+    filters, hidden = NETWORKS[config.arch]
+    layers: list[Layer] = [Scale(config.scaling, config.dtype)]
+    for count in filters if config.filters is None else config.filters:
         convolution = Conv2D(count, config.kernel_size, config.stride, conv2d)
         # The textbook's order is bias, ReLU, pooling. But relu(max(x) + b) = max(relu(x + b)), so
         # pooling may come first, for a quarter of the additions; of a mean this is not true.
-        return {"max": [convolution, MaxPool(), BiasRelu()],
-                "average": [convolution, BiasRelu(), AveragePool()],
-                "none": [convolution, BiasRelu()]}[config.pooling]
-
-    def fc(units: int) -> list[Layer]:
-        return [Dropout(config.dropout), Dense(units)] if config.dropout else [Dense(units)]
-
-    layers = NETWORKS[config.arch](conv, fc)
-    flatten = next(place for place, layer in enumerate(layers) if isinstance(layer, Flatten))
-    before, after = layers[:flatten], layers[flatten + 1:]
-    if config.filters is not None:
-        before = list(chain(*map(conv, config.filters)))
-    if config.hidden is not None:
-        after = list(chain(*map(fc, config.hidden)))
-    return [Scale(config.scaling, config.dtype), *before, layers[flatten], *after,
-            Dense(1, relu=False)]
+        layers += {"max": [convolution, MaxPool(), BiasRelu()],
+                   "average": [convolution, BiasRelu(), AveragePool()],
+                   "none": [convolution, BiasRelu()]}[config.pooling]
+    layers.append(Flatten())
+    for units in hidden if config.hidden is None else config.hidden:
+        layers += [Dropout(config.dropout), Dense(units)] if config.dropout else [Dense(units)]
+    return [*layers, Dense(1, relu=False)]
 
 
 class Network(tf.Module):
@@ -304,7 +296,11 @@ class Network(tf.Module):
             # The kernels so far are counted: another seed for each layer with a kernel.
             layer.build(shape, config.init, seed=(config.seed, len(self.kernels)))
             if min(layer.output_shape) < 1:
-                raise too_small(config, layer, shape)
+                height, width = config.input_size
+                raise UserError(
+                    f"--input_size={height}x{width} is too small for {config.arch}: its "
+                    f"{layer.name} leaves nothing of the {shape[0]}x{shape[1]} before it; use a "
+                    "larger one, or a smaller --kernel_size or --stride")
             shape = layer.output_shape
         if config.init == "adapted":
             self.adapt_to_pixels(PIXEL_STD[config.scaling])
@@ -378,18 +374,6 @@ class Network(tf.Module):
         return 3 * self.multiply_adds - first.multiply_adds
 
 
-def too_small(config: Config, layer: Layer, shape: tuple[int, ...]) -> UserError:
-    """The error for a layer that has no output. shape: of its input."""
-    if isinstance(layer, Conv2D):
-        what = (f"its {config.kernel_size}x{config.kernel_size} kernels do not fit into the "
-                f"{shape[0]}x{shape[1]} that is left; use a larger --input_size, or a smaller "
-                "--kernel_size or --stride")
-    else:
-        what = "nothing is left after its last pooling; use a larger one, or a smaller --stride"
-    height, width = config.input_size
-    return UserError(f"--input_size={height}x{width} is too small for {config.arch}: {what}")
-
-
 def shapes_only(config: Config) -> Network:
     """The network for its shapes and counts: nothing is computed, and no memory is taken."""
     with tf.Graph().as_default():
@@ -411,19 +395,20 @@ def load(run_dir: Path, trained: bool = True) -> Network:
 def check_convolutions(run_dir: Path, config: Config) -> None:
     """Raise UserError unless a network of these options can begin with a run's convolutions.
 
-    It says which flags make it so. Raises UserError as `load` does, too.
+    It says which flags make it so. Raises UserError for a run without a finished epoch, too.
     """
-    load(run_dir)
-    ours, theirs = ({name: getattr(each, name) for name in ("kernel_size", "stride", "pooling",
-                                                            "scaling")}
-                    | {"filters": [layer.filters for layer in layers_of(each)
-                                   if isinstance(layer, Conv2D)]}
-                    for each in (config, saved_options(run_dir)))
-    if not theirs["filters"]:
+    def options_of_convolutions(config: Config) -> list[str]:
+        filters = [str(layer.filters) for layer in layers_of(config) if isinstance(layer, Conv2D)]
+        return [*(f"--{name}={getattr(config, name)}"
+                  for name in ("kernel_size", "stride", "pooling", "scaling")),
+                f"--filters={','.join(filters)}"]
+
+    run_folder.read_best(run_dir)
+    ours, theirs = map(options_of_convolutions, (config, saved_options(run_dir)))
+    if "--filters=" in theirs:
         raise UserError(f"--start_from={run_dir} has no convolution to begin with: name another "
                         "run, or leave it out")
-    differing = [f"--{name}={','.join(map(str, value)) if name == 'filters' else value}"
-                 for name, value in theirs.items() if value != ours[name]]
+    differing = [option for option in theirs if option not in ours]
     if differing:
         raise UserError(f"--start_from={run_dir} has other convolutions than this network: add "
                         f"{' '.join(differing)}")

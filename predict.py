@@ -20,9 +20,9 @@ import json
 import os
 import sys
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
+from itertools import islice
 from pathlib import Path
-from typing import NamedTuple
 
 import numpy as np
 import PIL
@@ -36,70 +36,67 @@ from support.cli import UserError
 from support.tensorflow_setup import tf
 
 
-def predictions(network: models.Network, paths: list[Path], what: str,
-                load: Callable[[Path, tuple[int, int]], np.ndarray] = data.load_image
-                ) -> Iterator[tuple[list[Path], np.ndarray, list[image_files.Skipped]]]:
-    """Yield batches: n files, their probabilities, float32 (n,), and what could not be loaded.
+def predictions(network: models.Network, paths: list[Path], what: str, batch_size: int = 32
+                ) -> Iterator[tuple[list[Path], np.ndarray, np.ndarray, list[image_files.Skipped]]]:
+    """Yield batches: n files, their images and probabilities, and what could not be loaded.
 
-    Meanwhile a bar shows `what` is done, and how far it is.
+    Images: uint8 (n, height, width, 3), probabilities: float32 (n,); n may be 0. Meanwhile a bar
+    shows `what` is done, and how far it is.
     """
+    shape = (*network.input_size, 3)
     eval_step = tf.function(network.probability, autograph=False, input_signature=[
-        tf.TensorSpec((None, *network.input_size, 3), tf.uint8)])
+        tf.TensorSpec((None, *shape), tf.uint8)])
+    loaded = zip(paths, image_files.in_threads(
+        lambda path: data.load_image(path, network.input_size), paths), strict=True)
     with image_files.progress_bar(what, len(paths)) as advance:
-        for files, batch, skipped in image_files.load_batches(paths, load, network.input_size):
+        while batch := list(islice(loaded, batch_size)):
+            skipped = [image for _, image in batch if isinstance(image, image_files.Skipped)]
+            readable = [pair for pair in batch if not isinstance(pair[1], image_files.Skipped)]
+            images = np.array([image for _, image in readable], np.uint8).reshape(-1, *shape)
             # A convolution of no image at all is an error.
-            yield files, eval_step(batch).numpy() if files else np.empty(0, np.float32), skipped
-            advance(len(files) + len(skipped))
+            probabilities = eval_step(images).numpy() if readable else np.empty(0, np.float32)
+            yield [path for path, _ in readable], images, probabilities, skipped
+            advance(len(batch))
 
 
 # ---------------------------------------------------------------------------------------------
 # A line a picture
 # ---------------------------------------------------------------------------------------------
 
-class Prediction(NamedTuple):
-    """probability: that of the positive class; positive: whether it is above the threshold."""
-
-    file: Path
-    label: str
-    probability: float
-    positive: bool
-
-
-def as_line(prediction: Prediction) -> str:
-    """photo.jpg: cat (93.1%), with the probability of the label."""
-    file, label, probability, positive = prediction
-    return f"{on_one_line(file)}: {label} ({probability if positive else 1 - probability:.1%})"
-
-
-def as_json(prediction: Prediction) -> str:
-    """{"file": "photo.jpg", "label": "cat", "probability": 0.930912}"""
-    file, label, probability, _ = prediction
-    return json.dumps({"file": str(file), "label": label, "probability": round(probability, 6)})
-
-
 def on_one_line(path: Path) -> str:
     return str(path).replace("\n", "\\n").replace("\r", "\\r")
 
 
-def print_predictions(run_dir: Path, names: list[str], form: Callable[[Prediction], str]) -> bool:
-    """Print form(prediction) of every image; True if all could be read.
+def name_unreadable(skipped: list[image_files.Skipped]) -> None:
+    for path, reason in skipped:
+        print(f"{on_one_line(path)}: {reason}", file=sys.stderr)
 
-    Raises UserError for a folder that is not a whole run's.
+
+def print_predictions(run_dir: Path, names: list[str], as_json: bool) -> bool:
+    """Print a line for every image; True if all could be read.
+
+    photo.jpg: cat (93.1%), with the probability of the label, or, as JSON, with that of the
+    positive class: {"file": "photo.jpg", "label": "cat", "probability": 0.930912}. Raises UserError
+    for a folder that is not a whole run's.
     """
     network, threshold = models.load(run_dir), run_folder.read_best(run_dir)["threshold"]
     class_names = run_folder.read_class_names(run_dir)
     paths, problems, passed_over = list_files(names)
-    for path, reason in problems:
-        print(f"{on_one_line(path)}: {reason}", file=sys.stderr)
+    name_unreadable(problems)
     if passed_over:
         print(f"passed over: {', '.join(passed_over)}", file=sys.stderr)
-    for files, probabilities, skipped in predictions(network, paths, "predicting"):
+    for files, _, probabilities, skipped in predictions(network, paths, "predicting"):
         positives = metrics.predicted_labels(probabilities, threshold)
-        for file, probability, positive in zip(files, probabilities, positives, strict=True):
+        for file, probability, positive in zip(files, probabilities.tolist(), positives,
+                                               strict=True):
             label = class_names[0 if positive else 1]
-            print(form(Prediction(file, label, float(probability), bool(positive))))
-        for path, reason in skipped:
-            print(f"{on_one_line(path)}: {reason}", file=sys.stderr)
+            if as_json:
+                print(json.dumps({"file": str(file), "label": label,
+                                  "probability": round(probability, 6)}))
+            else:
+                of_label = probability if positive else 1 - probability
+                print(f"{on_one_line(file)}: {label} ({of_label:.1%})")
+        name_unreadable(skipped)
         problems += skipped
     return not problems
 
@@ -115,17 +112,16 @@ def list_files(names: list[str]) -> tuple[list[Path], list[image_files.Skipped],
         if not os.path.isdir(name):  # unlike Path's, False if the name cannot even be looked up
             paths.append(name)
             continue
-        errors: list[OSError] = []
-        found = []
+        found, errors = [], []
         for folder, subfolders, files in os.walk(name, onerror=errors.append):
             subfolders[:] = [each for each in subfolders if not image_files.is_hidden(each)]
             try:
-                images, no_images = image_files.images_among(Path(folder, file) for file in files)
+                images, rest = image_files.images_among(Path(folder, file) for file in files)
             except OSError as error:
                 errors.append(error)
-                continue
-            found += images
-            others += no_images
+            else:
+                found += images
+                others += rest
         paths += sorted(found)
         problems += [image_files.Skipped(Path(error.filename), error.strerror.lower())
                      for error in errors]
@@ -137,10 +133,6 @@ def list_files(names: list[str]) -> tuple[list[Path], list[image_files.Skipped],
 # ---------------------------------------------------------------------------------------------
 # How many are right
 # ---------------------------------------------------------------------------------------------
-
-class Used(Exception):
-    """A picture that the run was trained or validated on: "training" or "validation"."""
-
 
 def evaluate(run_dir: Path, folder: Path, as_json: bool) -> None:
     """Print the metrics of a run's network on the images of a folder that it does not know.
@@ -191,23 +183,17 @@ def predict_unknown(network: models.Network, label_of: dict[Path, int], known: d
 
     known: parts, "training" or "validation", by used_pictures.digest. What cannot be read is named.
     """
-    def load_unknown(path: Path, size: tuple[int, int]) -> np.ndarray:
-        image = data.load_image(path, size)
-        part = known.get(used_pictures.digest(image))
-        if part:
-            raise Used(part)
-        return image
-
-    labels, probabilities, left_out = [], [], Counter()
-    for files, batch, skipped in predictions(network, list(label_of), "evaluating", load_unknown):
-        probabilities += [*batch]
-        labels += [label_of[file] for file in files]
-        for file, reason in skipped:
-            if reason in ("training", "validation"):
-                left_out[reason] += 1
+    labels, unknown, left_out = [], [], Counter()
+    for files, images, probabilities, skipped in predictions(network, [*label_of], "evaluating"):
+        for file, image, probability in zip(files, images, probabilities, strict=True):
+            if part := known.get(used_pictures.digest(image)):
+                left_out[part] += 1
             else:
-                print(f"skipped {on_one_line(file)}: {reason}", file=sys.stderr)
-    return labels, probabilities, left_out
+                labels.append(label_of[file])
+                unknown.append(probability)
+        for file, reason in skipped:
+            print(f"skipped {on_one_line(file)}: {reason}", file=sys.stderr)
+    return labels, unknown, left_out
 
 
 # ---------------------------------------------------------------------------------------------
@@ -225,7 +211,7 @@ def main(argv: list[str]) -> None:
     run_dir = run_folder.chosen(flags.FLAGS.run)
     if folder is not None:
         evaluate(run_dir, Path(folder), flags.FLAGS.json)
-    elif not print_predictions(run_dir, names, as_json if flags.FLAGS.json else as_line):
+    elif not print_predictions(run_dir, names, flags.FLAGS.json):
         sys.exit(1)
 
 

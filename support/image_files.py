@@ -55,28 +55,14 @@ def images_among(paths: Iterable[Path]) -> tuple[list[Path], list[Path]]:
     for path in paths:
         # A broken link counts as a file that cannot be read: on a disk that is not there, say.
         if not is_hidden(path.name) and (path.is_file() or path.is_symlink() and not path.exists()):
-            known = ending(path) in ENDINGS or not ending(path) and begins_as_image(path)
-            (images if known else others).append(path)
+            (images if path.suffix.lower() in ENDINGS else others).append(path)
     return images, others
-
-
-def ending(path: Path) -> str:
-    """".jpg" of 1.JPG; "" of a name without one, like cat.0 or "St. Bernard"."""
-    suffix = path.suffix.lower()
-    return "" if suffix[1:].isdigit() or " " in suffix else suffix
-
-
-def begins_as_image(path: Path) -> bool:
-    with contextlib.suppress(Exception), warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        Image.open(path, formats=[*FORMATS]).close()
-        return True
-    return False
 
 
 def count_endings(paths: Iterable[Path]) -> list[str]:
     """["1 .heic", "2 .txt"]"""
-    counts = Counter(ending(path) or "without ending" for path in paths)
+    counts = Counter("folder(s)" if path.is_dir() else path.suffix.lower() or "without ending"
+                     for path in paths)
     return [f"{count} {name}" for name, count in sorted(counts.items())]
 
 
@@ -158,11 +144,15 @@ def why_unreadable(path: Path, error: Exception) -> str:
 # Many files
 # ---------------------------------------------------------------------------------------------
 
+AHEAD = 1024
+
+
 def in_threads(decode: Callable[[Path], Any], paths: list[Path]) -> Iterator[Any]:
     """Yield decode(path) of every path, in order; a Skipped for each path where it raises.
 
     As many threads as there are cores: Pillow decodes without holding Python's lock. Each
-    takes eight paths at a time, for the lock changes hands whenever a result is delivered.
+    takes eight paths at a time, for the lock changes hands whenever a result is delivered. While
+    the caller works on the results the next ones are decoded, but never more than AHEAD.
     """
     def attempt(some: list[Path]) -> list[Any]:
         results = []
@@ -177,31 +167,13 @@ def in_threads(decode: Callable[[Path], Any], paths: list[Path]) -> Iterator[Any
     try:
         with warnings.catch_warnings():  # decoders warn of oddities that do no harm
             warnings.simplefilter("ignore")
-            eights = [paths[start:start + 8] for start in range(0, len(paths), 8)]
-            for results in pool.map(attempt, eights):
-                yield from results
+            for first in range(0, len(paths), AHEAD):
+                some = paths[first:first + AHEAD]
+                eights = [some[start:start + 8] for start in range(0, len(some), 8)]
+                for results in pool.map(attempt, eights):
+                    yield from results
     finally:
         pool.shutdown(cancel_futures=True)  # Ctrl-C waits for the images at hand, not for all
-
-
-def load_batches(paths: list[Path], load: Callable[[Path, tuple[int, int]], np.ndarray],
-                 size: tuple[int, int], batch_size: int = 32
-                 ) -> Iterator[tuple[list[Path], np.ndarray, list[Skipped]]]:
-    """Load any number of images in order, a batch at a time, for a caller that keeps none of them.
-
-    load(path, size) returns one image, uint8 (height, width, 3) for size = (height, width). Yields
-    the paths that could be loaded, their images as uint8 (n, height, width, 3), n may be 0, and
-    the others; batch_size files in all. While the caller works on them, the next ones are loaded.
-    """
-    for start in range(0, len(paths), 1024):  # no more than these are loaded ahead of the caller
-        some = paths[start:start + 1024]
-        results = in_threads(lambda path: load(path, size), some)
-        for first in range(0, len(some), batch_size):
-            batch = list(zip(some[first:first + batch_size], results, strict=False))
-            skipped = [image for _, image in batch if isinstance(image, Skipped)]
-            loaded = [pair for pair in batch if not isinstance(pair[1], Skipped)]
-            images = np.array([image for _, image in loaded], np.uint8)
-            yield [path for path, _ in loaded], images.reshape(-1, *size, 3), skipped
 
 
 class Speed(progress.ProgressColumn):

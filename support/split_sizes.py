@@ -1,7 +1,8 @@
 """How many images of each class to train on, to validate on and to test on."""
 
 import math
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
+from pathlib import Path
 
 from support.class_folders import Source
 from support.cli import UserError
@@ -11,14 +12,15 @@ TRAIN_SIZE, VALID_SIZE = 4096, 1024  # the article's
 
 
 def choose_sizes(available: int, train_size: int | None, valid_size: int | None,
-                 test_size: int = 0, smaller_class: str = "", whole: Collection[str] = ()
-                 ) -> tuple[int, int, int]:
+                 test_size: int = 0, smaller_class: str = "", whole: Collection[str] = (),
+                 skipped: Sequence[tuple[Path, str]] = ()) -> tuple[int, int, int]:
     """How many images of each class to train on, to validate on and to test on.
 
     available: how many there are of the smaller class, whose name the error gives. train_size,
     valid_size: both classes together, as the user set them, or None for the article's 4096 and
     1024, which shrink in their proportion to what the test leaves. whole: the parts, "valid" and
-    "test", that have images of their own. Raises UserError for sizes that cannot be met.
+    "test", that have images of their own. skipped: what cannot be read and why, for the error.
+    Raises UserError for sizes that cannot be met.
     """
     sizes = {"train_size": train_size, "valid_size": valid_size, "test_size": test_size}
     for flag, size in sizes.items():
@@ -38,13 +40,10 @@ def choose_sizes(available: int, train_size: int | None, valid_size: int | None,
     if train < 1 or (valid < 1 and "valid" not in whole) or train + valid > left:
         asked_for = [f"--{flag}={size}" for flag, size in sizes.items() if size]
         reason = f" (there are no more of {smaller_class})" if smaller_class else ""
-        used_for = "training" if "valid" in whole else "training and validation"
-        if test_size:
-            used_for = used_for.replace(" and", ",") + " and test"
         raise UserError(
             f"{' and '.join(asked_for) or 'training'} needs more pictures than there are: "
-            f"{available} of each class can be used{reason}, {2 * available} for {used_for} "
-            "together")
+            f"{available} of each class can be used{reason}, {2 * available} in all parts together"
+            + "".join(f"; {path} cannot be read ({why})" for path, why in skipped[:3]))
     return train, valid, test_size // 2
 
 
@@ -63,14 +62,3 @@ def with_sizes(source: Source, config: Config) -> Source:
         smaller_class = ""
     return source._replace(sizes=choose_sizes(available, config.train_size, config.valid_size,
                                               config.test_size, smaller_class, source.whole))
-
-
-def without_broken(available: int, source: Source, config: Config, skipped: list
-                   ) -> tuple[int, int, int]:
-    """The sizes again, of the images that can be decoded. Raises UserError, which names others."""
-    try:
-        return choose_sizes(available, config.train_size, config.valid_size, config.test_size,
-                            whole=source.whole)
-    except UserError as error:
-        raise UserError("; ".join([str(error), *(f"{path} cannot be read ({reason})"
-                                                 for path, reason in skipped[:3])])) from error

@@ -91,18 +91,18 @@ def check_pixels(saved: list[Record], now: list[Record], folder: Path, pillow: s
 
     pillow, pillow_now: the versions of Pillow that read them.
     """
-    pairs = list(zip(saved, now, strict=True))
-    changed = [new["file"] for old, new in pairs
-               if "digest" in old and "digest" in new and old["digest"] != new["digest"]]
-    readable = [new["file"] for old, new in pairs if "reason" in old and "reason" not in new]
-    broken = [f"{new['file']} ({new['reason']})" for old, new in pairs
-              if "reason" in new and "reason" not in old]
-    if changed and not readable and not broken and pillow != pillow_now:
+    broken, changed = [], []
+    for old, new in zip(saved, now, strict=True):
+        if "reason" in new and "reason" not in old:
+            broken.append(f"{new['file']} ({new['reason']})")
+        elif ("reason" in old) != ("reason" in new) or (
+                {"digest"} <= old.keys() & new.keys() and old["digest"] != new["digest"]):
+            changed.append(new["file"])
+    if changed and not broken and pillow != pillow_now:
         raise UserError(f"Pillow {pillow_now} decodes {some(changed)} of {folder} otherwise than "
                         f"Pillow {pillow}, with which the run was started: pip install "
                         f"pillow=={pillow}, or train a new run")
-    refuse_differences(folder, {"cannot be read": broken, "can be read now": readable,
-                                "changed": changed})
+    refuse_differences(folder, {"cannot be read": broken, "changed": changed})
 
 
 def refuse_differences(folder: Path, kinds: dict[str, list[str]]) -> None:

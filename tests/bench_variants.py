@@ -13,11 +13,6 @@ def process_and_time():
         yield os.getpid(), time.time()
 
 
-def two_figures():
-    for number in itertools.count(1):
-        yield {"one": number, "ten": 10 * number}
-
-
 def killed():
     os.kill(os.getpid(), signal.SIGKILL)
     yield

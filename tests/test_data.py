@@ -85,22 +85,13 @@ def test_every_format_that_pillow_decodes_is_found(tmp_path, ending):
     assert found(tmp_path) == [(f"dogs/0{ending.upper()}", 0), (f"cat.0{ending}", 1)]
 
 
-@pytest.mark.parametrize("name", ["cat", "cat.0", "cat 1", "cats/IMG_7", "cats/St. Bernard"])
-def test_a_name_without_an_ending_is_that_of_an_image_if_the_content_is_one(tmp_path, name):
-    touch(tmp_path, name)
-    assert found(tmp_path) == []
-    (tmp_path / name).write_bytes(jpeg(noise(9, 12)))
-    assert found(tmp_path) == [(name, 1)]
-    (tmp_path / name).write_text("a note on a cat")
-    assert found(tmp_path) == []
-
-
 @pytest.mark.parametrize("name", [
     "catalogue.jpg", "dogma.png", "caterpillar.0.jpg", "bobcat.0.jpg", "0.jpg", "._cat.0.jpg",
     ".cat.0.jpg", "cat.0.txt", "cat.0", "cat", "cat.0.jpg.part", "Thumbs.db", "cats/Thumbs.db",
-    "cats/._cat.0.jpg", "cats/.hidden.jpg", "cats/.DS_Store", "dogs/notes.txt", "birds/0.jpg",
-    "catalogue/0.jpg", "train/catalogue.jpg", "test/cat.0.jpg", "cats/cat.0.jpg/nothing",
-    "cat.0.jpg/nothing", ".download/unpacked/PetImages/Cat/0.jpg"])
+    "cat 1", "cats/IMG_7", "cats/St. Bernard", "cats/._cat.0.jpg", "cats/.hidden.jpg",
+    "cats/.DS_Store", "dogs/notes.txt", "birds/0.jpg", "catalogue/0.jpg", "train/catalogue.jpg",
+    "test/cat.0.jpg", "cats/cat.0.jpg/nothing", "cat.0.jpg/nothing",
+    ".download/unpacked/PetImages/Cat/0.jpg"])
 def test_a_file_that_is_no_image_of_a_cat_or_dog_is_ignored(tmp_path, name):
     touch(tmp_path, name)
     assert found(tmp_path) == []
@@ -149,8 +140,7 @@ def test_of_two_copies_only_one_is_found(tmp_path, layout, first, second):
 
 
 def test_a_folder_that_is_not_there_is_an_error(tmp_path):
-    with pytest.raises(UserError, match="nowhere cannot be read as a folder of pictures: "
-                                        "No such file or directory"):
+    with pytest.raises(FileNotFoundError, match="nowhere"):
         class_folders.find_cats_and_dogs(tmp_path / "nowhere")
     with pytest.raises(UserError) as error:
         class_folders.find(tmp_path / "nowhere", None)
@@ -159,8 +149,7 @@ def test_a_folder_that_is_not_there_is_an_error(tmp_path):
 
 def test_a_file_in_place_of_the_folder_is_an_error(tmp_path):
     touch(tmp_path, "file")
-    with pytest.raises(UserError, match="file cannot be read as a folder of pictures: "
-                                        "Not a directory"):
+    with pytest.raises(NotADirectoryError, match="file"):
         class_folders.find_cats_and_dogs(tmp_path / "file")
     with pytest.raises(UserError) as error:
         class_folders.find(tmp_path / "file", None)
@@ -180,14 +169,11 @@ def test_a_subfolder_that_may_not_be_read_is_an_error_that_names_it(tmp_path, mo
     (tmp_path / "data").symlink_to(tmp_path)
     monkeypatch.chdir(tmp_path)
     for unreadable in (lambda: class_folders.find_cats_and_dogs(tmp_path),
-                       lambda: class_folders.choose(None)):
-        with pytest.raises(UserError, match="cats cannot be read .*: Permission denied"):
+                       lambda: class_folders.choose(None),
+                       lambda: class_folders.find(tmp_path, None),
+                       lambda: class_folders.find(tmp_path, ("cat", "dog"))):
+        with pytest.raises(PermissionError, match="/cats'$"):
             unreadable()
-    for classes in (None, ("cat", "dog")):
-        with pytest.raises(UserError) as error:
-            class_folders.find(tmp_path, classes)
-        assert str(error.value) == (f"{tmp_path}/cats cannot be read as a folder of pictures: "
-                                    "Permission denied")
 
 
 # ---------------------------------------------------------------------------------------------
@@ -228,8 +214,8 @@ def test_an_explicit_folder_that_is_not_there_is_an_error(tmp_path):
 
 def test_an_explicit_folder_without_images_is_an_error(tmp_path):
     touch(tmp_path, "catalogue.jpg")
-    with pytest.raises(UserError, match=f"--data_dir={tmp_path} holds no pictures of cats "
-                                        "and dogs: put cat.0.jpg"):
+    with pytest.raises(UserError, match=f"--data_dir={tmp_path} holds no pictures of cat and dog: "
+                                        "put each class into a folder of its name"):
         class_folders.choose(str(tmp_path))
 
 
@@ -239,8 +225,8 @@ def test_a_folder_that_lacks_a_class_is_an_error(tmp_path, monkeypatch, there, m
     touch(tmp_path / "data", f"{there}.0.jpg", f"{there}.1.jpg", f"{there}.2.jpg")
     monkeypatch.chdir(tmp_path)
     folder = tmp_path / "data" if typed else "data"
-    with pytest.raises(UserError, match=f"--data_dir={folder} holds 3 pictures of {there}s "
-                                        f"and none of {missing}s: both are needed"):
+    with pytest.raises(UserError, match=f"--data_dir={folder} holds no pictures of {missing} "
+                                        f"beside those of {there}: "):
         class_folders.choose(str(folder) if typed else None)
 
 
@@ -327,7 +313,7 @@ def test_explicit_sizes_are_met_exactly_or_refused():
         if want_train >= 1 and want_valid >= 1 and want_train + want_valid <= available:
             assert split_sizes.choose_sizes(available, *sizes) == (want_train, want_valid, 0)
         else:
-            with pytest.raises(UserError, match=f"{2 * available} for training and"):
+            with pytest.raises(UserError, match=f"{2 * available} in all parts"):
                 split_sizes.choose_sizes(available, *sizes)
 
 
@@ -339,7 +325,7 @@ def test_explicit_sizes_that_cannot_be_met_are_refused_with_the_number_available
     with pytest.raises(UserError) as error:
         split_sizes.choose_sizes(250, train, valid)
     assert str(error.value) == (f"{asked_for} needs more pictures than there are: 250 of each "
-                                "class can be used, 500 for training and validation together")
+                                "class can be used, 500 in all parts together")
 
 
 def test_what_is_set_aside_for_the_test_is_left_to_no_other_part():
@@ -350,7 +336,7 @@ def test_what_is_set_aside_for_the_test_is_left_to_no_other_part():
         split_sizes.choose_sizes(250, 300, 100, 102)
     assert str(error.value) == (
         "--train_size=300 and --valid_size=100 and --test_size=102 needs more pictures than there "
-        "are: 250 of each class can be used, 500 for training, validation and test together")
+        "are: 250 of each class can be used, 500 in all parts together")
 
 
 @pytest.mark.parametrize("size", [-2, 1, 1023])
@@ -643,7 +629,7 @@ def test_mean_and_std_of_an_array_equal_numpys(shape, levels):
     pixels = np.random.default_rng(0).choice(np.array(levels, np.uint8), (*shape, 3))
     pixels[0, 0, :2] = [[levels[0]], [levels[-1]]]  # not of one colour
     for array in (pixels, pixels[:, ::-1, ::-1]):  # in whatever order the memory has it
-        mean, std = data.mean_and_std(array)
+        mean, std = data.mean_and_std(array).values()
         np.testing.assert_allclose(mean, array.mean(axis=(0, 1, 2)), rtol=1e-12)
         np.testing.assert_allclose(std, array.std(axis=(0, 1, 2)), rtol=1e-12)
         assert mean.dtype == std.dtype == np.float64 and mean.shape == std.shape == (3,)
@@ -693,7 +679,7 @@ def test_training_takes_the_same_images_whatever_the_parts_beside_it_hold(parts_
     assert {path.parent.parent.name for path in dataset.test.files} == {"train"}
     with pytest.raises(UserError, match="^--train_size=14 needs more pictures than there are: 6 of "
                                         r"each class can be used \(there are no more of dog\), 12 "
-                                        "for training together$"):
+                                        "in all parts together$"):
         load(parts_folder, 14)
 
 
@@ -767,7 +753,7 @@ def test_a_class_that_cannot_be_decoded_at_all_is_an_error(folder):
 def test_explicit_sizes_beyond_the_number_of_files_are_refused_before_any_is_loaded(
         folder, monkeypatch):
     monkeypatch.setattr(data, "load_image", lambda *_: pytest.fail("a picture was loaded"))
-    with pytest.raises(UserError, match="20 of each class can be used, 40 for"):
+    with pytest.raises(UserError, match="20 of each class can be used, 40 in"):
         load(folder, 40, 10)
 
 

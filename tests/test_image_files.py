@@ -321,40 +321,13 @@ def test_the_reduced_size_is_measured_on_the_upright_image(tmp_path, orientation
 # Many images
 # ---------------------------------------------------------------------------------------------
 
-def load(path, size):
-    return np.asarray(image_files.read(path).resize(size[::-1]))
-
-
-def test_batches_hold_every_image_once_in_order_and_what_cannot_be_loaded(tmp_path):
-    paths = [tmp_path / f"{number}.png" for number in range(40)]
-    for path in paths:
-        Image.fromarray(noise(9, 12)).save(path)
-    broken = paths[3]
-    broken.write_bytes(b"")
-    batches = list(image_files.load_batches(paths, load, (20, 30), batch_size=7))
-    assert sum((files for files, _, _ in batches), []) == paths[:3] + paths[4:]
-    assert [len(files) + len(skipped) for files, _, skipped in batches][:-1] == [7] * (
-        len(batches) - 1)
-    assert sum((skipped for _, _, skipped in batches), []) == [(broken, "empty file")]
-    for files, loaded, _ in batches:
-        assert loaded.dtype == np.uint8
-        np.testing.assert_array_equal(loaded, [load(file, (20, 30)) for file in files])
-    for files, loaded, skipped in image_files.load_batches([broken], load, (20, 30)):
-        assert files == [] and skipped == [(broken, "empty file")]
-        assert loaded.shape == (0, 20, 30, 3) and loaded.dtype == np.uint8
-
-
 def test_only_so_many_images_are_loaded_ahead_of_the_caller():
     begun = []
-
-    def load(path, size):
-        begun.append(path)
-        return np.zeros((*size, 3), np.uint8)
-
-    batches = image_files.load_batches([Path(str(number)) for number in range(3000)], load, (2, 2))
-    next(batches)
-    batches.close()
-    assert 32 <= len(begun) <= 1024
+    results = image_files.in_threads(begun.append, [Path(str(number)) for number in range(3000)])
+    next(results)
+    time.sleep(0.05)
+    results.close()
+    assert 8 <= len(begun) <= 1024
 
 
 def test_results_come_in_the_order_of_their_paths():

@@ -95,10 +95,10 @@ def test_metrics_do_not_depend_on_the_order(pair):
 @pytest.mark.parametrize("predictions, labels, reason", [
     ([0.1, 0.2], [1], "two vectors of one length"),
     ([[0.1, 0.2]], [[1, 0]], "two vectors of one length"),
-    ([], [], "no predictions to measure"),
-    ([0.1, np.nan, np.inf], [1, 0, 1], "2 predictions are not finite"),
-    ([0.1, 0.2], [1, 2], "a label is 2"),
-    ([0.1, 0.2], [np.nan, 0], "a label is nan"),
+    ([], [], "one length, which is not 0"),
+    ([0.1, np.nan, np.inf], [1, 0, 1], "predictions must be finite"),
+    ([0.1, 0.2], [1, 2], "labels 1 for the positive class, 0 for the other"),
+    ([0.1, 0.2], [np.nan, 0], "labels 1 for the positive class, 0 for the other"),
 ])
 def test_what_no_metric_is_defined_for_is_refused(predictions, labels, reason):
     for metric in (metrics.mean_squared_error, metrics.pearson, metrics.accuracies,

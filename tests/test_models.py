@@ -343,10 +343,11 @@ def test_initial_weights_follow_from_seed_and_layer():
     (dict(arch="mlp", kernel_size=5), "mlp has no convolution"),
     (dict(arch="mlp", pooling="none"), "mlp has no convolution"),
     (dict(arch="conv2_48", input_size=(7, 40)),
-     "3x3 kernels do not fit into the 2x19 that is left"),
-    (dict(arch="conv1", kernel_size=95), "95x95 kernels do not fit into the 94x125"),
-    (dict(arch="conv1", input_size=(3, 3)), "nothing is left after its last pooling"),
-    (dict(arch="conv1", stride=93), "use a larger one, or a smaller --stride"),
+     "too small for conv2_48: its conv2d leaves nothing of the 2x19 before it; use a larger one"),
+    (dict(arch="conv1", kernel_size=95), "its conv2d leaves nothing of the 94x125 before it"),
+    (dict(arch="conv1", input_size=(3, 3)), "its max_pool leaves nothing of the 1x1 before it"),
+    (dict(arch="conv1", stride=93), "leaves nothing of the 1x2 before it; use a larger one, or a "
+                                    "smaller --kernel_size or --stride"),
 ])
 def test_impossible_networks_are_refused_with_the_reason(options, reason):
     with pytest.raises(UserError, match=reason):

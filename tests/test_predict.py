@@ -65,7 +65,7 @@ def test_predictions_survive_what_cannot_be_read(network, run, photos, run_scrip
 def test_predictions_for_programs_are_lines_of_json(network, run, photos, tmp_path, capsys):
     odd = photos / "a 'cat'\n\"in\" Köln.png"
     shutil.copy(photos / "cat.0.png", odd)
-    assert predict.print_predictions(run, [str(photos)], predict.as_json)
+    assert predict.print_predictions(run, [str(photos)], as_json=True)
     output, errors = capsys.readouterr()
     records = list(map(json.loads, output.splitlines()))
     assert errors == "" and len(records) == 25
@@ -77,12 +77,30 @@ def test_predictions_for_programs_are_lines_of_json(network, run, photos, tmp_pa
         assert record["label"] == ("cat" if record["probability"] > 0.4 else "dog")
 
 
+def test_batches_hold_every_image_once_in_order_and_what_cannot_be_loaded(network, photos):
+    paths = sorted(photos.iterdir())
+    broken = paths[3]
+    broken.write_bytes(b"")
+    batches = list(predict.predictions(network, paths, "predicting", batch_size=7))
+    assert sum((files for files, *_ in batches), []) == paths[:3] + paths[4:]
+    assert [len(files) + len(skipped) for files, *_, skipped in batches] == [7, 7, 7, 3]
+    assert sum((skipped for *_, skipped in batches), []) == [(broken, "empty file")]
+    for files, images, probabilities, _ in batches:
+        assert images.dtype == np.uint8
+        np.testing.assert_array_equal(images, [data.load_image(file, SIZE) for file in files])
+        np.testing.assert_allclose(probabilities, [expected_probability(network, file)
+                                                   for file in files], atol=1e-4)
+    [[files, images, probabilities, skipped]] = predict.predictions(network, [broken], "")
+    assert files == [] and skipped == [(broken, "empty file")]
+    assert images.shape == (0, *SIZE, 3) and probabilities.shape == (0,)
+
+
 def test_of_a_batch_of_unreadable_files_only_the_reasons_are_printed(run, tmp_path, capsys):
     names = ["empty.jpg", "new\nline.jpg", "bomb.png"]
     for name, contents in zip(names, (b"", b"text", BOMB), strict=True):
         (tmp_path / name).write_bytes(contents)
     assert not predict.print_predictions(run, [str(tmp_path / name) for name in names],
-                                         predict.as_line)
+                                         as_json=False)
     output, errors = capsys.readouterr()
     assert output == ""
     assert errors.splitlines() == [
@@ -95,7 +113,7 @@ def test_a_cat_is_what_is_above_the_threshold_not_at_it(tmp_path, capsys):
     network.kernels[-1].assign(tf.zeros_like(network.kernels[-1]))  # all probabilities are 0.5
     Image.new("RGB", (2, 2), "red").save(tmp_path / "red.png")
     run = make_run(tmp_path / "run", network, threshold=0.5)
-    predict.print_predictions(run, [str(tmp_path / "red.png")], predict.as_line)
+    predict.print_predictions(run, [str(tmp_path / "red.png")], as_json=False)
     assert capsys.readouterr().out == f"{tmp_path}/red.png: dog (50.0%)\n"
     saved_model.export(network, 0.5, ("cat", "dog"), tmp_path / "model")
     serve = tf.saved_model.load(str(tmp_path / "model")).signatures["serving_default"]
@@ -189,7 +207,7 @@ def test_the_progress_is_shown_on_a_terminal_and_never_among_the_predictions(
     monkeypatch.setenv("TERM", "xterm")
     with os.fdopen(terminal, "w") as stderr, monkeypatch.context() as patched:
         patched.setattr(sys, "stderr", stderr)
-        assert predict.print_predictions(run, [str(photos)], predict.as_line)
+        assert predict.print_predictions(run, [str(photos)], as_json=False)
     shown = read_terminal(master).decode()
     assert "predicting" in shown and "24/24" in shown and ".png: " not in shown
     assert len(capfd.readouterr().out.splitlines()) == 24

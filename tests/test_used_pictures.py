@@ -80,7 +80,7 @@ OTHER = {"file": "a.jpg", "part": "training", "digest": "3" * 16}
     (changed(1, {"file": "b/c.jpg", "reason": "not an image"}),
      "b/c.jpg (not an image) cannot be read; put"),
     (changed(2, {"file": "d.jpg", "part": "training", "digest": "4" * 16}),
-     "d.jpg can be read now; put")])
+     "d.jpg changed; put")])
 def test_pictures_that_look_otherwise_are_named(now, told, tmp_path):
     used_pictures.check_pixels(SAVED, SAVED, tmp_path, "12.0", "13.0")
     with pytest.raises(UserError, match="are not those it was started with: ") as refused:

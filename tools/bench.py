@@ -15,16 +15,17 @@ import contextlib
 import multiprocessing
 import os
 import platform
+import re
 import shutil
 import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ProcessPoolExecutor
-from concurrent.futures.process import BrokenProcessPool
 from functools import partial
+from importlib import metadata
 from pathlib import Path
-from unittest import mock
+from types import SimpleNamespace
 
 import numpy as np
 from absl import app, flags
@@ -45,43 +46,35 @@ INPUT_SIZE = (94, 125)  # the default of --input_size, whose flag models.py defi
 STEPS = {"mlp": 48, "conv1": 36, "conv2_48": 12, "conv2_128": 4, "conv2_fc512": 5}
 PREDICTIONS = 50  # one at a time
 
+KERAS_READS = (".jpg", ".jpeg", ".png", ".bmp", ".gif")
+
 
 # ---------------------------------------------------------------------------------------------
 # Rounds
 # ---------------------------------------------------------------------------------------------
 
-# A generator function: each `next` does the work of a round and yields its figure, or a dictionary
-# of several. Its process imports it by name: it is a function of a module, or a partial of one.
-Variant = Callable[[], Iterator]
+# A generator function: each `next` does the work of a round and yields its figure. Its process
+# imports it by name: it is a function of a module, or a partial of one.
+Variant = Callable[[], Iterator[float]]
 
 
-class VariantError(Exception):
-    """A variant could not do its work; the reason is one sentence."""
+def interleave(variants: dict[str, Variant], count: int) -> dict[str, list[float]]:
+    """Each variant's figures of `count` rounds, after one more that only warms up.
 
-
-def interleave(variants: dict[str, Variant], count: int) -> dict[str, list]:
-    """The figures of `count` rounds, after one more that only warms up.
-
-    A variant's figures are listed under its name, or, if it yields dictionaries, under their keys.
-    Raises VariantError, which names the variant.
+    Raises UserError, which names the variant, if one fails or is killed.
     """
-    figures: dict[str, list] = {}
+    figures = {name: [] for name in variants}
     with contextlib.ExitStack() as stack:
         processes = {name: stack.enter_context(ProcessPoolExecutor(
             1, multiprocessing.get_context("spawn"), begin, (variant,)))
             for name, variant in variants.items()}
-        for number in range(count + 1):
+        for _ in range(count + 1):
             for name, process in processes.items():
                 try:
-                    result = process.submit(run_round).result()
-                except BrokenProcessPool:
-                    raise VariantError(f"{name}: its process was killed: out of memory?") from None
-                except VariantError as error:
-                    raise VariantError(f"{name}: {error}") from None
-                for key, figure in (result if isinstance(result, dict) else {name: result}).items():
-                    if number > 0:
-                        figures.setdefault(key, []).append(figure)
-    return figures
+                    figures[name].append(process.submit(run_round).result())
+                except Exception as error:
+                    raise UserError(f"{name}: {type(error).__name__}: {error}") from error
+    return {name: each[1:] for name, each in figures.items()}
 
 
 def begin(variant: Variant) -> None:
@@ -93,11 +86,8 @@ def begin(variant: Variant) -> None:
     rounds = variant()
 
 
-def run_round():
-    try:
-        return next(rounds)
-    except Exception as error:  # as text: not every error can be sent to another process
-        raise VariantError(f"{type(error).__name__}: {error}") from None
+def run_round() -> float:
+    return next(rounds)
 
 
 def compare(console: Console, title: str, variants: dict[str, Variant]) -> None:
@@ -134,62 +124,29 @@ def config_of(arch: str, **changes) -> Config:
     return Config(**defaults | {"arch": arch} | train.DEFAULTS[arch] | changes)
 
 
-class StepTimer:
-    """Times the steps of the loop and, after each, one of the compiled step alone.
-
-    The two take turns because the machine changes its speed by more than they differ. It stands in
-    for the runs.Run that train.py's loop talks to, and saves nothing.
-    """
-
-    def __init__(self, step_alone: Callable):
-        self.step_alone, self.seconds = step_alone, {"ours": 0.0, "our step alone": 0.0}
-
-    def restore(self, state) -> None:
-        self.started = time.perf_counter()
-
-    def save_if_due(self, state) -> None:
-        trained = time.perf_counter()
-        self.step_alone()
-        ended = time.perf_counter()
-        self.seconds["ours"] += trained - self.started
-        self.seconds["our step alone"] += ended - trained
-        self.started = ended
-
-    def finish_epoch(self, record: dict, predictions: np.ndarray, state) -> None:
-        record |= {"seconds": 0.0, "pictures_per_second": 0.0}
-
-
-def versions() -> Iterator[dict]:
-    """Asked of the modules: TensorFlow comes in distributions of several names."""
-    import tensorflow as tf
-    while True:
-        yield {"tensorflow": tf.__version__, "keras": tf.keras.__version__,
-               "numpy": np.__version__}
-
-
-def our_training(arch: str, batch_size: int, dtype: str, steps: int) -> Iterator[dict]:
-    """An epoch of train.py's loop: shuffling, gathering, steps.
-
-    Beside it the compiled step alone, always on the same batch.
-    """
-    import models
+def our_training(arch: str, batch_size: int, dtype: str, steps: int) -> Iterator[float]:
+    """train.py's loop: shuffling, gathering, steps. Of two epochs the second is timed."""
     import train
-    from support import fast_convolution
-    from support.tensorflow_setup import tf
-    config = config_of(arch, batch_size=batch_size, dtype=dtype, epochs=1)
-    network = models.Network(config, fast_convolution.conv2d)
-    compiled = train.compile_steps(
-        network, train.Adam(network.trainable_variables, config.weight_decay), config)
+    config = config_of(arch, batch_size=batch_size, dtype=dtype, epochs=2)
     part, valid = (data.Part(*noise_images(count), [None] * count)
                    for count in (steps * batch_size, 2))
-    part.images = tf.constant(part.images)
     dataset = data.Dataset(part, valid, valid, [], np.zeros(3), np.ones(3), ("cat", "dog"))
-    batch = part.images[:batch_size], tf.constant(part.labels[:batch_size])
-    with mock.patch.object(train, "compile_steps", lambda *_: compiled):  # once for all rounds
-        while True:
-            timer = StepTimer(lambda: float(compiled[0](*batch, config.lr, (config.seed, 0))))
-            train.train_and_evaluate(config, dataset, timer)
-            yield {name: len(part.labels) / spent for name, spent in timer.seconds.items()}
+    moments: list[float] = []
+
+    def look(*_) -> None:
+        moments.append(time.perf_counter())
+
+    def finish_epoch(record: dict, *_) -> None:
+        record |= {"seconds": 0.0, "pictures_per_second": 0.0}
+        look()
+
+    # It stands in for the runs.Run that the loop talks to, and saves nothing.
+    run = SimpleNamespace(restore=lambda state: None, save_if_due=look, finish_epoch=finish_epoch)
+    while True:
+        moments.clear()
+        train.train_and_evaluate(config, dataset, run)
+        started, ended = moments[steps], moments[2 * steps]  # the end of epoch 1, the last step
+        yield len(part.labels) / (ended - started)
 
 
 def keras_network(arch: str, dtype: str = "float32", tuned: bool = False):
@@ -214,11 +171,7 @@ def keras_network(arch: str, dtype: str = "float32", tuned: bool = False):
 
 def keras_training(arch: str, batch_size: int, dtype: str, steps: int, tuned: bool
                    ) -> Iterator[float]:
-    """Model.fit.
-
-    fit makes its pipeline anew each time it is called, which a training pays once: a round is a
-    fit of two epochs, and the second of them is timed.
-    """
+    """Model.fit. Of two epochs the second is timed: in the first, fit makes its pipeline."""
     model = keras_network(arch, dtype, tuned)
     import tensorflow as tf
     train_images, labels = noise_images(steps * batch_size)
@@ -232,8 +185,7 @@ def keras_training(arch: str, batch_size: int, dtype: str, steps: int, tuned: bo
 
 
 def matrix_product(arch: str, dtype: str, size: int = 4096) -> Iterator[float]:
-    """The machine's limit: as many multiply-adds as training takes, of two large square matrices.
-    """
+    """The machine's limit: as many multiply-adds as training takes, of two square matrices."""
     import models
     from support.tensorflow_setup import tf
     multiply_adds = models.shapes_only(config_of(arch)).training_multiply_adds  # of one image
@@ -292,7 +244,7 @@ def our_predicting(arch: str, folder: str) -> Iterator[float]:
     while True:
         started = time.perf_counter()
         paths, *_ = predict.list_files([folder])
-        count = sum(len(files) for files, _, _ in predict.predictions(network, paths, ""))
+        count = sum(len(files) for files, *_ in predict.predictions(network, paths, ""))
         yield count / (time.perf_counter() - started)
 
 
@@ -352,42 +304,20 @@ PARTS = {"training": bench_training, "loading": bench_loading, "predicting": ben
 
 
 @contextlib.contextmanager
-def readable_images() -> Iterator[tuple[str, str]]:
+def readable_images(of_each: int = 500) -> Iterator[tuple[str, str]]:
     """A temporary folder of images that every variant can read, and what they are."""
-    data_dir = flags.FLAGS.data_dir
+    source, total = class_folders.choose(flags.FLAGS.data_dir, flags.FLAGS.classes), 0
     with tempfile.TemporaryDirectory() as folder:
-        for name in ("cats", "dogs"):
+        for label, name in ((1, "cats"), (0, "dogs")):
             Path(folder, name).mkdir()
-        if data_dir is not None:
-            count = copy_images(class_folders.choose(data_dir, flags.FLAGS.classes), Path(folder))
-            yield folder, f"{count} of {data_dir}"
-        else:
-            write_jpegs(Path(folder), 400)
-            yield folder, "400 made JPEGs of 500x375"
-
-
-def copy_images(source: class_folders.Source, folder: Path, most: int = 1000) -> int:
-    """Copy images that every variant can read into cats/ and dogs/; returns how many."""
-    total = 0
-    for label, name in ((1, "cats"), (0, "dogs")):
-        paths = [path for path, image_label in source.images if image_label == label
-                 and path.suffix.lower() in (".jpg", ".jpeg", ".png", ".bmp", ".gif")]  # Keras's
-        paths = paths[:most // 2]
-        shapes = image_files.in_threads(data.upright_shape, paths)
-        for path, shape in zip(paths, shapes, strict=True):
-            if not isinstance(shape, image_files.Skipped):
-                shutil.copyfile(path, folder / name / f"{total}{path.suffix.lower()}")
-                total += 1
-    return total
-
-
-def write_jpegs(folder: Path, count: int) -> None:
-    """Images in folders cats and dogs with about as much detail as photographs: smooth noise."""
-    generator = np.random.default_rng(0)
-    for number in range(count):
-        coarse = Image.fromarray(generator.integers(0, 256, (75, 100, 3), dtype=np.uint8))
-        coarse.resize((500, 375), Image.Resampling.BICUBIC).save(
-            folder / ("cats", "dogs")[number % 2] / f"{number}.jpg", quality=90)
+            paths = [path for path, image_label in source.images if image_label == label
+                     and path.suffix.lower() in KERAS_READS]
+            shapes = image_files.in_threads(data.upright_shape, paths[:of_each])
+            for path, shape in zip(paths, shapes, strict=False):
+                if not isinstance(shape, image_files.Skipped):
+                    shutil.copyfile(path, Path(folder, name, f"{total}{path.suffix.lower()}"))
+                    total += 1
+        yield folder, f"{total} of {source.folder}"
 
 
 # ---------------------------------------------------------------------------------------------
@@ -407,30 +337,28 @@ def define_flags() -> None:
     flags.DEFINE_integer("rounds", 5, "how often every variant is measured", lower_bound=1)
 
 
-@cli.script(VariantError)
+@cli.script()
 def main(argv: list[str]) -> None:
     chosen = flags.FLAGS
     for arch in chosen.networks:
         if arch not in STEPS:
             raise UserError(f"--networks={arch} is none of the networks: {', '.join(STEPS)}")
-    if chosen.data_dir is not None:
-        class_folders.choose(chosen.data_dir, chosen.classes)
+    class_folders.choose(chosen.data_dir, chosen.classes)  # a wrong folder is told at once
     console = Console(width=120)
+    named = metadata.packages_distributions()  # TensorFlow's distributions have several names
     console.print(f"processor {processor_name()}, cores {machine.cores()}, "
                   f"python {platform.python_version()}, " + ", ".join(
-                      f"{name} {version}"
-                      for name, (version,) in interleave({"versions": versions}, 1).items()))
+                      f"{name} {metadata.version(named[name][0])}"
+                      for name in ("tensorflow", "keras", "numpy")))
     for part in chosen.part:
         PARTS[part](console, chosen.networks)
 
 
 def processor_name() -> str:
     """Its name where Linux tells it, else its kind."""
-    with contextlib.suppress(OSError):
-        for line in Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines():
-            if line.startswith("model name"):
-                return line.partition(":")[2].strip()
-    return platform.processor() or platform.machine()
+    file = Path("/proc/cpuinfo")
+    names = re.findall(r"model name\s*: (.*)", file.read_text()) if file.exists() else []
+    return names[0] if names else platform.processor() or platform.machine()
 
 
 if __name__ == "__main__":
