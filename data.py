@@ -218,4 +218,4 @@ if __name__ == "__main__":
         flags.declare_key_flag(name)
     flags.DEFINE_integer("sample", 1000, "how many pictures the census looks at", lower_bound=1)
     flags.DEFINE_bool("download", False, "first get the 25,000 photographs into --data_dir [data]")
-    app.run(main)
+    app.run(main, flags_parser=cli.flags_parser(__doc__))

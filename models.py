@@ -435,7 +435,7 @@ def define_flags(values: flags.FlagValues = flags.FLAGS) -> None:
     "different pooling layers, filter sizes, striding": each of these is a flag.
     """
     group = dict(module_name="network", flag_values=values)
-    size, counts = cli.SizeParser(), cli.CountsParser()
+    size, counts = cli.SIZE, cli.COUNTS
     flags.DEFINE_enum("arch", "conv2_fc512", list(NETWORKS), "the network", **group)
     flags.DEFINE(size, "input_size", "94x125", "the size that every image is resized to: a quarter "
                  "of the photographs' most common shape", serializer=size, **group)

@@ -210,7 +210,7 @@ def train_and_evaluate(config: Config, dataset: data.Dataset, run: runs.Run) -> 
 
     config.epochs is the value of the flag --epochs, and so on. run restores and saves the state: a
     resumed run continues where it stopped. Raises UserError when the loss diverges or checkpoints
-    cannot be used, runs.Interrupted after a Ctrl-C or SIGTERM.
+    cannot be used, SystemExit after a Ctrl-C or SIGTERM.
     """
     network = models.Network(config, fast_convolution.conv2d)  # tf.nn.conv2d, faster on some CPUs
     network.scale.fit(dataset.mean, dataset.std)       # only --scaling=standard uses them
@@ -337,7 +337,7 @@ def main(argv: list[str]) -> None:
     logging.set_verbosity(logging.WARNING)  # TensorFlow reports each checkpoint's timing
     with runs.opened(SETTINGS, DEFAULTS) as run:  # from the flags or, with --resume, its folder
         config = run.config
-        if config.start_from and run.folder is None:
+        if config.start_from and run.is_new:
             models.check_convolutions(Path(config.start_from), config)
         source = run.find_images(models.shapes_only(config))
         dataset = data.load_dataset(source, config)

@@ -1,7 +1,5 @@
 """Checkpoints: written whole or not at all, restored from the newest whole one, pruned.
 
-A run may be killed at any moment, also while it writes. So a checkpoint is written under another
-name and renamed when it is whole: the system renames at once or not at all.
 (tf.train.CheckpointManager also keeps the newest few; but it leaves what a killed process had
 begun, and would keep a damaged newest checkpoint and delete the whole one before it.)
 """
@@ -38,21 +36,16 @@ class TrainingState(tf.train.experimental.PythonState):
         vars(self).update(json.loads(text))
 
 
-def save(state: tf.train.Checkpoint, run_dir: Path, best: dict | None) -> float:
+def save(state: tf.train.Checkpoint, run_dir: Path) -> float:
     """Write a checkpoint of a run; return the seconds that it took.
 
-    best: the record of the best epoch, whose weights are kept. The checkpoint before is kept as
-    well, in case this one gets damaged; older ones are deleted.
+    The checkpoint before is kept, in case this one gets damaged; all others are deleted.
     """
-    started = time.perf_counter()
-    progress = state.progress
+    started, progress = time.perf_counter(), state.progress
     folder = run_dir / "checkpoints" / f"epoch-{progress.epoch:06}-step-{progress.step:06}"
     write(state, folder)
     others = sorted(run_dir.glob("checkpoints/epoch-*"))
     before = [other for other in others if other < folder][-1:]  # what is after it was damaged
-    others += [other for other in run_dir.glob("best/epoch-*")  # a killed run's may be ahead
-               if other != (best and best_folder(run_dir, best))
-               and other < run_dir / "best" / f"epoch-{progress.epoch:06}"]
     for other in others:
         if other not in (folder, *before):
             shutil.rmtree(other)
@@ -63,63 +56,60 @@ def best_folder(run_dir: Path, record: dict) -> Path:
     return run_dir / "best" / f"epoch-{record['epoch']:06}"
 
 
+def prune_best(run_dir: Path, epoch: int, *kept: dict | None) -> None:
+    """Delete the weights of all epochs up to this one, but for those of the records `kept`.
+
+    Those of later epochs are a killed run's, which its metrics.jsonl still speaks of.
+    """
+    keep = [best_folder(run_dir, record) for record in kept if record]
+    for folder in run_dir.glob("best/epoch-*"):
+        if folder not in keep and folder <= best_folder(run_dir, {"epoch": epoch}):
+            shutil.rmtree(folder)
+
+
 def write(checkpoint: tf.train.Checkpoint, folder: Path) -> None:
     """Write a checkpoint into `folder`, whole or not at all."""
-    unfinished, outdated = folder.parent / "unfinished", folder.parent / "outdated"
-    for leftover in (unfinished, outdated):  # a killed process's
-        shutil.rmtree(leftover, ignore_errors=True)
-    try:
+    with run_folder.replacing(folder) as unfinished:
         checkpoint.write((unfinished / "checkpoint").as_posix())
-        if folder.exists():  # one of the same step, damaged or written before a kill
-            folder.rename(outdated)
-        unfinished.rename(folder)
-    finally:
-        for leftover in (unfinished, outdated):  # a full disk needs the room
-            shutil.rmtree(leftover, ignore_errors=True)
+
+
+DAMAGE = tf.errors.OpError, IndexError
+OF_ANOTHER_NETWORK = ValueError, AssertionError
+
+
+def read(checkpoint: tf.train.Checkpoint, folder: Path) -> None:
+    """Read all of what `write` wrote. Raises one of DAMAGE or of OF_ANOTHER_NETWORK.
+
+    TensorFlow compares what it reads with a checksum for every variable: damage is noticed.
+    """
+    status = checkpoint.read((folder / "checkpoint").as_posix())
+    status.expect_partial()  # complaints come from here, not from TensorFlow's log
+    status.assert_consumed()
 
 
 def restore(state: tf.train.Checkpoint, run_dir: Path) -> bool:
     """Read the run's newest whole checkpoint; return whether it has one.
 
-    TensorFlow compares what it reads with a checksum for every variable: damage is noticed, and
-    the checkpoint before is taken. Raises UserError if that is of no use either, or if the
-    checkpoints are of another run.
+    Raises UserError if none is whole, or if the checkpoints are of another run.
     """
     seed, folders = state.progress.seed, sorted(run_dir.glob("checkpoints/epoch-*"), reverse=True)
     for folder in folders:
         try:
-            status = state.read((folder / "checkpoint").as_posix())
-            status.expect_partial()  # complaints come from here, not from TensorFlow's log
-            status.assert_consumed()
+            read(state, folder)
             if state.progress.seed != seed:
                 raise ValueError
-        except (tf.errors.OpError, IndexError):
+            return True
+        except DAMAGE:
             older = "" if folder == folders[-1] else ": trying the one before"
             print(f"{folder} is damaged{older}")
-        except (ValueError, AssertionError) as error:
+        except OF_ANOTHER_NETWORK as error:
             raise UserError(f"{folder} is of another run: it does not fit the "
                             f"{state.network.name} with --seed={seed} of {run_dir}/config.json; "
                             "put the right one back") from error
-        else:
-            return True
     if folders:
         raise UserError(f"{run_dir} cannot be resumed: none of its checkpoints can be read; the "
                         "weights of its best epoch are in its best/")
     return False
-
-
-def read_finished_epochs(run_dir: Path, count: int) -> list[dict]:
-    """The records of the epochs that a checkpoint has ended, from metrics.jsonl.
-
-    A killed run may have written the line of one more. Raises UserError if any are missing.
-    """
-    if not count:
-        (run_dir / "metrics.jsonl").touch()
-    history = run_folder.read_history(run_dir)[:count]
-    if [record.get("epoch") for record in history] != [*range(1, count + 1)]:
-        raise UserError(f"{run_dir} is damaged: epochs are missing in its metrics.jsonl; put it "
-                        "back, or train a new run")
-    return history
 
 
 def read_best_weights(run_dir: Path, network: tf.Module) -> None:
@@ -129,10 +119,8 @@ def read_best_weights(run_dir: Path, network: tf.Module) -> None:
     """
     best = max(run_dir.glob("best/epoch-*"), default=run_dir / "best")  # two while one is replaced
     try:
-        status = tf.train.Checkpoint(network=network).read((best / "checkpoint").as_posix())
-        status.expect_partial()  # complaints come from here, not from TensorFlow's log
-        status.assert_consumed()
-    except (tf.errors.OpError, IndexError, ValueError, AssertionError) as error:
+        read(tf.train.Checkpoint(network=network), best)
+    except (*DAMAGE, *OF_ANOTHER_NETWORK) as error:
         remedy = run_folder.remedy(run_dir) or "; train it again"
         raise UserError(f"{run_dir} is damaged: its weights are missing or not of this "
                         f"{network.name}{remedy}") from error

@@ -13,8 +13,6 @@ from pathlib import Path
 
 from absl import app, flags
 
-URL = re.compile(r"[a-z][a-z0-9+.-]+://", re.IGNORECASE)  # not C:// of Windows
-
 
 class UserError(ValueError):
     """An error that the user can put right: one sentence with the wrong value and the remedy."""
@@ -23,10 +21,10 @@ class UserError(ValueError):
 def script(*also: type[Exception], arguments: bool = False) -> Callable:
     """Decorator for a script's main(argv): an error becomes one sentence on stderr and exit code 1.
 
-    So are told UserError, OSError (a file, a disk), MemoryError and the types in `also`. Ctrl-C
+    Such errors are UserError, OSError (a file, a disk), MemoryError and the types in `also`. Ctrl-C
     exits with 130 and SIGTERM with 143, both after temporary files are removed. arguments: whether
-    the script takes any besides flags: names of files and folders. Patterns like *.jpg among them
-    are expanded where the shell does not do so.
+    the script takes names of files and folders besides flags. Patterns like *.jpg among them are
+    expanded where the shell does not do so.
     """
     def decorate(main: Callable[[list[str]], None]) -> Callable[[list[str]], None]:
         @functools.wraps(main)
@@ -126,7 +124,7 @@ def flags_parser(doc: str, *groups: str, moved: dict[str, str] | None = None
     def parse(argv: list[str]) -> list[str]:
         if "--help" in argv:
             helps = [*map(flags.FLAGS.module_help, groups)] or [flags.FLAGS.main_module_help()]
-            print(doc, *helps, sep="\n")
+            script()(lambda _: print(doc, *helps, sep="\n"))(argv[:1])
             sys.exit(0)
         try:
             return flags.FLAGS(argv)
@@ -143,7 +141,7 @@ def flags_parser(doc: str, *groups: str, moved: dict[str, str] | None = None
 
 def local_path(path: str) -> str:
     """A file or folder as it was typed, with the home folder for ~. Raises UserError for a URL."""
-    if URL.match(path):
+    if re.match("[a-z][a-z0-9+.-]+://", path, re.IGNORECASE):  # not C:// of Windows
         raise UserError(f"{path} is a URL: name a file or folder on this computer")
     return os.path.expanduser(path)
 
@@ -159,32 +157,25 @@ PATH = PathParser()
 MOST = 10**6  # more than any network here has memory for, and less than TensorFlow can count
 
 
-class SizeParser(flags.ArgumentParser):
-    """A flag like --input_size=94x125: its value is (94, 125), height first."""
+class NumbersParser(flags.ArgumentParser):
+    """A flag whose value is a tuple of whole numbers above 0."""
 
-    syntactic_help = "HEIGHTxWIDTH, like 94x125"
-
-    def parse(self, argument: str | Sequence[int]) -> tuple[int, int]:
-        if not isinstance(argument, str):  # a default, or what a run's config.json holds
-            argument = self.serialize(argument)
-        height, x, width = argument.lower().partition("x")
-        if not (x and all(each.isdecimal() and 0 < int(each) < MOST for each in (height, width))):
-            raise ValueError("not HEIGHTxWIDTH, below a million each: write it like 94x125")
-        return int(height), int(width)
-
-    def serialize(self, value: Sequence[int]) -> str:  # as --help shows the default
-        return "x".join(map(str, value))
-
-
-class CountsParser(flags.ArgumentParser):
-    """A flag like --filters=64,128: its value is (64, 128), and () for --filters= alone."""
-
-    syntactic_help = "numbers above 0, like 64,128"
+    def __init__(self, separator: str, lengths: range, what: str, example: str):
+        self.separator, self.lengths, self.what, self.example = separator, lengths, what, example
+        self.syntactic_help = f"{what}, like {example}"
 
     def parse(self, argument: str | Sequence[int]) -> tuple[int, ...]:
-        if not isinstance(argument, str):  # what a run's config.json holds
-            argument = ",".join(map(str, argument))
-        counts = argument.split(",") if argument else []
-        if not all(count.isdecimal() and 0 < int(count) < MOST for count in counts):
-            raise ValueError("not a list of numbers above 0, below a million: write it like 64,128")
-        return tuple(map(int, counts))
+        if not isinstance(argument, str):  # a default, or what a run's config.json holds
+            argument = self.serialize(argument)
+        numbers = argument.lower().split(self.separator) if argument else []
+        if len(numbers) not in self.lengths or not all(
+                number.isdecimal() and 0 < int(number) < MOST for number in numbers):
+            raise ValueError(f"not {self.what}: write it like {self.example}")
+        return tuple(map(int, numbers))
+
+    def serialize(self, value: Sequence[int]) -> str:  # as --help shows the default
+        return self.separator.join(map(str, value))
+
+
+SIZE = NumbersParser("x", range(2, 3), "HEIGHTxWIDTH, below a million each", "94x125")
+COUNTS = NumbersParser(",", range(MOST), "a list of numbers above 0, below a million", "64,128")

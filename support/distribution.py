@@ -112,21 +112,27 @@ def on_all_devices(train_step: Callable) -> Callable:
     return on_all
 
 
-def broadcast_variables(variables: Sequence[tf.Variable]) -> None:
-    """Give every worker the values that the chief has."""
-    strategy = tf.distribute.get_strategy()
+def broadcast(state: tf.train.Checkpoint) -> None:
+    """Give every worker the chief's values of network, optimizer and progress."""
+    strategy, progress = tf.distribute.get_strategy(), state.progress
+    if not isinstance(strategy, tf.distribute.MultiWorkerMirroredStrategy):
+        return
+    numbers = tf.Variable([progress.epoch, progress.step, progress.loss_sum, progress.seconds],
+                          dtype=tf.float64)
 
     @tf.function(autograph=False)
-    def broadcast():
+    def take_the_chiefs():
         replica = tf.distribute.get_replica_context()
-        for variable in variables:  # the chief's value plus nothing but zeros
+        for variable in (*state.network.variables, *state.optimizer.variables, numbers):
+            # The chief's value plus nothing but zeros.
             own = tf.where(replica.replica_id_in_sync_group == 0, variable,
                            tf.zeros_like(variable))
             tf.raw_ops.AssignVariableOp(resource=variable.handle,
                                         value=replica.all_reduce("SUM", own))
 
-    if isinstance(strategy, tf.distribute.MultiWorkerMirroredStrategy):
-        strategy.run(broadcast)
+    strategy.run(take_the_chiefs)
+    epoch, step, progress.loss_sum, progress.seconds = numbers.numpy().tolist()
+    progress.epoch, progress.step = int(epoch), int(step)
 
 
 def failed_workers(error: Exception) -> str | None:

@@ -14,8 +14,8 @@ that is killed while it writes leaves the old file or the new one, never half of
 
 import contextlib
 import errno
+import itertools
 import json
-import os
 import platform
 import shutil
 import sys
@@ -56,68 +56,39 @@ def remedy(run_dir: Path) -> str:
     return "; git checkout pretrained gets it back" if run_dir.resolve() == PRETRAINED else ""
 
 
-def check_new(runs_dir: Path, name: str | None) -> None:
-    """Refuse a name that is taken, or is not the name of a folder. Raises UserError, OSError."""
+@contextlib.contextmanager
+def new(runs_dir: Path, name: str | None, arch: str, is_chief: bool) -> Iterator[Path]:
+    """Make and lock the folder of a new run: runs_dir/name, or runs_dir/ARCH-1, ARCH-2 ….
+
+    At the end it is removed if it did not get a config.json. Of several workers only the chief
+    makes it. Raises UserError for a name that is taken, or where there can be no such folder.
+    """
     check_path(runs_dir / (name or ""))
     if name is not None and (name in ("", ".", "..") or Path(name).name != name):
         raise UserError(f"--name={name!r} must be the name of one folder, without slashes")
+    if not is_chief:
+        yield runs_dir / name
+        return
     try:
-        existing = next(folder for folder in (runs_dir, *runs_dir.absolute().parents)
-                        if folder.exists())
-        name_is_taken = name is not None and (runs_dir / name).exists() and not is_nobodys(
-            runs_dir / name)
+        runs_dir.mkdir(parents=True, exist_ok=True)
+        for number in itertools.count(1):
+            folder = runs_dir / (name or f"{arch}-{number}")
+            try:
+                folder.mkdir()  # it fails where the folder exists: two runs cannot take one name
+                break
+            except FileExistsError:
+                if name is not None:
+                    raise UserError(f"--name={name}: {folder} exists, and a run is never "
+                                    "overwritten; choose another name or remove it") from None
     except OSError as error:
         raise UserError(f"--runs_dir={runs_dir}: {error.filename}: {error.strerror}; choose "
                         "another folder") from error
-    if not existing.is_dir():
-        raise UserError(f"--runs_dir={runs_dir}: {existing} is not a folder")
-    if not os.access(existing, os.W_OK):
-        raise UserError(f"--runs_dir={runs_dir}: {existing} cannot be written to")
-    if name_is_taken:
-        raise taken(runs_dir, name)
-
-
-def new_folder(runs_dir: Path, name: str | None, arch: str, is_chief: bool,
-               stack: contextlib.ExitStack) -> Path:
-    """Make and lock the folder of a new run: runs_dir/name, or runs_dir/ARCH-1, ARCH-2 ….
-
-    At the end of the stack it is unlocked, and removed if it did not get a config.json. Of several
-    workers only the chief makes it. Raises UserError for a name that is taken.
-    """
-    if not is_chief:
-        return runs_dir / name
-    runs_dir.mkdir(parents=True, exist_ok=True)
-    number = 1
-    while True:
-        folder = runs_dir / (name or f"{arch}-{number}")
+    with locked(folder):
         try:
-            folder.mkdir()  # it fails where the folder exists: two runs cannot take one name
-            break
-        except FileExistsError:
-            if name is not None:
-                if is_nobodys(folder):
-                    break
-                raise taken(runs_dir, name) from None
-            number += 1
-    stack.enter_context(locked(folder))
-    stack.callback(lambda: (folder / "config.json").exists()
-                   or shutil.rmtree(folder, ignore_errors=True))
-    return folder
-
-
-def is_nobodys(folder: Path) -> bool:
-    """Whether there is no run in a folder: only what a process wrote that ended before config.json.
-
-    Whether such a process is still at work tells the lock.
-    """
-    return folder.is_dir() and all(
-        file.name in (".lock", "config.json.unfinished") or file.name.startswith("pictures.jsonl")
-        for file in folder.iterdir())
-
-
-def taken(runs_dir: Path, name: str) -> UserError:
-    return UserError(f"--name={name}: {runs_dir / name} exists, and a run is never overwritten; "
-                     "choose another name or remove it")
+            yield folder
+        finally:
+            if not (folder / "config.json").exists():
+                shutil.rmtree(folder, ignore_errors=True)
 
 
 def check_path(run_dir: Path) -> None:
@@ -175,11 +146,26 @@ def check_resumable(run_dir: Path) -> None:
     with damage_told(run_dir, "config.json"):
         str(record["versions"]["pillow"]), int(record["machine"]["replicas"])
     if not list(run_dir.glob("checkpoints/epoch-*")):
-        history = read_history(run_dir)
-        if len(history) > 1 or (run_dir / "model").exists():
+        if len(read_history(run_dir)) > 1 or (run_dir / "model").exists():
             raise UserError(f"{run_dir} cannot be resumed: its checkpoints were deleted, and to "
                             "start again would overwrite what it has; train a new run")
         print(f"{run_dir} has no checkpoint: it starts again")
+
+
+@contextlib.contextmanager
+def replacing(folder: Path) -> Iterator[Path]:
+    """Yield the name under which to write a folder that takes this one's place when it is whole."""
+    unfinished, outdated = folder.with_name("unfinished"), folder.with_name("outdated")
+    for leftover in (unfinished, outdated):  # a killed process's
+        shutil.rmtree(leftover, ignore_errors=True)
+    try:
+        yield unfinished
+        if folder.exists():
+            folder.rename(outdated)
+        unfinished.rename(folder)
+    finally:
+        for leftover in (unfinished, outdated):  # a full disk needs the room
+            shutil.rmtree(leftover, ignore_errors=True)
 
 
 def write_text(file: Path, text: str) -> None:
@@ -221,10 +207,9 @@ def damage_told(run_dir: Path, file: str) -> Iterator[None]:
 
 def write_config(run_dir: Path, config: Config, dataset, bundled_sample: bool, replicas: int,
                  tensorflow_version: str) -> None:
-    """Write config.json: all that a run's numbers follow from.
+    """Write config.json: all that a new run's numbers follow from.
 
-    dataset: a data.Dataset; bundled_sample: whether its images are those of sample/. A run that has
-    a config.json is resumed: what its numbers will follow from now is printed.
+    dataset: a data.Dataset; bundled_sample: whether its images are those of sample/.
     """
     record = {
         "format": FORMAT,
@@ -236,43 +221,49 @@ def write_config(run_dir: Path, config: Config, dataset, bundled_sample: bool, r
                      "numpy": np.__version__, "pillow": PIL.__version__},
         "machine": {"processor": platform.machine(), "cores": machine.cores(),
                     "replicas": replicas}}
-    file = run_dir / "config.json"
-    if file.exists():
-        saved = read_config(run_dir)
-        tell_changes(saved, record)
-        record = saved | {"config": vars(config),
-                          "machine": saved["machine"] | {"replicas": replicas}}
-    text = json.dumps(record, indent=2) + "\n"
-    if not file.exists() or file.read_text(encoding="utf-8") != text:
-        write_text(file, text)
+    write_text(run_dir / "config.json", json.dumps(record, indent=2) + "\n")
 
 
-def tell_changes(saved: dict, record: dict) -> None:
-    """Compare the records of a run's first start and of now; print what changes its numbers."""
-    replicas, before = record["machine"]["replicas"], saved["machine"]["replicas"]
+def update_config(run_dir: Path, config: Config, replicas: int) -> None:
+    """Write the config.json of a run that is resumed; print what changes its numbers from now on.
+
+    config: the settings that config.json has, but for epochs and data_dir.
+    """
+    record = read_config(run_dir)
+    before = record["machine"]["replicas"]
     if replicas != before:
         print(f"from here on {replicas} replicas compute, not {before}: the numbers will be those "
               "of neither")
-    epochs, before = record["config"]["epochs"], saved["config"]["epochs"]
-    if epochs != before and record["config"]["schedule"] == "onecycle":
-        print(f"from here on the learning rate follows the cycle of {epochs} epochs, not of "
-              f"{before}: a run started with --epochs={epochs} would have other numbers")
+    before = record["config"]["epochs"]
+    if config.epochs != before and config.schedule == "onecycle":
+        print(f"from here on the learning rate follows the cycle of {config.epochs} epochs, not of "
+              f"{before}: a run started with --epochs={config.epochs} would have other numbers")
+    record["config"], record["machine"]["replicas"] = vars(config), replicas
+    write_text(run_dir / "config.json", json.dumps(record, indent=2) + "\n")
 
 
 def read_config(run_dir: Path) -> dict:
     """What write_config wrote. Raises UserError for a folder that is no run's, or is damaged."""
-    if is_nobodys(run_dir) and (run_dir / ".lock").exists():
-        raise UserError(f"{run_dir} holds no run: it was ended before its training began; start it "
-                        f"again, with --name={run_dir.name}")
     with damage_told(run_dir, "config.json"):
         record = json.loads((run_dir / "config.json").read_text(encoding="utf-8"))
         if record.get("format", 1) != FORMAT:
             raise UserError(f"{run_dir} was written by another version of train.py, which this one "
                             "cannot read: train it again, or use the version that wrote it")
-        for part in ("config", "data"):
-            if not isinstance(record[part], dict):
-                raise TypeError(f"{part} is {record[part]!r}")
+        bool(record["data"]["bundled_sample"]), class_names_of(record)
         return record
+
+
+def class_names_of(record: dict) -> tuple[str, str]:
+    """The names of label 1 and of label 0 in what read_config returned; see damage_told."""
+    positive, negative = classes = record["config"]["classes"]
+    if not (isinstance(classes, list) and isinstance(positive, str) and isinstance(negative, str)):
+        raise TypeError(f"classes is {classes!r}")
+    return positive, negative
+
+
+def read_class_names(run_dir: Path) -> tuple[str, str]:
+    """The names of label 1 and of label 0. Raises UserError as read_config does."""
+    return class_names_of(read_config(run_dir))
 
 
 def read_settings(run_dir: Path, values: flags.FlagValues, *groups: str,
@@ -296,21 +287,6 @@ def read_settings(run_dir: Path, values: flags.FlagValues, *groups: str,
     return config
 
 
-def read_class_names(run_dir: Path) -> tuple[str, str]:
-    """The names of label 1 and of label 0. Raises UserError as read_config does."""
-    record = read_config(run_dir)
-    with damage_told(run_dir, "config.json"):
-        return class_names_of(record)
-
-
-def class_names_of(record: dict) -> tuple[str, str]:
-    """The names of label 1 and of label 0 in what read_config returned; see damage_told."""
-    positive, negative = classes = record["config"]["classes"]
-    if not (isinstance(classes, list) and isinstance(positive, str) and isinstance(negative, str)):
-        raise TypeError(f"classes is {classes!r}")
-    return positive, negative
-
-
 # ---------------------------------------------------------------------------------------------
 # metrics.jsonl, predictions.jsonl, test.json
 # ---------------------------------------------------------------------------------------------
@@ -330,9 +306,9 @@ def write_history(run_dir: Path, record: dict) -> None:
 
     A killed run may have written this line already, and is about to write it again.
     """
-    lines = (run_dir / "metrics.jsonl").read_text(encoding="utf-8").splitlines()
-    lines[record["epoch"] - 1:record["epoch"]] = [json.dumps(record)]
-    write_text(run_dir / "metrics.jsonl", "\n".join(lines) + "\n")
+    history = read_history(run_dir)
+    history[record["epoch"] - 1:record["epoch"]] = [record]
+    write_records(run_dir / "metrics.jsonl", history)
 
 
 def read_history(run_dir: Path) -> list[dict]:
@@ -344,6 +320,18 @@ def read_history(run_dir: Path) -> list[dict]:
         for record in history:
             selection_key(record)
         return history
+
+
+def read_finished_epochs(run_dir: Path, count: int) -> list[dict]:
+    """The records of the epochs that a checkpoint has ended.
+
+    A killed run may have written the line of one more. Raises UserError if any are missing.
+    """
+    history = read_history(run_dir)[:count]
+    if [record.get("epoch") for record in history] != [*range(1, count + 1)]:
+        raise UserError(f"{run_dir} is damaged: epochs are missing in its metrics.jsonl; put it "
+                        "back, or train a new run")
+    return history
 
 
 def read_best(run_dir: Path) -> dict:
@@ -383,7 +371,7 @@ def read_predictions(run_dir: Path) -> tuple[list[Path], np.ndarray, np.ndarray]
 
 
 def write_test(run_dir: Path, record: dict) -> None:
-    write_text(run_dir / "test.json", json.dumps(record) + "\n")
+    write_records(run_dir / "test.json", [record])
 
 
 def read_test(run_dir: Path) -> dict | None:

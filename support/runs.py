@@ -13,7 +13,6 @@ Of several workers only the chief reads and writes files.
 """
 
 import contextlib
-import functools
 import os
 import shlex
 import signal
@@ -49,14 +48,6 @@ from support.tensorflow_setup import tf
 FIRST_SAVE, PAUSE = 60, 80
 
 
-class Interrupted(Exception):
-    """Ctrl-C, SIGTERM or SIGHUP ended the training, after a checkpoint was saved."""
-
-    def __init__(self, signal_number: int):
-        super().__init__(signal_number)
-        self.signal_number = signal_number
-
-
 @contextlib.contextmanager
 def opened(groups: Sequence[str], defaults: dict[str, dict]) -> Iterator["Run"]:
     """The run that the flags ask for: a new one or, with --resume, that one, locked.
@@ -66,36 +57,31 @@ def opened(groups: Sequence[str], defaults: dict[str, dict]) -> Iterator["Run"]:
     ended the training.
     """
     values, strategy = flags.FLAGS, flags.FLAGS.strategy
-    resumed = None if values.resume is None else Path(values.resume)
-    runs_dir, name = Path(values.runs_dir), values.name
-    if resumed is None:
+    is_new, is_chief = values.resume is None, distribution.is_chief(strategy)
+    if is_new:
         config = settings.from_flags(values, *groups, defaults=defaults)
+        if strategy == "multi_worker" and values.name is None:
+            raise UserError("--strategy=multi_worker needs a --name, the same for all workers")
+        place = run_folder.new(Path(values.runs_dir), values.name, config.arch, is_chief)
     else:
-        config = saved_settings(resumed, groups, defaults)
-    run = Run(resumed, config, strategy)
-    with run.stack:
-        if resumed is None:
-            run_folder.check_new(runs_dir, name)
-            if strategy == "multi_worker" and name is None:
-                raise UserError("--strategy=multi_worker needs a --name, the same for all workers")
-            run.new_folder = functools.partial(run_folder.new_folder, runs_dir, name)
-        elif run.is_chief:
-            run.stack.enter_context(run_folder.locked(resumed))
-            run_folder.check_resumable(resumed)
+        config = saved_settings(Path(values.resume), groups, defaults)
+        resumed = Path(values.resume)
+        place = run_folder.locked(resumed) if is_chief else contextlib.nullcontext(resumed)
+    with place as folder, contextlib.ExitStack() as stack:
+        if is_chief and not is_new:
+            run_folder.check_resumable(folder)
+        run = Run(folder, config, stack, strategy, is_new)
         try:
             yield run
-        except Interrupted as interrupted:
-            print(f"saved; resume with {run.resume_command}")
-            sys.exit(128 + interrupted.signal_number)
-        except (KeyboardInterrupt, SystemExit):  # before the first step, or after the last one
+        except (KeyboardInterrupt, SystemExit):
             if run.started:
                 print(f"interrupted; resume with {run.resume_command}")
             raise
         except UserError as error:
-            if resumed is None or run.started:
+            if is_new or run.started:
                 raise
-            raise UserError(f"{resumed} cannot be resumed: {error}; if its pictures were moved, "
-                            "say where with --data_dir") from error
+            raise UserError(f"{folder} cannot be resumed: {error}; if its pictures were moved, say "
+                            "where with --data_dir") from error
         except (OSError, tf.errors.OpError) as error:  # the disk, the memory, another worker
             if not run.started:
                 raise
@@ -115,11 +101,10 @@ def saved_settings(resumed: Path, groups: Sequence[str], defaults: dict[str, dic
     config = run_folder.read_settings(resumed, flags.FLAGS, *groups,
                                       never_none={name for each in defaults.values()
                                                   for name in each})
-    config.classes = run_folder.read_class_names(resumed)
     config.epochs = flags.FLAGS.epochs or config.epochs
     if flags.FLAGS.data_dir is not None:
         config.data_dir = flags.FLAGS.data_dir
-    elif run_folder.read_config(resumed)["data"].get("bundled_sample"):  # wherever it is now
+    elif run_folder.read_config(resumed)["data"]["bundled_sample"]:  # wherever it is now
         config.data_dir = str(class_folders.SAMPLE)
     trained = len(run_folder.read_history(resumed))
     if config.epochs < trained:
@@ -129,11 +114,15 @@ def saved_settings(resumed: Path, groups: Sequence[str], defaults: dict[str, dic
 
 
 class Run:
-    """A run that is trained: its folder is kept up to date, so that it can be resumed."""
+    """A run that is trained: its folder is kept up to date, so that it can be resumed.
 
-    def __init__(self, folder: Path | None, config: Config, strategy: str = "single"):
-        self.folder, self.config, self.strategy_name = folder, config, strategy
-        self.stack = contextlib.ExitStack()  # of what is closed with the run
+    stack: of what is closed with the run; is_new: whether its folder is to get a config.json.
+    """
+
+    def __init__(self, folder: Path, config: Config, stack: contextlib.ExitStack,
+                 strategy: str = "single", is_new: bool = False):
+        self.folder, self.config, self.stack = folder, config, stack
+        self.strategy_name, self.is_new = strategy, is_new
         self.is_chief = distribution.is_chief(strategy)
         self.started = False
         self.history: list[dict] = []  # a record for each finished epoch
@@ -157,7 +146,7 @@ class Run:
         """
         config = self.config
         source = class_folders.choose(config.data_dir, config.classes)
-        if self.folder is not None and self.is_chief:
+        if self.is_chief and not self.is_new:
             used_pictures.check_found(used_pictures.read(self.folder), source)
         source = split_sizes.with_sizes(source, config)
         machine.check_memory(network, config.batch_size, 2 * sum(source.sizes)
@@ -169,29 +158,27 @@ class Run:
         return source
 
     def start(self, dataset) -> None:
-        """Wait for all devices, make a new run's folder, write its config.json, and say so.
+        """Wait for all devices, write the run's config.json and, of a new run, say what it is.
 
         dataset: a data.Dataset of the images that were found. Raises UserError if a resumed run's
         images are not those it was started with.
         """
-        self.dataset, config, is_new = dataset, self.config, self.folder is None
+        self.dataset, config, records = dataset, self.config, []
         self.strategy = self.stack.enter_context(distribution.setup(self.strategy_name))
         replicas = self.strategy.num_replicas_in_sync
-        if is_new:
-            self.folder = self.new_folder(config.arch, self.is_chief, self.stack)
-        records = []
         if self.is_chief:
             records = used_pictures.records_of(dataset, self.source)
-            if (self.folder / "config.json").exists():
+            if self.is_new:
+                used_pictures.write(self.folder, records)
+                run_folder.write_config(self.folder, config, dataset, self.is_sample, replicas,
+                                        tf.__version__)
+            else:
                 used_pictures.check_pixels(
                     used_pictures.read(self.folder), records, self.source.folder,
                     run_folder.read_config(self.folder)["versions"]["pillow"], PIL.__version__)
-            else:
-                used_pictures.write(self.folder, records)
-            run_folder.write_config(self.folder, config, dataset, self.is_sample, replicas,
-                                    tf.__version__)
+                run_folder.update_config(self.folder, config, replicas)
         self.started = True
-        if is_new:
+        if self.is_new:
             summary.print_start(self.network, self.source, dataset, config, self.no_photographs,
                                 used_pictures.in_two_parts(records))
             print(f"{summary.settings_line(config, replicas)}; the run is {self.folder}/",
@@ -201,12 +188,11 @@ class Run:
     def training(self) -> Iterator[None]:
         """Variables made inside have a copy on every device; a Ctrl-C or so ends the training.
 
-        Raises Interrupted then: from save_if_due or, during the last validation, at the end.
+        SystemExit is raised then: by save_if_due or, during the last validation, at the end.
         """
         with self.strategy.scope(), catch_signals(self.is_chief) as self.received:
             yield
-        if self.received:
-            raise Interrupted(self.received[0])
+        self._exit_if_asked()
 
     def restore(self, state: tf.train.Checkpoint) -> None:
         """Continue from the newest checkpoint; a new run has none, and its state stays as it is.
@@ -217,27 +203,27 @@ class Run:
         progress = state.progress
         if self.is_chief:
             resumed = checkpoints.restore(state, self.folder)
-            self.history = checkpoints.read_finished_epochs(self.folder, progress.epoch - 1)
-            self.events = self.stack.enter_context(
-                event_file.EventFile(self.folder, progress.epoch))
+            self.history = run_folder.read_finished_epochs(self.folder, progress.epoch - 1)
+            checkpoints.prune_best(self.folder, progress.epoch - 1, self.best)
+            self.events = self.stack.enter_context(event_file.start(self.folder, progress.epoch))
             if resumed and progress.epoch > self.config.epochs:
                 print(f"{self.folder} is finished: its {self.config.epochs} epochs are trained; a "
                       "larger --epochs adds to them", flush=True)
             elif resumed:
                 print(f"{self.folder} resumes in epoch {progress.epoch}, after step "
                       f"{progress.step}", flush=True)
-        broadcast(state)
+        distribution.broadcast(state)
+        self.saved_best = self.best  # that of the newest checkpoint
         self.stepped = time.perf_counter()
-        self.started, self.due = self.stepped - progress.seconds, self.stepped + FIRST_SAVE
+        self.began, self.due = self.stepped - progress.seconds, self.stepped + FIRST_SAVE
 
     def save_if_due(self, state: tf.train.Checkpoint) -> None:
         """After each step: save if it is time, and end the training if a signal asks for it."""
         self.stepped = time.perf_counter()
         if self.received or (self.is_chief and self.stepped > self.due):
-            state.progress.seconds = self.stepped - self.started
+            state.progress.seconds = self.stepped - self.began
             self._save(state)
-        if self.received:
-            raise Interrupted(self.received[0])
+        self._exit_if_asked()
 
     def finish_epoch(self, record: dict, predictions: np.ndarray, state: tf.train.Checkpoint
                      ) -> None:
@@ -248,8 +234,8 @@ class Run:
 
         In this order: whenever it is cut short, all that the checkpoint refers to is there.
         """
-        record["seconds"] = round(time.perf_counter() - self.started, 2)
-        record["pictures_per_second"] = round(record["pictures"] / (self.stepped - self.started), 1)
+        record["seconds"] = round(time.perf_counter() - self.began, 2)
+        record["pictures_per_second"] = round(record["pictures"] / (self.stepped - self.began), 1)
         state.progress.seconds = 0.0
         self.history.append(record)
         if self.is_chief:
@@ -259,28 +245,22 @@ class Run:
                                   checkpoints.best_folder(self.folder, record))
                 run_folder.write_predictions(self.folder, valid.files, valid.labels, predictions)
             run_folder.write_history(self.folder, record)
-            self.events.write(record["epoch"], summary=event_file.epoch_summary(
-                record, predictions, valid.labels, state.network.kernels[0].numpy(),
-                self.dataset.class_names))
+            event_file.write(self.events, record["epoch"], summary=event_file.epoch_summary(
+                record, predictions, valid.labels, self.dataset.class_names))
             if (self.received or record["epoch"] in (1, self.config.epochs)
                     or time.perf_counter() >= self.due):
                 self._save(state)
-        self.started = self.stepped = time.perf_counter()
+            checkpoints.prune_best(self.folder, record["epoch"], self.best, self.saved_best)
+        self.began = self.stepped = time.perf_counter()
 
     def _save(self, state: tf.train.Checkpoint) -> None:
-        took = checkpoints.save(state, self.folder, self.best)
+        took = checkpoints.save(state, self.folder)
         self.due = time.perf_counter() + PAUSE * took
+        self.saved_best = self.best
 
-
-def broadcast(state: tf.train.Checkpoint) -> None:
-    """Give all workers the state that the chief has restored."""
-    progress = state.progress
-    numbers = tf.Variable([progress.epoch, progress.step, progress.loss_sum, progress.seconds],
-                          dtype=tf.float64)
-    distribution.broadcast_variables([*state.network.variables, *state.optimizer.variables,
-                                      numbers])
-    epoch, step, progress.loss_sum, progress.seconds = numbers.numpy().tolist()
-    progress.epoch, progress.step = int(epoch), int(step)
+    def _exit_if_asked(self) -> None:
+        if self.received:
+            sys.exit(128 + self.received[0])
 
 
 @contextlib.contextmanager

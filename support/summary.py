@@ -46,8 +46,8 @@ def print_start(network, source, dataset, config: Config, no_photographs: bool,
             print(f"  {more - sum(cut.values()) // 2} of {other} are left out: there are fewer of "
                   f"the other class\n  to train on more pictures, add some of {rare}")
     if counts["train"] < FEW_TO_TRAIN and not config.start_from and not no_photographs:
-        print("  few to train on: --flagfile=recipes/hour.flags --start_from=pretrained begins with "
-              "trained convolutions")
+        print("  few to train on: --flagfile=recipes/hour.flags --start_from=pretrained begins "
+              "with trained convolutions")
     for file, reason in dataset.skipped[:10]:
         print(f"  skipped {file}: {reason}")
     if len(dataset.skipped) > 10:

@@ -37,19 +37,19 @@ def parse(parser: flags.ArgumentParser, text: str):
 @pytest.mark.parametrize("size", ["94", "94x", "x125", "94x125x3", "0x5", "-4x5", "axb", ""])
 def test_a_size_that_is_none_is_refused(size):
     with pytest.raises(flags.IllegalFlagValueError) as error:
-        parse(cli.SizeParser(), size)
+        parse(cli.SIZE, size)
     assert str(error.value) == (f"flag --option={size}: not HEIGHTxWIDTH, below a million each: "
                                 "write it like 94x125")
 
 
 def test_a_size_is_height_first():
-    assert parse(cli.SizeParser(), "94x125") == (94, 125)
-    assert parse(cli.SizeParser(), "64X48") == (64, 48)
+    assert parse(cli.SIZE, "94x125") == (94, 125)
+    assert parse(cli.SIZE, "64X48") == (64, 48)
 
 
 @pytest.mark.parametrize("default", ["94x125", (94, 125)])
 def test_a_sizes_default_is_shown_as_it_is_typed(default):
-    values = flags_with(cli.SizeParser(), default)
+    values = flags_with(cli.SIZE, default)
     values(["script.py"])
     assert values.option == (94, 125)
     assert "(default: '94x125')" in values.module_help("group")
@@ -59,7 +59,7 @@ def test_a_sizes_default_is_shown_as_it_is_typed(default):
 @pytest.mark.parametrize("text", ["", "64,", "x", "-1", "1.5", "0", "64 128"])
 def test_counts_that_are_none_are_refused(text):
     with pytest.raises(flags.IllegalFlagValueError) as error:
-        parse(cli.CountsParser(), f"8,{text}")
+        parse(cli.COUNTS, f"8,{text}")
     assert str(error.value) == (
         f"flag --option=8,{text}: not a list of numbers above 0, below a million: write it like "
         "64,128")
@@ -67,11 +67,11 @@ def test_counts_that_are_none_are_refused(text):
 
 @pytest.mark.parametrize("text, counts", [("64,128", (64, 128)), ("7", (7,)), ("", ())])
 def test_counts_are_a_tuple(text, counts):
-    assert parse(cli.CountsParser(), text) == counts
+    assert parse(cli.COUNTS, text) == counts
 
 
 def test_counts_have_no_value_unless_given():
-    values = flags_with(cli.CountsParser())
+    values = flags_with(cli.COUNTS)
     values(["script.py"])
     assert values.option is None
 
@@ -270,8 +270,9 @@ def test_streams_may_be_closed(tmp_path, closed):
 
 
 @needs.terminal
-def test_a_full_disk_under_standard_output_is_told():
-    result = subprocess.run(["sh", "-c", f"'{sys.executable}' data.py --sample=9 > /dev/full"],
+@pytest.mark.parametrize("flag", ["--sample=9", "--help"])
+def test_a_full_disk_under_standard_output_is_told(flag):
+    result = subprocess.run(["sh", "-c", f"'{sys.executable}' data.py {flag} > /dev/full"],
                             cwd=ROOT, capture_output=True, text=True)
     assert (result.returncode, result.stderr) == (1, "standard output: No space left on device\n")
 
@@ -305,10 +306,13 @@ def test_a_file_name_that_is_not_unicode_can_be_printed():
     assert result.stdout.split() == [rb"a\udcff.jpg"]
 
 
-@pytest.mark.parametrize("times", [1, 100_000])  # met at the end, and in the middle
-def test_a_reader_that_has_seen_enough_ends_a_script_without_a_word(times):
+@pytest.mark.parametrize("code", [
+    "cli.script()(lambda argv: print('x '))(['x.py'])",  # met at the end
+    "cli.script()(lambda argv: print(100_000 * 'x '))(['x.py'])",  # and in the middle
+    "cli.flags_parser('doc')(['x.py', '--help'])"])
+def test_a_reader_that_has_seen_enough_ends_a_script_without_a_word(code):
     """python predict.py … | head"""
-    code = f"from support import cli; cli.script()(lambda argv: print({times} * 'x '))(['x.py'])"
+    code = f"from support import cli; {code}"
     reading, writing = os.pipe()
     os.close(reading)
     result = subprocess.run([sys.executable, "-c", code], cwd=ROOT, stdout=writing,

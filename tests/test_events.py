@@ -1,19 +1,15 @@
-"""What TensorBoard reads: read back with TensorFlow, beside metrics.jsonl, NumPy and Pillow."""
+"""What TensorBoard reads: read back with TensorFlow, beside metrics.jsonl and NumPy."""
 
-import io
 import json
 import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
-from PIL import Image
 
-import models
-import train
 from support import event_file, summary
 from support.tensorflow_setup import tf
-from test_train import run_of, tiny_config, tiny_dataset, train_run
+from test_train import tiny_config, tiny_dataset, train_run
 
 FIGURES = {"training/loss": "train_loss", "training/pictures_per_second": "pictures_per_second",
            "validation/loss": "valid_loss",
@@ -28,30 +24,21 @@ def read_events(run: Path) -> list:
 
 
 def shown(summary) -> dict:
-    """{(plugin, tag): its array}; of a picture, what Pillow decodes."""
-    values = {}
-    for value in summary.value:
-        plugin, array = value.metadata.plugin_data.plugin_name, tf.make_ndarray(value.tensor)
-        if plugin == "images":
-            width, height, png = array
-            array = np.asarray(Image.open(io.BytesIO(png)))
-            assert array.shape == (int(height), int(width), 3)
-        values[plugin, value.tag] = array
+    """{(plugin, tag): its array}."""
+    values = {(value.metadata.plugin_data.plugin_name, value.tag): tf.make_ndarray(value.tensor)
+              for value in summary.value}
     assert len(values) == len(summary.value)
     return values
 
 
-NO_KERNEL = np.zeros((4, 2))  # that of a fully connected layer
-
-
-def summary_of(predictions, labels, kernel=NO_KERNEL) -> dict:
+def summary_of(predictions, labels) -> dict:
     """What is shown of made predictions."""
     labels = np.array(labels, np.float32)
     record = {"train_loss": 0.5, "valid_loss": 0.6, "learning_rate": 1e-3,
               "pictures_per_second": 9.0, "mse": 0.25, "pearson": None, "best_accuracy": 0.5,
               "threshold": 0.5}
     predictions = np.array(predictions, np.float32)
-    return shown(event_file.epoch_summary(record, predictions, labels, kernel, ("cat", "dog")))
+    return shown(event_file.epoch_summary(record, predictions, labels, ("cat", "dog")))
 
 
 def test_a_runs_figures_are_those_of_metrics_jsonl_an_epoch_a_step(tmp_path, monkeypatch):
@@ -82,10 +69,8 @@ def test_an_epoch_can_be_seen_as_soon_as_it_is_over(tmp_path, monkeypatch):
 
 def test_a_second_start_has_a_file_of_its_own_and_marks_its_epochs_as_outdated(tmp_path):
     for first_epoch in (1, 3):
-        with event_file.EventFile(tmp_path, first_epoch) as events:
-            events.write(first_epoch, summary=tf.compat.v1.Summary())
-        with pytest.raises(tf.errors.FailedPreconditionError):  # it is closed
-            events.write(9)
+        with event_file.start(tmp_path, first_epoch) as file:
+            event_file.write(file, first_epoch, summary=tf.compat.v1.Summary())
     assert len(list(tmp_path.glob("events.out.tfevents.*"))) == 2
     events = read_events(tmp_path)
     assert [event.WhichOneof("what") for event in events] == [
@@ -113,37 +98,3 @@ def test_an_undefined_pearson_is_left_out():
     values = summary_of([0.5] * 4, [1, 0, 1, 0])
     assert {tag for plugin, tag in values if plugin == "scalars"} == {
         *FIGURES, "training/learning_rate"} - {"validation/pearson"}
-
-
-def test_the_first_kernels_are_shown_enlarged_all_on_one_scale(tmp_path, monkeypatch):
-    network = models.Network(tiny_config())
-    monkeypatch.setattr(models, "Network", lambda *_: network)
-    config = tiny_config(epochs=2, lr=0.01)
-    run = run_of(config, dataset := tiny_dataset(10), tmp_path)
-    run.start(dataset)
-    with run.stack, run.training():
-        train.train_and_evaluate(config, run.dataset, run)
-    kernel = network.kernels[0].numpy()  # as the last epoch left it
-    before, page = (shown(event.summary)["images", "kernels/first_layer"]
-                    for event in read_events(tmp_path)[-2:])
-    assert (before != page).any()
-    assert page.shape == (5 * 67, 5 * 67, 3)  # 24 kernels: five in a row, 3 x 21 pixels, a gap of 4
-    for number in range(24):
-        row, column = 67 * (number // 5), 67 * (number % 5)
-        tile = page[row:row + 63, column:column + 63]
-        squares = tile.reshape(3, 21, 3, 21, 3)
-        assert (squares == squares[:, :1, :, :1]).all()  # nothing between the pixels is made up
-        weights = (tile[::21, ::21] / 127.5 - 1) * np.abs(kernel).max()
-        np.testing.assert_allclose(weights, kernel[..., number], atol=np.abs(kernel).max() / 250)
-        assert (page[row + 63:row + 67, column:column + 67] == 255).all()
-        assert (page[row:row + 67, column + 63:column + 67] == 255).all()
-    assert (page[268:, 268:] == 255).all()  # there is no 25th
-
-
-def test_a_network_without_convolutions_has_no_kernels_to_show():
-    assert not any(plugin == "images" for plugin, _ in summary_of([0.9, 0.1], [1, 0]))
-
-
-def test_the_kernels_are_the_only_pictures():
-    values = summary_of([0.9, 0.1], [1, 1], kernel=np.ones((3, 3, 3, 1), np.float32))
-    assert [tag for plugin, tag in values if plugin == "images"] == ["kernels/first_layer"]

@@ -1,5 +1,6 @@
 """What only one system has is done without: Unix's modules, signals, functions, and slashes."""
 
+import contextlib
 import errno
 import os
 import signal
@@ -66,7 +67,7 @@ def test_a_path_of_windows_is_no_pattern_to_tensorflow():
 
 
 def test_the_command_to_resume_can_be_typed_on_windows():
-    run = runs.Run(PureWindowsPath(r"C:\My runs\conv1-1"), Config())
+    run = runs.Run(PureWindowsPath(r"C:\My runs\conv1-1"), Config(), contextlib.ExitStack())
     assert run.resume_command == "python train.py --resume='C:/My runs/conv1-1'"
 
 

@@ -1,7 +1,9 @@
 """A run that is interrupted, killed, on a full disk or with damaged files loses nothing."""
 
+import contextlib
 import dataclasses
 import functools
+import itertools
 import json
 import os
 import shutil
@@ -18,14 +20,15 @@ from PIL import Image
 
 import data
 import interrupted_runs
+import metrics
 import models
 import needs
 import train
 from conftest import ROOT, eagerly
-from support import checkpoints, runs, saved_model, split_sizes
+from support import checkpoints, runs, saved_model, split_sizes, summary
 from support.settings import Config
 from support.tensorflow_setup import tf
-from test_train import config_of, dataset_of, train_run
+from test_train import config_of, dataset_of, run_of, train_run
 
 # Everything that chance has a part in is on.
 CONFIG = config_of(arch="conv1", lr=1e-3, epochs=3, batch_size=4, init="he", input_size=(12, 14),
@@ -52,8 +55,8 @@ def train_until_interrupted(config: Config, run: Path) -> int | None:
     """Train a run; the signal that ended it, if one did."""
     try:
         train_run(config, make_dataset(), run)
-    except runs.Interrupted as interrupted:
-        return interrupted.signal_number
+    except SystemExit as interrupted:
+        return interrupted.code - 128
     return None
 
 
@@ -203,6 +206,29 @@ def test_checkpoints_within_an_epoch_change_nothing_and_the_newest_two_stay(whol
     assert [folder.name for folder in tmp_path.glob("best/*")] == [f"epoch-{best['epoch']:06}"]
 
 
+def test_the_weights_of_two_epochs_are_kept_and_at_the_end_those_of_the_best(tmp_path, monkeypatch):
+    """Each epoch is better than the one before, and the end of the first one alone is saved."""
+    accuracy, seen = itertools.count(1), []
+    monkeypatch.setattr(metrics, "measure", lambda *_: {
+        "best_accuracy": next(accuracy), "mse": 0.1, "pearson": None, "threshold": 0.5,
+        "accuracies": [0.5] * 10, "accuracy_interval": [0, 1]})
+
+    def look(record, epochs):
+        seen.append(sorted(int(folder.name[-6:]) for folder in tmp_path.glob("best/*")))
+        if record["epoch"] == 5 and len(seen) == 5:
+            raise MemoryError
+
+    monkeypatch.setattr(summary, "print_epoch", look)
+    config = changed(CONFIG, arch="mlp", epochs=6)
+    for error in (pytest.raises(MemoryError), contextlib.nullcontext()):
+        run = run_of(config, make_dataset(), tmp_path)
+        run.start(make_dataset())
+        with error, run.stack, run.training():
+            train.train_and_evaluate(config, run.dataset, run)
+    assert seen == [[1], [1, 2], [1, 3], [1, 4], [1, 5],  # and resumed, from the end of the first
+                    [1, 2, 5], [1, 3, 5], [1, 4, 5], [1, 5], [6]]
+
+
 @pytest.mark.parametrize("step, took, saved", [
     # Epochs of 30 s, and 1 s to save: the first end, more than 80 s after that, and the last end.
     (10, 1, [(2, 0), (4, 3), (6, 0)]),
@@ -213,7 +239,7 @@ def test_checkpoints_within_an_epoch_change_nothing_and_the_newest_two_stay(whol
 def test_saving_takes_about_a_percent_of_the_time(step, took, saved, tmp_path, monkeypatch):
     now, moments = [0.0], []
 
-    def save(state, run, best):
+    def save(state, run):
         now[0] += took
         moments.append((state.progress.epoch, state.progress.step))
         return took
@@ -235,7 +261,7 @@ def test_saving_returns_the_seconds_it_took(tmp_path, monkeypatch):
     clock = iter((100, 104))
     monkeypatch.setattr(checkpoints.time, "perf_counter", lambda: next(clock))
     state = tf.train.Checkpoint(progress=checkpoints.TrainingState(0))
-    assert checkpoints.save(state, tmp_path, None) == 4
+    assert checkpoints.save(state, tmp_path) == 4
 
 
 def test_a_checkpoint_gives_its_numbers_back_to_the_last_digit(tmp_path):
@@ -436,11 +462,11 @@ def test_a_damaged_checkpoint_does_not_push_out_the_good_one_before_it(tmp_path)
     state = tf.train.Checkpoint(progress=checkpoints.TrainingState(0))
     for step in (1, 2, 3):
         state.progress.step = step
-        checkpoints.save(state, tmp_path, None)
+        checkpoints.save(state, tmp_path)
     state.progress.step = 2  # 3 was damaged: the run has continued from 2
-    checkpoints.save(state, tmp_path, None)
+    checkpoints.save(state, tmp_path)
     state.progress.step = 1
-    checkpoints.save(state, tmp_path, None)
+    checkpoints.save(state, tmp_path)
     assert [folder.name for folder in tmp_path.glob("checkpoints/*")] == [
         "epoch-000001-step-000001"]
 
@@ -460,7 +486,7 @@ def test_a_signal_ends_the_run_after_the_step_with_everything_saved(sent, code, 
     assert process.exitcode == code and (folder / "stderr").read_text() == ""
     output = (folder / "stdout").read_text()
     assert "finishing the step and saving (once more to stop at once)" in output
-    assert output.endswith("saved; resume with python train.py --resume=runs/long\n")
+    assert output.endswith("interrupted; resume with python train.py --resume=runs/long\n")
     assert [record["epoch"] for record in records(run)] == list(range(1, len(records(run)) + 1))
     assert int(max(run.glob("checkpoints/epoch-*")).name[6:12]) == len(records(run)) + 1
 

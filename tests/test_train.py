@@ -1,5 +1,6 @@
 """Losses and Adam against Keras, the loop's promises, and train.py as a user runs it."""
 
+import contextlib
 import itertools
 import json
 import os
@@ -164,8 +165,9 @@ def tiny_config(**changes) -> Config:
 
 def run_of(config: Config, dataset: data.Dataset, folder: Path) -> runs.Run:
     """A run in this folder whose images are found."""
-    run = runs.Run(folder, Config(**vars(config) | {"classes": ["cat", "dog"]}))
-    run.is_sample = False
+    run = runs.Run(folder, Config(**vars(config) | {"classes": ["cat", "dog"]}),
+                   contextlib.ExitStack(), is_new=not (folder / "config.json").exists())
+    run.network, run.is_sample, run.no_photographs = models.shapes_only(config), False, False
     files = [*dataset.train.files, *dataset.valid.files, *dataset.test.files]
     run.source = Source(files[0].parent, [LabeledImage(file, 1) for file in files], ("cat", "dog"))
     return run
@@ -747,23 +749,10 @@ def test_flags_that_went_to_another_script_are_told_where(refuses):
         "Unknown command line flag 'teacher': commit 511d8ae can learn from another network")
 
 
-def test_what_a_process_left_that_was_killed_before_its_run_began_is_nobodys(
-        run_script, refuses, photos, tmp_path):
-    arguments = (*SMALL, f"--data_dir={photos}", "--epochs=1", "--name=mine")
-    folder = tmp_path / "runs/mine"
-    folder.mkdir(parents=True)
-    for name in (".lock", "pictures.jsonl", "config.json.unfinished"):
-        (folder / name).touch()
-    assert refuses("train.py", "--resume=runs/mine") == (
-        "runs/mine holds no run: it was ended before its training began; start it again, with "
-        "--name=mine")
-    with run_folder.locked(folder):  # by a process that is still at work
-        assert "runs/mine is in use" in refuses("train.py", *arguments)
-    assert {file.name for file in folder.iterdir()} >= {".lock", "pictures.jsonl"}
-    assert run_script("train.py", *arguments).returncode == 0
-    assert len((folder / "metrics.jsonl").read_text().splitlines()) == 1
-    (folder / "config.json").unlink()
-    assert "runs/mine exists, and a run is never overwritten" in refuses("train.py", *arguments)
+def test_a_run_that_fails_before_it_begins_leaves_no_folder(refuses, tmp_path, photos):
+    assert "use a smaller --input_size" in refuses(
+        "train.py", "--input_size=9000x9000", f"--data_dir={photos}", "--name=mine")
+    assert not list((tmp_path / "runs").iterdir())
 
 
 def test_a_file_for_which_there_is_no_room_is_named(tmp_path, monkeypatch):
@@ -778,10 +767,11 @@ def test_a_file_for_which_there_is_no_room_is_named(tmp_path, monkeypatch):
 
 
 @needs.permissions
-def test_a_folder_of_runs_that_may_not_be_entered_is_named(tmp_path, monkeypatch):
-    def exists(path):
+def test_a_folder_of_runs_that_may_not_be_entered_is_named(monkeypatch):
+    def mkdir(path, **_):
         raise PermissionError(13, "Permission denied", str(path))
 
-    monkeypatch.setattr(Path, "exists", exists)
+    monkeypatch.setattr(Path, "mkdir", mkdir)
     with pytest.raises(UserError, match="^--runs_dir=shut/runs: shut/runs: Permission denied; cho"):
-        run_folder.check_new(Path("shut/runs"), None)
+        with run_folder.new(Path("shut/runs"), None, "mlp", is_chief=True):
+            pass

@@ -204,7 +204,7 @@ def test_whoever_dies_or_is_interrupted_the_run_ends_with_its_numbers(two, start
     pressed = functools.partial(interrupted_runs.ctrl_c_at_step, 3)
     addresses, workers = start_two(*flags, then=(pressed, interrupted_runs.as_it_is))
     assert end(*workers[0]) == (130, "")  # Ctrl-C at the chief saves
-    assert f"saved; resume with {command}\n" in (workers[0][1] / "stdout").read_text()
+    assert f"interrupted; resume with {command}\n" in (workers[0][1] / "stdout").read_text()
     code, sentence = end(*workers[1])
     assert code == 1 and sentence.startswith(f"worker 0 ({addresses[0]}) died or lost touch")
 
