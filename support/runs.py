@@ -30,7 +30,6 @@ from support import (
     class_folders,
     cli,
     distribution,
-    event_file,
     machine,
     run_folder,
     settings,
@@ -205,7 +204,6 @@ class Run:
             resumed = checkpoints.restore(state, self.folder)
             self.history = run_folder.read_finished_epochs(self.folder, progress.epoch - 1)
             checkpoints.prune_best(self.folder, progress.epoch - 1, self.best)
-            self.events = self.stack.enter_context(event_file.start(self.folder, progress.epoch))
             if resumed and progress.epoch > self.config.epochs:
                 print(f"{self.folder} is finished: its {self.config.epochs} epochs are trained; a "
                       "larger --epochs adds to them", flush=True)
@@ -245,8 +243,6 @@ class Run:
                                   checkpoints.best_folder(self.folder, record))
                 run_folder.write_predictions(self.folder, valid.files, valid.labels, predictions)
             run_folder.write_history(self.folder, record)
-            event_file.write(self.events, record["epoch"], summary=event_file.epoch_summary(
-                record, predictions, valid.labels, self.dataset.class_names))
             if (self.received or record["epoch"] in (1, self.config.epochs)
                     or time.perf_counter() >= self.due):
                 self._save(state)

@@ -410,6 +410,14 @@ def test_two_runs_with_one_seed_are_equal_and_with_two_are_not(tmp_path):
     assert losses("a2", 0) != losses("c", 1)
 
 
+def test_an_epoch_records_the_rate_at_its_end(tmp_path):
+    train_run(tiny_config(epochs=4, schedule="onecycle", lr=1e-3), tiny_dataset(20), tmp_path)
+    # Half a wave from 0.2 of all steps on: at 0.25, 0.5, 0.75 and 1 a 16th, 6, 11 and 16 16ths.
+    rates = 1e-3 * (1 + np.cos(np.pi * np.array([1, 6, 11, 16]) / 16)) / 2
+    assert [record["learning_rate"] for record in run_folder.read_history(tmp_path)
+            ] == pytest.approx(rates, abs=1e-9)
+
+
 def test_a_loss_that_is_not_finite_stops_the_run(tmp_path):
     with pytest.raises(cli.UserError,
                        match="step [12] in epoch 1 is not finite.*smaller --lr than 1e"):
@@ -520,7 +528,7 @@ def test_a_run_prints_its_story_and_leaves_its_record_and_a_second_one_its_numbe
     assert len((run / "metrics.jsonl").read_text().splitlines()) == 3
     names = {file.name.rstrip("0123456789") for file in run.iterdir()}
     assert names == {"config.json", "pictures.jsonl", "metrics.jsonl", "predictions.jsonl", "best",
-                     "checkpoints", "model", ".lock", "events.out.tfevents."}
+                     "checkpoints", "model", ".lock", "curves.png"}
 
     records = [json.loads(line) for line in (run / "metrics.jsonl").open()]
     best = max(records, key=lambda record: (record["best_accuracy"], -record["mse"]))
@@ -725,7 +733,7 @@ def test_help_shows_every_flag_in_its_group(run_script):
     names = {group: set(re.findall(r"^  --(?:\[no\])?(\w+):", text, re.MULTILINE))
              for group, text in zip(groups[1::2], groups[2::2], strict=True)}
     assert names["images"] == {"data_dir", "classes", "train_size", "valid_size", "test_size"}
-    assert names["run"] == {"name", "runs_dir", "resume", "strategy"}
+    assert names["run"] == {"name", "runs_dir", "resume", "strategy", "eager"}
     in_groups = set.union(*(names[group] for group in train.SETTINGS))
     assert in_groups == vars(tiny_config()).keys()
 
