@@ -18,7 +18,6 @@ import numpy as np
 from PIL import Image
 from rich import progress
 from rich.console import Console
-from rich.text import Text
 
 from support import machine
 from support.cli import UserError
@@ -177,8 +176,8 @@ def in_threads(decode: Callable[[Path], Any], paths: list[Path]) -> Iterator[Any
 
 
 class Speed(progress.ProgressColumn):
-    def render(self, task: progress.Task) -> Text:
-        return Text(f"{task.speed or 0:.0f} pictures/s")
+    def render(self, task: progress.Task) -> str:
+        return f"{task.speed or 0:.0f} pictures/s"
 
 
 @contextlib.contextmanager

@@ -8,7 +8,8 @@ The variants of a comparison run in interleaved rounds (A B C, A B C, …), each
 own: what else this machine does meanwhile slows all of them alike, and none gets the settings or
 the memory of another. A table gives each variant's median, lowest and highest figure, in images per
 second, and how many times that figure ours is: the median of the rounds' ratios. Training is
-measured in float32, or in bfloat16 with --dtype=bfloat16.
+measured in float32, or in bfloat16 with --dtype=bfloat16. Loading and predicting want photographs:
+without --data_dir they take those in data/, or else the small pictures of sample/.
 """
 
 import contextlib
