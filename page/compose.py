@@ -12,6 +12,7 @@ import hashlib
 import io
 import json
 import math
+import re
 from pathlib import Path
 from typing import Any
 
@@ -130,19 +131,18 @@ def put_together(data: dict[str, Any]) -> str:
     """
     html, hashes = (PARTS / "page.html").read_text(encoding="utf-8"), {"style": [], "script": []}
 
-    def inline(line: str, tag: str, file: str) -> None:
+    def inline(line: str, tag: str, file: str, attributes: str = "") -> None:
         nonlocal html
         text = "\n" + (PARTS / file).read_text(encoding="utf-8")
         digest = base64_of(hashlib.sha256(text.encode()).digest())
         hashes[tag].append(f"'sha256-{digest}'")
-        html = html.replace(line, f"<{tag}>{text}</{tag}>")
+        html = html.replace(line, f"<{tag}{attributes}>{text}</{tag}>")
 
     inline('<link rel="stylesheet" href="page.css">', "style", "page.css")
-    for file in ("convolution.js", "pictures.js", "network.js", "drawing.js", "kernel_part.js",
-                 "network_part.js", "page.js"):
-        inline(f'<script src="{file}"></script>', "script", file)
+    for file in re.findall(r'<script src="(.*?)"></script>', html):
+        inline(f'<script src="{file}"></script>', "script", file, f' data-file="{file}"')
     policy = (f"default-src 'none'; script-src {' '.join(hashes['script'])}; style-src "
-              f"{' '.join(hashes['style'])}; img-src data: blob:; base-uri 'none'; "
+              f"{' '.join(hashes['style'])}; img-src data: blob:; worker-src blob:; base-uri 'none'; "
               "form-action 'none'")
     # In a script element only "<" can end the element or begin a comment.
     text = json.dumps(data, separators=(",", ":")).replace("<", "\\u003c")
