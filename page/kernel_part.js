@@ -192,8 +192,8 @@ function startKernelPart(presets, start, changed) {
       `${end[0]} ${(start[1] + end[1]) / 2}, ${end}`;
     const boxOf = (selector) => document.querySelector(selector).getBoundingClientRect();
     from.setAttribute("d", line(middle(boxOf("#picture .window"), 1),
-                                middle(boxOf("#submatrix"), 0)));
-    to.setAttribute("d", line(middle(boxOf("#cell"), 0), middle(boxOf("#filtered .window"), 1)));
+                                middle(boxOf("figure:has(> #submatrix)"), 0)));
+    to.setAttribute("d", line(middle(boxOf("figure:has(> #cell)"), 0), middle(boxOf("#filtered .window"), 1)));
   }
 
   // ---- playing ---------------------------------------------------------------------------

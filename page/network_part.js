@@ -235,6 +235,8 @@ function startNetworkPart(network, {sendKernel, changed}) {
   function showFacts() {
     const {dtype, tta, classes} = network;
     byId("network-heading").textContent = `Your network: ${network.name}`;
+    byId("bar-words").replaceChildren(...[`0: ${classes[1]}`, `1: ${classes[0]}`].map(
+      (textContent) => element("span", {textContent})));
     byId("network-facts").textContent =
       `It tells ${classes[0]} from ${classes[1]}. Its kernels are rounded to float16; all else ` +
       "is float32." +

@@ -37,7 +37,7 @@ function startWhy(network, now, {openBlock, told}) {
     drawn = performance.now();
     const values = occlusionMap(height, width, probability, covers);
     const limit = Math.max(...values.map(Math.abs)) || 1;
-    drawHeatmap(canvas, now.photo, {rows: height, columns: width, values}, limit);
+    drawHeatmap(canvas, now.photo, coarser(values), limit);
     drawColourBar(byId("heat-bar"), 100 * limit, "");
     const [first, , last] = byId("heat-bar").querySelectorAll("span");
     first.textContent = `for ${other} (${textOf(100 * limit, 3)} points)`;
@@ -48,6 +48,17 @@ function startWhy(network, now, {openBlock, told}) {
         `Covering every place with grey: ${covers.length} of ${places.length} \u2026`;
     }
     return {values, limit};
+  }
+
+  // The map at one place for each step of the square: in between it is interpolated when it is
+  // drawn, so that no edges are seen where there are none in the picture.
+  function coarser(values) {
+    const step = Math.max(1, size >> 1);
+    const rows = Math.ceil(height / step), columns = Math.ceil(width / step);
+    return {rows, columns, values: Float32Array.from({length: rows * columns}, (_, place) => {
+      const row = Math.floor((Math.floor(place / columns) + 0.5) * height / rows);
+      return values[row * width + Math.floor((place % columns + 0.5) * width / columns)];
+    })};
   }
 
   function showStrongest(covers, probability) {
@@ -81,8 +92,6 @@ function startWhy(network, now, {openBlock, told}) {
 
   return {show, askEffects, timings,
           stop: workers.stop,
-          redraw: () => heat && drawHeatmap(canvas, now.photo, {
-            rows: height, columns: width, values: heat.values}, heat.limit),
           heat: () => heat && {values: Array.from(heat.values), covers: heat.covers},
           effects: (block) => effects?.get(block) ?? null};
 }

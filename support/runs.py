@@ -226,6 +226,8 @@ class Run:
             elif resumed:
                 print(f"{self.folder} resumes in epoch {progress.epoch}, after step "
                       f"{progress.step}", flush=True)
+            if not resumed:
+                run_folder.write_first_kernels(self.folder, 0, state.network.kernels[0].numpy())
         broadcast(state)
         self.stepped = time.perf_counter()
         self.started, self.due = self.stepped - progress.seconds, self.stepped + FIRST_SAVE
@@ -259,6 +261,8 @@ class Run:
                                   checkpoints.best_folder(self.folder, record))
                 run_folder.write_predictions(self.folder, valid.files, valid.labels, predictions)
             run_folder.write_history(self.folder, record)
+            run_folder.write_first_kernels(self.folder, record["epoch"],
+                                           state.network.kernels[0].numpy())
             self.events.write(record["epoch"], summary=event_file.epoch_summary(
                 record, predictions, valid.labels, state.network.kernels[0].numpy(),
                 self.dataset.class_names))
