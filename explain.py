@@ -26,6 +26,7 @@ import data
 import models
 from page import compose
 from support import class_folders, cli, drawing, image_files, network_pages, run_folder
+from support.cli import UserError
 from support.kernels import edge_filters
 from support.tensorflow_setup import tf
 
@@ -282,24 +283,27 @@ def examples_of(network: models.Network, run_dir: Path, count: int = 6) -> list[
 
     They are the run's validation images or, where it names none, drawings of sample/.
     """
+    class_names = run_folder.read_class_names(run_dir)
     if (run_dir / "predictions.jsonl").exists():
-        files, probabilities, labels = run_folder.read_predictions(run_dir)
-    else:
-        if set(run_folder.read_class_names(run_dir)) != {"cat", "dog"}:
-            return []
-        files = sorted(class_folders.SAMPLE.glob("*.jpg"))[::5]
-        labels = np.array([file.name.startswith("cat") for file in files], float)
+        try:
+            files, probabilities, labels = run_folder.read_predictions(run_dir)
+        except UserError:
+            return []  # the page is the same without them
+    elif set(class_names) == {"cat", "dog"}:
+        files = sorted(class_folders.SAMPLE.glob("*.jpg"))[::10]
+        labels = np.array([file.name.startswith(class_names[0]) for file in files], float)
         probabilities = network.probability(np.stack(
             [data.load_image(file, network.input_size) for file in files])).numpy()
-        if run_folder.read_class_names(run_dir)[0] == "dog":
-            labels = 1 - labels
+    else:
+        return []
     right = (probabilities > np.float32(run_folder.read_best(run_dir)["threshold"])) == labels
     errors = np.abs(probabilities - labels)
     mistakes = [index for index in errors.argsort()[::-1] if not right[index]]
     hits = [index for index in errors.argsort() if right[index]]
     cats, dogs = ([index for index in hits if labels[index] == label] for label in (1, 0))
     examples = []
-    for index in [*mistakes[:count // 2], *chain(*zip(cats, dogs, strict=False)), *mistakes[count // 2:]]:
+    for index in [*mistakes[:count // 2], *chain(*zip(cats, dogs, strict=False)),
+                  *mistakes[count // 2:]]:
         if len(examples) < count and files[index].exists():  # it may be gone by now
             examples.append({"name": files[index].name, "label": int(1 - labels[index]),
                              "probability": float(probabilities[index]),

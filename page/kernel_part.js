@@ -21,6 +21,10 @@ const WORDS = {
     "1, it stays as it is.",
 };
 
+// By how many places Play moves the window in its nth step: one at first, and twice as many after
+// every 16 steps, so that 800 x 600 pixels take less than a minute. Calm: with steps of a second.
+const placesOfStep = (step, calm) => 2 ** Math.floor(step / (calm ? 4 : 16));
+
 // presets: {size: {name: weights, row after row}}; start: the settings to begin with; changed() is
 // called after other settings are shown. Returns what the page's other parts use of it.
 function startKernelPart(presets, start, changed) {
@@ -198,9 +202,7 @@ function startKernelPart(presets, start, changed) {
 
   // ---- playing ---------------------------------------------------------------------------
 
-  // Slide the window over the picture; what it has not reached yet is hidden. The first pixels
-  // take their time, and from then on it is ever faster: twice as fast after every 16 steps, so
-  // that 800 x 600 pixels take less than a minute.
+  // Slide the window over the picture; what it has not reached yet is hidden.
   function play() {
     if (filtered.values.length === 0) {
       return;
@@ -216,7 +218,7 @@ function startKernelPart(presets, start, changed) {
     const calm = matchMedia("(prefers-reduced-motion: reduce)").matches;
     let steps = 0;
     const step = () => {
-      const places = 2 ** Math.floor(steps++ / (calm ? 4 : 16));
+      const places = placesOfStep(steps++, calm);
       if (byRow) {
         moveTo(place.row + (calm ? places : 1), place.column);
       } else {

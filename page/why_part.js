@@ -69,7 +69,6 @@ function startWhy(network, now, {openBlock, told}) {
     byId("heat-words").textContent = `Each place was covered with grey. With the frame covered, ` +
       `${name} falls from ${percent(probability)} to ${percent(most.probability)}.`.replace(
         "falls", most.probability > probability ? "rises" : "falls");
-    say(byId("heat-words").textContent);
   }
 
   // What the probability is without each map of the convolution that is shown.
