@@ -52,7 +52,7 @@ function startNetworkPart(network, {sendKernel, changed}) {
     timings.computed = performance.now() - started;
     drawInput();
     showPrediction(covering);
-    showDecision();
+    showDecision(isNew);
     maps.draw(isNew);
     if (isNew) {
       learning?.draw();
@@ -161,7 +161,8 @@ function startNetworkPart(network, {sendKernel, changed}) {
             contributions: Array.from(values, (value, unit) => value * weights[unit])};
   }
 
-  function showDecision() {
+  // isNew: of another picture, of which the largest unit is named first.
+  function showDecision(isNew) {
     if (unknown) {
       return;
     }
@@ -187,6 +188,9 @@ function startNetworkPart(network, {sendKernel, changed}) {
         element("b", {textContent: now.probability.toFixed(4)})]));
     const order = contributions.map((_, unit) => unit).sort(
       (one, another) => Math.abs(contributions[another]) - Math.abs(contributions[one]));
+    if (isNew) {
+      units.choose(order[0]);
+    }
     byId("largest").textContent = "The largest: " + order.slice(0, 3).map((unit) =>
       `${unitName} ${unit + 1}, ${textOf(values[unit], 3)} \u00d7 ${textOf(weights[unit], 3)} = ` +
       textOf(contributions[unit], 3)).join("; ") + ".";

@@ -94,7 +94,7 @@ function startPage() {
       if (networkPart) {
         const [height, width] = data.network.input_size;
         networkPart.showComparison("");
-        networkPart.show(loadImage(full, height, width, isJpeg(bytes)), atMostLongestSide(full));
+        networkPart.show(loadImage(full, height, width, isJpeg(bytes)), previewOf(full));
         timings.opened = await untilShown(started);
       }
       const picture = atMostLongestSide(full);

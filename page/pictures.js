@@ -50,6 +50,21 @@ async function decodePicture(bytes, name) {
   context.fillRect(0, 0, width, height);
   context.drawImage(bitmap, 0, 0);
   bitmap.close();
+  return {width, height, canvas, pixels: context.getImageData(0, 0, width, height).data};
+}
+
+// A decoded picture as the browser scales it, no longer than LONGEST_SIDE: quickly, to be looked
+// at. (Whatever is computed is computed from Pillow's numbers.)
+function previewOf(picture) {
+  const factor = LONGEST_SIDE / Math.max(picture.width, picture.height);
+  if (factor >= 1) {
+    return picture;
+  }
+  const width = Math.max(1, Math.round(factor * picture.width));
+  const height = Math.max(1, Math.round(factor * picture.height));
+  const canvas = Object.assign(document.createElement("canvas"), {width, height});
+  const context = canvas.getContext("2d", {willReadFrequently: true});
+  context.drawImage(picture.canvas, 0, 0, width, height);
   return {width, height, pixels: context.getImageData(0, 0, width, height).data};
 }
 

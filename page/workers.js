@@ -71,9 +71,9 @@ function startWorkers(network) {
 
   return {
     stop,
-    show(picture, off) {
+    show({width, height, pixels}, off) {
       stop();
-      workers.forEach((worker) => worker.postMessage({picture, off}));
+      workers.forEach((worker) => worker.postMessage({picture: {width, height, pixels}, off}));
     },
     ask(tasks, told = () => {}) {
       stop();
