@@ -13,6 +13,7 @@ network in the browser, for any picture.
 """
 
 import functools
+from itertools import chain
 from pathlib import Path
 from typing import NamedTuple
 
@@ -24,7 +25,7 @@ from rich.console import Console
 import data
 import models
 from page import compose
-from support import cli, drawing, image_files, network_pages, run_folder
+from support import class_folders, cli, drawing, image_files, network_pages, run_folder
 from support.cli import UserError
 from support.kernels import edge_filters
 from support.tensorflow_setup import tf
@@ -98,10 +99,11 @@ class Occlusion(NamedTuple):
 def occlude(network: models.Network, image: np.ndarray, size: int) -> list[Occlusion]:
     """The predictions while a grey square of this size slides over the uint8 image.
 
+    It slides by half of its size: by a quarter the map is no clearer, for four times the work.
     Source: Zeiler and Fergus, "Visualizing and Understanding Convolutional Networks", 2014.
     """
     height, width, _ = image.shape
-    step = max(1, size // 4)
+    step = max(1, size // 2)
     rows, columns = ([*range(0, length - size, step), length - size] for length in (height, width))
     occlusions = []
     for row in rows:
@@ -240,23 +242,73 @@ def describe_network(path: Path, run_dir: Path) -> dict:
     Prints the probability of the first class, and by how much it changes when the kernels are
     rounded to float16, as the page holds them.
     """
-    weight_count = models.shapes_only(models.saved_options(run_dir)).weight_count
-    if weight_count > compose.MAX_WEIGHTS:
-        raise UserError(f"--run={run_dir} has {weight_count:,} weights, and the page holds "
-                        f"{compose.MAX_WEIGHTS:,}: train a network with a smaller "
-                        "--input_size, or that of recipes/ten-seconds.flags")
     network = models.load(run_dir)
     class_names = run_folder.read_class_names(run_dir)
     image = data.load_image(path, network.input_size)
     probability = float(network.probability(image[None])[0])
     record = compose.describe(network, run_dir.resolve().name, image, probability,
-                              run_folder.read_best(run_dir)["threshold"], class_names)
+                              run_folder.read_best(run_dir)["threshold"], class_names,
+                              learning_of(network, run_dir), examples_of(network, run_dir))
     for kernel in network.kernels:
         kernel.assign(kernel.numpy().astype(np.float16))
     change = float(network.probability(image[None])[0]) - probability
     print(f"{drawing.printable(path.name)}: {class_names[0]} with probability {probability:.1%}; "
           f"rounding the kernels to float16 changes it by {change:.6f}")
     return record
+
+
+def learning_of(network: models.Network, run_dir: Path) -> dict | None:
+    """The kernels of a first convolution, from the initial ones to the network's.
+
+    Of a run that has not kept them, only those two. Raises UserError as `load` does.
+    """
+    if not isinstance(network.layers[1], models.Conv2D):
+        return None
+    best, trained = run_folder.read_best(run_dir), network.kernels[0].numpy()
+    kept = run_folder.read_first_kernels(run_dir)
+    if kept is not None and kept.shape == (len(kept), *trained.shape) and len(kept) > best["epoch"]:
+        kernels, epochs = kept[:best["epoch"] + 1].astype(np.float32), [*range(best["epoch"] + 1)]
+        kernels[-1] = trained
+    else:
+        initial = models.load(run_dir, trained=False).kernels[0].numpy()
+        kernels, epochs = np.stack([initial, trained]), [0, best["epoch"]]
+    accuracies = {record["epoch"]: record["best_accuracy"]
+                  for record in run_folder.read_history(run_dir)}
+    return compose.describe_learning(kernels, epochs, [accuracies.get(epoch) for epoch in epochs],
+                                     run_dir.name)
+
+
+def examples_of(network: models.Network, run_dir: Path, count: int = 6) -> list[dict]:
+    """Pictures to click: the worst mistakes, and the surest of those that are right, half each.
+
+    They are the run's validation images or, where it names none, drawings of sample/.
+    """
+    class_names = run_folder.read_class_names(run_dir)
+    if (run_dir / "predictions.jsonl").exists():
+        try:
+            files, probabilities, labels = run_folder.read_predictions(run_dir)
+        except UserError:
+            return []  # the page is the same without them
+    elif set(class_names) == {"cat", "dog"}:
+        files = sorted(class_folders.SAMPLE.glob("*.jpg"))[::10]
+        labels = np.array([file.name.startswith(class_names[0]) for file in files], float)
+        probabilities = network.probability(np.stack(
+            [data.load_image(file, network.input_size) for file in files])).numpy()
+    else:
+        return []
+    right = (probabilities > np.float32(run_folder.read_best(run_dir)["threshold"])) == labels
+    errors = np.abs(probabilities - labels)
+    mistakes = [index for index in errors.argsort()[::-1] if not right[index]]
+    hits = [index for index in errors.argsort() if right[index]]
+    cats, dogs = ([index for index in hits if labels[index] == label] for label in (1, 0))
+    examples = []
+    for index in [*mistakes[:count // 2], *chain(*zip(cats, dogs, strict=False)),
+                  *mistakes[count // 2:]]:
+        if len(examples) < count and files[index].exists():  # it may be gone by now
+            examples.append({"name": files[index].name, "label": int(1 - labels[index]),
+                             "probability": float(probabilities[index]),
+                             "jpeg": compose.small_jpeg(image_files.read_checked(files[index]))})
+    return examples
 
 
 # ---------------------------------------------------------------------------------------------

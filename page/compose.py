@@ -12,6 +12,7 @@ import hashlib
 import io
 import json
 import math
+import re
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +28,7 @@ PARTS = Path(__file__).parent
 LONGEST_SIDE = 800      # pixels of the image shown; pictures.js has the same number
 MAX_PNG_BYTES = 10**6   # of it: in base64 and with the parts of the page, less than 1.5 MB
 MAX_WEIGHTS = 10**7     # of a network: 27 MB of base64
+EXAMPLE_SIDE = 320      # pixels of a picture to click
 
 
 def write_kernel_page(path: Path, kernel: np.ndarray, padding: str) -> Path:
@@ -59,17 +61,33 @@ def page(image: Image.Image, name: str, kernel: np.ndarray, padding: str,
 
 
 def describe(network: Any, name: str, image: np.ndarray, probability: float, threshold: float,
-             class_names: tuple[str, str]) -> dict[str, Any]:
+             class_names: tuple[str, str], learning: dict[str, Any] | None = None,
+             examples: list[dict[str, Any]] | None = None) -> dict[str, Any]:
     """A network for the page: its layers in their order, with kernels rounded to float16.
+
+    Where these are too many for a page, the kernels are left out from the first fully connected
+    layer on: the page shows the feature maps before it.
 
     network: a models.Network; name: of its run; image: the picture as its input, uint8 (height,
     width, 3); probability: of the first of class_names for it, which is predicted above the
-    threshold. Raises UserError for a kernel that float16 cannot hold.
+    threshold. learning: see describe_learning; examples: of each a name, a label, a probability and
+    a small JPEG. Raises UserError for a network that is too large even so, and for a kernel that
+    float16 cannot hold.
     """
-    layers = []
+    layers, left_out = [], False
+    if network.weight_count > MAX_WEIGHTS:
+        left_out = True
+        kept = sum(layer.weight_count for layer in network.layers if len(layer.output_shape) == 3)
+        if not 0 < kept <= MAX_WEIGHTS:
+            raise UserError(f"{name} has {network.weight_count:,} weights, and the page holds "
+                            f"{MAX_WEIGHTS:,}: train a network with a smaller --input_size, or "
+                            "that of recipes/ten-seconds.flags")
     for layer in network.layers:
         layers.append({"type": type(layer).__name__, "name": layer.name,
                        "shape": list(layer.output_shape), "weights": layer.weight_count})
+        if left_out and len(layer.output_shape) == 1 and hasattr(layer, "kernel"):
+            layers[-1]["left_out"] = True
+            continue
         if hasattr(layer, "kernel"):
             layers[-1]["kernel"] = base64_of(rounded(layer.kernel.numpy(), name).tobytes())
         layers[-1] |= {each: getattr(layer, each).numpy().tolist()
@@ -78,7 +96,27 @@ def describe(network: Any, name: str, image: np.ndarray, probability: float, thr
                        if hasattr(layer, each)}
     return {"name": name, "classes": class_names, "threshold": threshold, "tta": network.tta,
             "input_size": network.input_size, "dtype": network.scale.dtype, "layers": layers,
-            "input": base64_of(png_of(Image.fromarray(image))), "probability": probability}
+            "input": base64_of(png_of(Image.fromarray(image))), "probability": probability,
+            "learning": learning, "examples": [
+                each | {"jpeg": base64_of(each["jpeg"])} for each in examples or []]}
+
+
+def describe_learning(kernels: np.ndarray, epochs: list[int], accuracies: list[float | None],
+                      name: str) -> dict[str, Any]:
+    """A first layer's kernels after these epochs, for the page's slider; 0: before the first.
+
+    kernels: (len(epochs), size, size, 3, n); accuracies: None before the first epoch.
+    """
+    return {"epochs": epochs, "accuracies": accuracies,
+            "kernels": base64_of(rounded(kernels, name).tobytes())}
+
+
+def small_jpeg(image: Image.Image) -> bytes:
+    """At most EXAMPLE_SIDE pixels wide and high, and without what else the file said."""
+    shown, file = Image.fromarray(np.asarray(image)), io.BytesIO()
+    shown.thumbnail((EXAMPLE_SIDE, EXAMPLE_SIDE))
+    shown.save(file, "JPEG", quality=90)
+    return file.getvalue()
 
 
 def rounded(kernel: np.ndarray, name: str) -> np.ndarray:
@@ -130,20 +168,19 @@ def put_together(data: dict[str, Any]) -> str:
     """
     html, hashes = (PARTS / "page.html").read_text(encoding="utf-8"), {"style": [], "script": []}
 
-    def inline(line: str, tag: str, file: str) -> None:
+    def inline(line: str, tag: str, file: str, attributes: str = "") -> None:
         nonlocal html
         text = "\n" + (PARTS / file).read_text(encoding="utf-8")
         digest = base64_of(hashlib.sha256(text.encode()).digest())
         hashes[tag].append(f"'sha256-{digest}'")
-        html = html.replace(line, f"<{tag}>{text}</{tag}>")
+        html = html.replace(line, f"<{tag}{attributes}>{text}</{tag}>")
 
     inline('<link rel="stylesheet" href="page.css">', "style", "page.css")
-    for file in ("convolution.js", "pictures.js", "network.js", "drawing.js", "kernel_part.js",
-                 "network_part.js", "page.js"):
-        inline(f'<script src="{file}"></script>', "script", file)
+    for file in re.findall(r'<script src="(.*?)"></script>', html):
+        inline(f'<script src="{file}"></script>', "script", file, f' data-file="{file}"')
     policy = (f"default-src 'none'; script-src {' '.join(hashes['script'])}; style-src "
-              f"{' '.join(hashes['style'])}; img-src data: blob:; base-uri 'none'; "
-              "form-action 'none'")
+              f"{' '.join(hashes['style'])}; img-src data: blob:; worker-src blob:; "
+              "base-uri 'none'; form-action 'none'")
     # In a script element only "<" can end the element or begin a comment.
     text = json.dumps(data, separators=(",", ":")).replace("<", "\\u003c")
     html = html.replace('Security-Policy" content=""', f'Security-Policy" content="{policy}"')

@@ -59,13 +59,41 @@ function fillGrid(table, rows, columns, cellOf) {
   }
 }
 
-// Put the window of a stage over this part of its canvas, in pixels of the canvas.
+// The rows and columns that the places of a stage are counted in: those of its canvas, unless it
+// shows something finer or coarser.
+function gridOf(stage) {
+  const {width, height} = stage.querySelector("canvas");
+  return stage.grid ?? {rows: height, columns: width};
+}
+
+// Put the window of a stage over these of its places.
 function frame(stage, row, column, rows, columns) {
-  const {width, height} = stage.querySelector("canvas"), box = stage.querySelector(".window");
-  box.style.left = `${100 * (column + columns / 2) / width}%`;
-  box.style.top = `${100 * (row + rows / 2) / height}%`;
-  box.style.width = `${100 * columns / width}%`;
-  box.style.height = `${100 * rows / height}%`;
+  const grid = gridOf(stage), box = stage.querySelector(".window");
+  box.style.left = `${100 * (column + columns / 2) / grid.columns}%`;
+  box.style.top = `${100 * (row + rows / 2) / grid.rows}%`;
+  box.style.width = `${100 * columns / grid.columns}%`;
+  box.style.height = `${100 * rows / grid.rows}%`;
+}
+
+// A stage: a canvas with a window on it, for the pointer and the arrow keys. describedBy: the id
+// of the sentence that is said when the window has moved.
+function makeStage(label, describedBy) {
+  const stage = element("div", {className: "stage", tabIndex: 0},
+                        element("canvas"), element("div", {className: "window"}));
+  stage.setAttribute("role", "application");
+  stage.setAttribute("aria-label", label);
+  stage.setAttribute("aria-describedby", describedBy);
+  return stage;
+}
+
+// What the colours of a picture mean, with its numbers: fills an element of the class colour-bar.
+// limit: what has the full colour, either way; null for grey values.
+function drawColourBar(bar, limit, unit = "") {
+  bar.classList.toggle("grey", limit === null);
+  const numbers = limit === null ? ["0 black", "128", "255 white"]
+    : [`\u2212${textOf(limit, 3)}${unit} and less`, "0", `${textOf(limit, 3)}${unit} and more`];
+  bar.replaceChildren(element("div"), ...numbers.map(
+    (textContent) => element("span", {textContent})));
 }
 
 const ARROWS = {ArrowLeft: [0, -1], ArrowRight: [0, 1], ArrowUp: [-1, 0], ArrowDown: [1, 0]};
@@ -76,39 +104,85 @@ function say(sentence) {
   say.waiting = setTimeout(() => { byId("said").textContent = sentence; }, 500);
 }
 
-// Call point(row, column) with the pixel of the stage's canvas that is pointed at, and move(rows,
-// columns) for arrow keys, with Shift tenfold; then say what describes the stage. A click holds
-// the place until the next one; where drag() is true, the place follows a pressed pointer only.
-function follow(stage, point, move, drag = () => false) {
-  let held = false;
+// Stages that a click holds at their place, all together, until the next click or Escape. note: the
+// element that says so.
+function makeHold(stages, note) {
+  const hold = {
+    held: false,
+    set(held) {
+      hold.held = held;
+      note.hidden = !held;
+      stages.forEach((stage) => stage.classList.toggle("held", held));
+    },
+  };
+  addEventListener("keydown", ({key}) => key === "Escape" && hold.set(false));
+  hold.set(false);
+  return hold;
+}
+
+// Call point(row, column) with the place of the stage that is pointed at, and move(rows, columns)
+// for arrow keys, with Shift tenfold; then say what describes the stage. A click calls pressed()
+// and holds the place, see makeHold. Without a hold the place follows a pressed pointer only; where
+// isActive() is false, nothing happens.
+function follow(stage, point, move, {hold = null, pressed = () => {}, isActive = () => true} = {}) {
   const describe = () => say(byId(stage.getAttribute("aria-describedby")).textContent);
   const place = (event) => {
-    const canvas = stage.querySelector("canvas"), box = canvas.getBoundingClientRect();
-    const along = (start, length, pixels) =>
-      Math.min(pixels - 1, Math.max(0, Math.floor((start / length) * pixels)));
-    point(along(event.clientY - box.top, box.height, canvas.height),
-          along(event.clientX - box.left, box.width, canvas.width));
+    const {rows, columns} = gridOf(stage);
+    const box = stage.querySelector("canvas").getBoundingClientRect();
+    const along = (start, length, places) =>
+      Math.min(places - 1, Math.max(0, Math.floor((start / length) * places)));
+    point(along(event.clientY - box.top, box.height, rows),
+          along(event.clientX - box.left, box.width, columns));
     describe();
   };
   stage.addEventListener("pointerdown", (event) => {
-    if (drag()) {
-      stage.setPointerCapture(event.pointerId);
+    if (!isActive()) {
+      return;
+    } else if (hold) {
+      pressed();
+      hold.set(event.pointerType === "mouse" && !hold.held);
     } else {
-      held = event.pointerType === "mouse" && !held;
+      stage.setPointerCapture(event.pointerId);
     }
     place(event);
   });
   stage.addEventListener("pointermove", (event) => {
-    if (drag() ? event.buttons : !held) {
+    if (isActive() && (hold ? !hold.held : event.buttons)) {
       place(event);
     }
   });
   stage.addEventListener("keydown", (event) => {
     const arrow = ARROWS[event.key];
-    if (arrow && !event.ctrlKey && !event.metaKey && !event.altKey) {
+    if (isActive() && arrow && !event.ctrlKey && !event.metaKey && !event.altKey) {
       event.preventDefault();
       move(...arrow.map((step) => step * (event.shiftKey ? 10 : 1)));
       describe();
+    }
+  });
+}
+
+// Of the buttons in a box the tabulator key reaches one; arrow keys, Home and End lead to the
+// others. Call it again when other buttons stand there.
+function makeToolbar(box) {
+  const buttons = () => [...box.querySelectorAll("button:not([hidden])")];
+  const reach = (button) => buttons().forEach((each) => {
+    each.tabIndex = each === button ? 0 : -1;
+  });
+  reach(buttons().find((each) => each.getAttribute("aria-pressed") === "true") ?? buttons()[0]);
+  if (box.isToolbar) {
+    return;
+  }
+  box.isToolbar = true;
+  box.addEventListener("focusin", ({target}) => target.matches("button") && reach(target));
+  box.addEventListener("keydown", (event) => {
+    const all = buttons(), index = all.indexOf(document.activeElement);
+    const across = Math.max(1, all.filter(
+      ({offsetTop}) => offsetTop === all[0]?.offsetTop).length);
+    const [down, right] = ARROWS[event.key] ?? [0, 0];
+    const to = {Home: 0, End: all.length - 1}[event.key] ?? index + right + down * across;
+    if (index >= 0 && to !== index && all[to]) {
+      event.preventDefault();
+      all[to].focus();
     }
   });
 }

@@ -1,15 +1,39 @@
 "use strict";
 // The first part of the page: one kernel, and one whole convolutional layer at work.
 
-// presets: {size: {name: weights, row after row}}; start: the settings to begin with. Returns what
-// the page's other parts use of it.
-function startKernelPart(presets, start) {
-  const settings = {size: 3, kernel: [], channel: "grey", padding: "same", stride: 1, relu: false,
-                    pooling: false, ...start};
+// A sentence for every preset of support/kernels.py.
+const WORDS = {
+  "identity": "The pixel itself counts once, its neighbours not at all: B is A.",
+  "V": "The row below minus the row above. It shows lines that run from left to right; it is " +
+    "called V because the change that it looks for is vertical: colours above differ from those " +
+    "below.",
+  "H": "The column to the right minus the one to the left. It shows lines that run up and down; " +
+    "the change that it looks for is horizontal.",
+  "diagonal \\": "Lower right minus upper left: it shows lines that rise to the right.",
+  "diagonal /": "Upper right minus lower left: it shows lines that fall to the right.",
+  "blur": "A mean in which the nearest pixels count most. The weights add up to 1, so the " +
+    "brightness stays.",
+  "sharpen": "The pixel, and what it differs by from its four neighbours once more.",
+  "emboss": "Lower right minus upper left, added to the pixel: as if light fell from one side.",
+  "outline": "Eight times the pixel minus its eight neighbours: 0 wherever all are equal, and " +
+    "strong at every line, whichever way it runs.",
+  "your own": "Your own weights. If they add up to 0, an even area gives 0; if they add up to " +
+    "1, it stays as it is.",
+};
+
+// By how many places Play moves the window in its nth step: one at first, and twice as many after
+// every 16 steps, so that 800 x 600 pixels take less than a minute. Calm: with steps of a second.
+const placesOfStep = (step, calm) => 2 ** Math.floor(step / (calm ? 4 : 16));
+
+// presets: {size: {name: weights, row after row}}; start: the settings to begin with; changed() is
+// called after other settings are shown. Returns what the page's other parts use of it.
+function startKernelPart(presets, start, changed) {
+  const settings = {size: 3, kernel: [], channel: "grey", padding: "same", stride: 1, bias: 0,
+                    relu: false, pooling: false, ...start};
   const CHOICES = {channel: ["grey", "red", "green", "blue"], padding: ["same", "valid"],
                    stride: [1, 2], relu: [false, true], pooling: [false, true]};
   const place = {row: 0, column: 0};  // of the window, as a place of the convolution's output
-  let picture, A, B, afterRelu, filtered, playing = null;
+  let picture, A, B, afterRelu, filtered, limit, playing = null;
   const timings = {};
 
   // ---- computing -------------------------------------------------------------------------
@@ -32,6 +56,9 @@ function startKernelPart(presets, start) {
     }
     B = convolve(A, matrix(settings.size, settings.size, Float32Array.from(settings.kernel)),
                  settings.padding, settings.stride);
+    if (settings.bias !== 0) {
+      B = matrix(B.rows, B.columns, B.values.map((sum) => sum + settings.bias));
+    }
     afterRelu = settings.relu ? relu(B) : B;
     filtered = settings.pooling ? maxPool(afterRelu) : afterRelu;
     draw();
@@ -39,15 +66,19 @@ function startKernelPart(presets, start) {
     return untilShown(started).then((milliseconds) => { timings.edit = milliseconds; });
   }
 
+  // A kernel whose weights add up to about 1 makes another picture of grey values; of any other
+  // the result is positive or negative, in two colours.
   function draw() {
     const sum = settings.kernel.reduce((total, weight) => total + weight, 0);
-    const isPicture = Math.abs(sum - 1) < 1e-6;
+    const isPicture = Math.abs(sum - 1) <= 0.25 && settings.bias === 0;
+    limit = isPicture ? null : strongest(filtered.values);
     drawNumbers(byId("filtered").querySelector("canvas"), filtered.rows, filtered.columns,
-                filtered.values, isPicture ? null : strongest(filtered.values));
+                filtered.values, limit);
+    drawColourBar(byId("colour-bar"), limit);
     byId("filtered-size").textContent = `${filtered.columns} x ${filtered.rows}`;
     byId("colours").textContent = isPicture
-      ? "The weights add up to 1: the result is shown as grey values, 0 to 255."
-      : "Black is 0, orange positive, blue negative.";
+      ? "The weights add up to about 1: B is shown as grey values, 0 to 255."
+      : "Black is 0, orange positive, blue negative: see the numbers below B.";
     if (filtered.rows * filtered.columns === 0) {
       byId("colours").textContent =
         "The picture is too small for this kernel, padding and pooling.";
@@ -75,13 +106,13 @@ function startKernelPart(presets, start) {
     }
     const products = submatrix.map((number, index) => number * kernel[index]);
     const sum = products.reduce((total, product) => total + product, 0);
-    const there = row * B.columns + column;
+    const there = row * B.columns + column, response = Math.fround(sum + settings.bias);
     const pooled = settings.pooling && (row >> 1) < filtered.rows &&
       (column >> 1) < filtered.columns;
     const result = !settings.pooling ? afterRelu.values[there] : pooled
       ? filtered.values[(row >> 1) * filtered.columns + (column >> 1)] : null;
-    return {row, column, top, left, submatrix, products, sum, afterRelu: afterRelu.values[there],
-            result};
+    return {row, column, top, left, submatrix, products, sum, response, result,
+            afterRelu: afterRelu.values[there]};
   }
 
   // A number of the picture; undefined outside it.
@@ -90,44 +121,43 @@ function startKernelPart(presets, start) {
       ? A.values[row * A.columns + column] : undefined;
 
   function explain() {
-    const empty = B.values.length === 0, {size, kernel} = settings;
-    for (const box of document.querySelectorAll("#kernel-part :is(.window, .steps)")) {
+    const empty = B.values.length === 0, {size, bias} = settings;
+    for (const box of document.querySelectorAll("#kernel-part :is(.window, .arithmetic, .joins)")) {
       box.classList.toggle("empty", empty);
     }
     if (empty) {
       byId("sum").textContent = byId("after").textContent = byId("place").textContent = "";
       return;
     }
-    const {row, column, top, left, products, sum, result} = atPlace();
+    const {row, column, top, left, products, sum, response, result} = atPlace();
     frame(byId("picture"), top, left, size, size);
     const block = settings.pooling ? 1 : 0;
     frame(byId("filtered"), Math.min(row >> block, filtered.rows - 1),
           Math.min(column >> block, filtered.columns - 1), 1, 1);
 
-    document.querySelector(".C").textContent = `${size}x${size}`;
-    fillGrid(byId("submatrix"), size + 2, size + 2, (i, j) => {  // and a border around it
-      const inside = i > 0 && j > 0 && i <= size && j <= size;
-      const value = elementOf(top + i - 1, left + j - 1);
+    fillGrid(byId("submatrix"), size, size, (i, j) => {
+      const value = elementOf(top + i, left + j);
       const colours = {red: [value, 0, 0], green: [0, value, 0], blue: [0, 0, value]};
-      return {text: value ?? (inside ? "0" : ""),
+      return {text: value ?? "0", kind: value === undefined ? "outside" : "",
               colour: value === undefined ? undefined
-                : colours[settings.channel] ?? [value, value, value],
-              corner: inside ? `\u00d7${textOfWeight(kernel[(i - 1) * size + j - 1], "\u2212")}`
-                : undefined,
-              kind: `${inside ? "inside" : ""} ${value === undefined ? "outside" : ""}`};
+                : colours[settings.channel] ?? [value, value, value]};
     });
-    const limit = Math.max(...products.map(Math.abs)) || 1;
+    const most = Math.max(...products.map(Math.abs)) || 1;
     fillGrid(byId("products"), size, size, (i, j) => ({
-      text: textOf(products[i * size + j]), colour: colourOf(products[i * size + j], limit)}));
+      text: textOf(products[i * size + j]), colour: colourOf(products[i * size + j], most)}));
+    showSum(products, sum);
+    const colour = limit === null ? Array(3).fill(Math.min(255, Math.max(0, result ?? 0)))
+      : colourOf(result ?? 0, limit);
+    byId("cell").textContent = result === null ? "none" : textOf(result);
+    Object.assign(byId("cell").style, {backgroundColor: `rgb(${colour})`, color: inkOn(colour)});
 
-    const terms = products.filter((product) => product !== 0);
-    byId("sum").replaceChildren(
-      terms.map((term, index) => `${index === 0 ? "" : term < 0 ? " \u2212 " : " + "}` +
-                                 textOf(index === 0 ? term : Math.abs(term))).join("") +
-      (terms.length > 1 ? " = " : ""), element("b", {textContent: textOf(sum, 6)}));
     const steps = [];
+    if (bias !== 0) {
+      steps.push(`With the bias ${textOf(bias)} that is ${textOf(response, 6)}`);
+    }
     if (settings.relu) {
-      steps.push(`ReLU: the larger of 0 and ${textOf(sum, 6)} is ${textOf(Math.max(0, sum), 6)}`);
+      steps.push(`ReLU: the larger of 0 and ${textOf(response, 6)} is ` +
+                 textOf(Math.max(0, response), 6));
     }
     if (settings.pooling) {
       const four = [0, 1].flatMap((i) => [0, 1].map(
@@ -139,48 +169,84 @@ function startKernelPart(presets, start) {
     byId("after").textContent = steps.join(". ");
     byId("place").textContent = `Row ${row + 1}, column ${column + 1} of the convolution: the ` +
       `sum is ${textOf(sum, 6)}.`;
+    join();
+  }
+
+  // The products as a sum. Where the rounded terms do not add up to what is shown, it says so.
+  function showSum(products, sum) {
+    const terms = products.filter((product) => product !== 0);
+    const shown = terms.map((term) => Number(term.toPrecision(4)));
+    const isExact = Math.abs(shown.reduce((total, term) => total + term, 0) -
+                             Number(sum.toPrecision(6))) < 1e-9;
+    byId("sum").replaceChildren(
+      terms.map((term, index) => `${index === 0 ? "" : term < 0 ? " \u2212 " : " + "}` +
+                                 textOf(index === 0 ? term : Math.abs(term))).join("") +
+      (terms.length > 1 ? isExact ? " = " : " \u2248 " : ""),
+      element("b", {textContent: textOf(sum, 6)}),
+      isExact ? "" : " (the terms are rounded, the sum is not)");
+  }
+
+  // Two lines: from the window in A to its numbers, and from the sum to its place in B.
+  function join() {
+    const bench = document.querySelector(".workbench").getBoundingClientRect();
+    const [from, to] = document.querySelectorAll(".joins path");
+    const middle = (box, down) => [box.left + box.width / 2 - bench.left,
+                                   box.top + down * box.height - bench.top].map(Math.round);
+    const line = (start, end) => `M ${start} C ${start[0]} ${(start[1] + end[1]) / 2}, ` +
+      `${end[0]} ${(start[1] + end[1]) / 2}, ${end}`;
+    const boxOf = (selector) => document.querySelector(selector).getBoundingClientRect();
+    from.setAttribute("d", line(middle(boxOf("#picture .window"), 1),
+                                middle(boxOf("figure:has(> #submatrix)"), 0)));
+    to.setAttribute("d", line(middle(boxOf("figure:has(> #cell)"), 0), middle(boxOf("#filtered .window"), 1)));
   }
 
   // ---- playing ---------------------------------------------------------------------------
 
-  // Slide the window over the picture, row by row; what it has not reached yet is hidden.
+  // Slide the window over the picture; what it has not reached yet is hidden.
   function play() {
     if (filtered.values.length === 0) {
       return;
     }
-    if (place.row === B.rows - 1 && place.column === B.columns - 1) {
-      place.row = place.column = 0;
+    hold.set(false);
+    const byRow = byId("speed").value === "row";
+    const isLast = () => place.row === B.rows - 1 && (byRow || place.column === B.columns - 1);
+    if (isLast()) {
+      place.row = 0;
+      place.column = byRow ? place.column : 0;
     }
     byId("play").textContent = "Pause";
     const calm = matchMedia("(prefers-reduced-motion: reduce)").matches;
+    let steps = 0;
     const step = () => {
-      if (byId("speed").value === "row") {
-        moveTo(place.row + 1, B.columns - 1);
-      } else if (place.column < B.columns - 1) {
-        moveTo(place.row, place.column + 1);
+      const places = placesOfStep(steps++, calm);
+      if (byRow) {
+        moveTo(place.row + (calm ? places : 1), place.column);
       } else {
-        moveTo(place.row + 1, 0);
+        const next = Math.min(B.rows * B.columns - 1,
+                              place.row * B.columns + place.column + places);
+        moveTo(Math.floor(next / B.columns), next % B.columns);
       }
-      if (place.row === B.rows - 1 && place.column === B.columns - 1) {
+      if (isLast()) {
         stop();
       } else {
-        veil();
-        const milliseconds = byId("speed").value === "row" ? 30 : 90;
-        playing = setTimeout(step, calm ? 1000 : milliseconds);
+        veil(byRow);
+        playing = setTimeout(step, calm ? 1000 : byRow ? 30 : 90);
       }
     };
-    veil();
+    veil(byRow);
     playing = setTimeout(step, 0);
   }
 
-  function veil() {
+  // Hide what is not reached yet: below the window's row and, unless all of a row is computed at
+  // once, to the right of the window.
+  function veil(byRow) {
     const block = settings.pooling ? 2 : 1, share = 100 / filtered.rows;
     const row = Math.floor(place.row / block), column = Math.floor(place.column / block) + 1;
     const [below, right] = document.querySelectorAll(".veil");
     const left = 100 * column / filtered.columns;
     Object.assign(below.style, {display: "block", left: 0, right: 0, bottom: 0,
                                 top: `${share * (row + 1)}%`});
-    Object.assign(right.style, {display: "block", left: `${left}%`, right: 0,
+    Object.assign(right.style, {display: byRow ? "none" : "block", left: `${left}%`, right: 0,
                                 top: `${share * row}%`, height: `${share}%`});
   }
 
@@ -209,6 +275,9 @@ function startKernelPart(presets, start) {
         settings[name] = changes[name];
       }
     }
+    if (changes.bias !== undefined && isWeight(Number(changes.bias))) {
+      settings.bias = Number(changes.bias);
+    }
   }
 
   // Take over settings and show what follows from them. The promise resolves when it is on the
@@ -218,7 +287,7 @@ function startKernelPart(presets, start) {
     showSettings();
     const shown = compute();
     say(byId("place").textContent);
-    return shown.then(() => history.replaceState(null, "", address()));
+    return shown.then(changed);
   }
 
   function showSettings() {
@@ -227,10 +296,12 @@ function startKernelPart(presets, start) {
     const names = Object.keys(presets[size]);
     byId("preset").replaceChildren(...[...names, "your own"].map(
       (name) => element("option", {textContent: name, value: name})));
-    byId("preset").value = names.find((name) => presets[size][name].every(
+    const named = names.find((name) => presets[size][name].every(
       (weight, index) => Math.fround(weight) === Math.fround(kernel[index]))) ?? "your own";
+    byId("preset").value = named;
+    byId("preset-words").textContent = WORDS[named] ?? "";
     if (grid.children.length !== kernel.length) {
-      grid.style.gridTemplateColumns = `repeat(${size}, 1fr)`;
+      grid.style.gridTemplateColumns = `repeat(${size}, auto)`;
       grid.classList.toggle("wide", size === 5);
       grid.replaceChildren(...kernel.map((_, index) => {
         const input = element("input", {type: "text", autocomplete: "off", spellcheck: false});
@@ -251,6 +322,9 @@ function startKernelPart(presets, start) {
     byId("kernel-message").textContent = "";
     for (const name of ["channel", "padding", "stride"]) {
       byId(name).value = settings[name];
+    }
+    if (byId("bias") !== document.activeElement || numberIn(byId("bias")) !== settings.bias) {
+      byId("bias").value = textOfWeight(settings.bias);
     }
     byId("relu").checked = settings.relu;
     byId("pooling").checked = settings.pooling;
@@ -279,25 +353,64 @@ function startKernelPart(presets, start) {
   function sayWhatIsWrong({target}) {
     if (!isWeight(numberIn(target))) {
       byId("kernel-message").textContent = `${target.value || "Nothing"} in ` +
-        `${target.getAttribute("aria-label")} is not a number: the last kernel stays.`;
+        `${target.getAttribute("aria-label") ?? "the bias"} is not a number: the last ` +
+        `${target === byId("bias") ? "one" : "kernel"} stays.`;
     }
   }
 
-  // The settings as what stands in the address after #.
+  // A kernel as filters.py takes it: "-1 0 1; -2 0 2; -1 0 1"; null if the text is none.
+  function parseKernel(text) {
+    const rows = text.replace(/\u2212/g, "-").trim().replace(/;$/, "").split(/;|\n/).map(
+      (row) => row.replace(/,/g, " ").trim().split(/\s+/).map(Number));
+    const isSquare = [3, 5].includes(rows.length) && rows.every(
+      (row) => row.length === rows.length && row.every(isWeight));
+    return isSquare ? rows.flat() : null;
+  }
+
+  // Take a kernel that is pasted; whatever else is pasted into a field goes where it always goes.
+  function paste(event) {
+    const text = event.clipboardData.getData("text");
+    if (!/[;\n]/.test(text.trim())) {
+      return;
+    }
+    event.preventDefault();
+    const kernel = parseKernel(text);
+    if (kernel) {
+      update({kernel});
+    } else {
+      byId("kernel-message").textContent = `"${text.slice(0, 60)}" is no kernel of 3x3 or 5x5 ` +
+        'numbers: write its rows like "-1 0 1; -2 0 2; -1 0 1".';
+    }
+  }
+
+  // The settings and the window as what stands in the address after #.
   function address() {
-    const {kernel, channel, padding, stride, relu, pooling} = settings;
-    return `#kernel=${kernel.join(",")}&channel=${channel}&padding=${padding}&stride=${stride}` +
-      `&relu=${relu}&pooling=${pooling}`;
+    const {kernel, channel, padding, stride, bias, relu, pooling} = settings;
+    return `kernel=${kernel.join(",")}&channel=${channel}&padding=${padding}&stride=${stride}` +
+      `&bias=${bias}&relu=${relu}&pooling=${pooling}`;
   }
 
-  function readAddress() {
-    const fields = new URLSearchParams(location.hash.slice(1)), changes = {};
+  // Take over what an address says, {name: text}; returns the names of what it says in vain.
+  function readAddress(fields) {
+    const changes = {}, wrong = [];
     for (const [name, choices] of Object.entries(CHOICES)) {
-      changes[name] = choices.find((choice) => `${choice}` === fields.get(name));
+      changes[name] = choices.find((choice) => `${choice}` === fields[name]);
+      if (name in fields && changes[name] === undefined) {
+        wrong.push(name);
+      }
     }
-    changes.kernel = fields.get("kernel")?.split(",").map(
-      (text) => text === "" ? NaN : Number(text));
-    return changes;
+    changes.kernel = fields.kernel?.split(",").map((text) => text === "" ? NaN : Number(text));
+    changes.bias = fields.bias === undefined ? undefined : fields.bias === "" ? NaN
+      : Number(fields.bias);
+    take(changes);
+    if (changes.kernel && !([9, 25].includes(changes.kernel.length) &&
+                            changes.kernel.every(isWeight))) {
+      wrong.push("kernel");
+    }
+    if (changes.bias !== undefined && !isWeight(changes.bias)) {
+      wrong.push("bias");
+    }
+    return wrong;
   }
 
   // Enlarge a kernel to 5x5 with zeros around it, or keep its middle 3x3.
@@ -326,7 +439,15 @@ function startKernelPart(presets, start) {
     byId(name).addEventListener("change", (event) => update({[name]: event.target.checked}));
   }
   byId("play").addEventListener("click", () => playing === null ? play() : stop());
-  addEventListener("hashchange", () => update(readAddress()));
+  byId("bias").addEventListener("input", () => {
+    byId("bias").setAttribute("aria-invalid", !isWeight(numberIn(byId("bias"))));
+    if (isWeight(numberIn(byId("bias")))) {
+      update({bias: numberIn(byId("bias"))});
+    }
+  });
+  byId("bias").addEventListener("change", sayWhatIsWrong);
+  document.addEventListener("paste", (event) => event.clipboardData.files.length || paste(event));
+  addEventListener("resize", () => B && explain());
 
   const move = (rows, columns) => {
     stop();
@@ -339,13 +460,15 @@ function startKernelPart(presets, start) {
       say(byId("place").textContent);
     });
   }
+  const stages = [byId("picture"), byId("filtered")];
+  const hold = makeHold(stages, byId("kernel-held"));
   follow(byId("picture"), (row, column) => {  // the window whose middle is nearest
     const middle = settings.padding === "same" ? 0 : (settings.size - 1) / 2;
     if (playing === null) {
       moveTo(Math.floor((row - middle) / settings.stride),
              Math.floor((column - middle) / settings.stride));
     }
-  }, move);
+  }, move, {hold, pressed: stop});
   follow(byId("filtered"), (row, column) => {
     if (playing !== null) {
       return;
@@ -357,11 +480,16 @@ function startKernelPart(presets, start) {
     const four = [[0, 0], [0, 1], [1, 0], [1, 1]].map(([i, j]) => [2 * row + i, 2 * column + j]);
     const valueAt = ([i, j]) => afterRelu.values[i * B.columns + j];
     moveTo(...four.reduce((best, each) => valueAt(each) > valueAt(best) ? each : best));
-  }, move);
+  }, move, {hold, pressed: stop});
 
-  take(readAddress());
   showSettings();
 
-  return {show, update, moveTo, atPlace, timings, settings,
-          numbers: () => A, filtered: () => filtered};
+  return {show, update, moveTo, atPlace, timings, settings, address, readAddress, showSettings,
+          reset() {
+            settings.bias = 0;
+            hold.set(false);
+            return update({channel: "grey", stride: 1, relu: false, pooling: false, ...start});
+          },
+          numbers: () => A, filtered: () => filtered,
+          canvases: () => stages.map((stage) => stage.querySelector("canvas"))};
 }

@@ -20,20 +20,36 @@
 //     .isWhole                      whether the page computes all layers
 //     .choose(block, filter), .moveWindow(row, column), .place()    a feature map and its window
 //     .cover(), .moveCover(row, column)                             the grey square
+//     .decision()                   {contributions, bias, logits}: what the units add to the logit
+//     .switchOff(block, filter, off = true), .off()                 feature maps, switched off
+//     .heat()                       {values, covers}: the heat map; null until it is computed
+//     .effects(block)               the probability without each map; null until it is known
+//     .learning                     null, or {epochs, kernels(index), words()}
 
 function startPage() {
   const data = JSON.parse(byId("data").textContent);
   pillow.version = data.pillow;
-  const kernelPart = startKernelPart(data.presets, data.settings);
-  const networkPart = data.network && startNetworkPart(data.network, (settings) => {
-    kernelPart.update(settings);
-    byId("kernel-part").scrollIntoView();
-    byId("preset").focus({preventScroll: true});
-  });
-  byId("no-network").hidden = Boolean(data.network);
+  const kernelPart = startKernelPart(data.presets, data.settings, writeAddress);
+  const networkPart = data.network && startNetworkPart(data.network, {
+    changed: writeAddress,
+    sendKernel(settings, input) {
+      kernelPart.show(input, "the network's input", "");
+      kernelPart.update(settings);
+      byId("kernel-part").scrollIntoView();
+      byId("preset").focus({preventScroll: true});
+    }});
   const timings = {};
   let last;  // of the files that were opened
+  let shownName = data.picture.name;
   const numbersOf = ({rows, columns, values}) => ({rows, columns, values: Array.from(values)});
+
+  // ---- the picture -------------------------------------------------------------------------
+
+  function entitle(name) {
+    shownName = name;
+    document.title = networkPart ? `What a network sees in ${name}`
+      : `What a convolution does to ${name}`;
+  }
 
   // The embedded picture: as the first part shows it, and as data.load_image made it.
   async function showEmbedded() {
@@ -42,13 +58,14 @@ function startPage() {
     if (networkPart) {
       const {input, probability, classes} = data.network;
       const image = await decodePicture(fromBase64(input), name);
-      networkPart.show(image, probability);
+      networkPart.show(image, picture, probability);
       networkPart.showComparison(
         `TensorFlow computes ${probability.toFixed(6)} for ${classes[0]} from the unrounded ` +
         `weights${networkPart.isWhole ?
           `, this page ${networkPart.probability().toFixed(6)}` : ""}.`);
     }
     kernelPart.show(picture, name, noteOf(picture, width, height));
+    entitle(name);
   }
 
   const noteOf = (picture, width, height) =>
@@ -60,12 +77,16 @@ function startPage() {
   async function open(file) {
     last = file;
     byId("message").textContent = "";
+    byId("working").textContent = `Opening ${file.name} \u2026`;
     try {
       if (file.size > 100e6) {
         throw new PictureError(`${file.name} has ${Math.round(file.size / 1e6)} MB: more than ` +
                                "100. Choose a smaller picture.");
       }
       const bytes = new Uint8Array(await file.arrayBuffer()), started = performance.now();
+      if (bytes.length > 1e6) {
+        await untilShown(started);  // that it is being opened
+      }
       const full = await decodePicture(bytes, file.name);
       if (file !== last) {
         return;
@@ -73,11 +94,12 @@ function startPage() {
       if (networkPart) {
         const [height, width] = data.network.input_size;
         networkPart.showComparison("");
-        networkPart.show(loadImage(full, height, width, isJpeg(bytes)));
+        networkPart.show(loadImage(full, height, width, isJpeg(bytes)), previewOf(full));
         timings.opened = await untilShown(started);
       }
       const picture = atMostLongestSide(full);
       kernelPart.show(picture, file.name, noteOf(picture, full.width, full.height));
+      entitle(file.name);
       say(`${file.name} is shown. ${byId("probability").textContent}`);
     } catch (error) {
       if (file !== last) {
@@ -86,6 +108,10 @@ function startPage() {
       byId("message").textContent = error instanceof PictureError ? error.message
         : `${file.name} cannot be opened (${error.message}). Choose another picture.`;
       byId("message").scrollIntoView({block: "nearest"});
+    } finally {
+      if (file === last) {
+        byId("working").textContent = "";
+      }
     }
   }
 
@@ -105,9 +131,139 @@ function startPage() {
     });
   }
 
-  document.title = `What a convolution does to ${data.picture.name}`;
+  document.addEventListener("paste", (event) => {
+    const file = [...event.clipboardData.files].find(({type}) => type.startsWith("image/"));
+    if (file) {
+      event.preventDefault();
+      open(file);
+    }
+  });
+
+  // Pictures of the run that can be clicked, with the class that they are of and that is predicted.
+  function showExamples(examples) {
+    byId("examples").hidden = false;
+    byId("examples").lastElementChild.append(...examples.map(({name, label, probability, jpeg}) => {
+      const bytes = fromBase64(jpeg), {classes, threshold} = data.network;
+      const predicted = Math.fround(probability) > Math.fround(threshold) ? 0 : 1;
+      const canvas = element("canvas");
+      const caption = predicted === label ? classes[label]
+        : `${classes[label]}, taken for ${classes[predicted]}`;
+      const button = element("button", {type: "button", title: name}, canvas, caption);
+      button.addEventListener("click", () => open(new File([bytes], name)));
+      decodePicture(bytes, name).then((picture) => drawPicture(canvas, picture));
+      return button;
+    }));
+  }
+
+  // ---- the address, and what is taken away ---------------------------------------------------
+
+  const address = () => `#${kernelPart.address()}${networkPart ? networkPart.address() : ""}`;
+
+  function writeAddress() {
+    history.replaceState(null, "", address());
+  }
+
+  // Take over what stands after # in the address, and name what is wrong there.
+  function readAddress() {
+    const fields = Object.fromEntries(new URLSearchParams(location.hash.slice(1)));
+    const wrong = kernelPart.readAddress(fields);
+    const known = new Set(["kernel", "channel", "padding", "stride", "bias", "relu", "pooling", "row",
+                           "column", "layer", "map", "maprow", "mapcolumn", "off"]);
+    wrong.push(...Object.keys(fields).filter((name) => !known.has(name)));
+    return {fields, wrong};
+  }
+
+  function useAddress() {
+    const {fields, wrong} = readAddress();
+    kernelPart.showSettings();
+    kernelPart.update({});
+    if (fields.row !== undefined || fields.column !== undefined) {
+      kernelPart.moveTo(Number(fields.row) || 0, Number(fields.column) || 0);
+    }
+    wrong.push(...(networkPart ? networkPart.readAddress(fields) : []));
+    if (wrong.length) {
+      byId("message").textContent = `The address of this page is damaged (${
+        wrong.map((name) => name.slice(0, 40)).join(", ")}): that part of it is ignored. Copy the ` +
+        "link again.";
+    }
+  }
+
+  async function copyLink() {
+    const {row, column} = kernelPart.atPlace();
+    const link = `${location.href.split("#")[0]}${address()}&row=${row}&column=${column}`;
+    let isCopied = true;
+    try {
+      await navigator.clipboard.writeText(link);
+    } catch {  // not allowed here: the reader copies it
+      isCopied = false;
+    }
+    byId("link").hidden = isCopied;
+    byId("link").value = link;
+    byId("working").textContent = isCopied
+      ? "The link is copied. It holds the kernel, the window and the switches, not the picture."
+      : "Copy this link. It holds the kernel, the window and the switches, not the picture.";
+    if (!isCopied) {
+      byId("link").select();
+    }
+  }
+
+  // The pictures side by side, with the prediction below them, as a PNG file.
+  function savePicture() {
+    const canvases = (networkPart ?? kernelPart).canvases(), height = 480, gap = 12;
+    const widths = canvases.map((each) => Math.round(each.width / each.height * height));
+    const canvas = element("canvas", {
+      width: widths.reduce((sum, width) => sum + width + gap, gap), height: height + 60});
+    const context = canvas.getContext("2d");
+    context.fillStyle = "white";
+    context.fillRect(0, 0, canvas.width, canvas.height);
+    context.imageSmoothingEnabled = false;
+    let left = gap;
+    canvases.forEach((each, index) => {
+      context.drawImage(each, left, gap, widths[index], height);
+      left += widths[index] + gap;
+    });
+    context.fillStyle = "black";
+    context.font = "24px sans-serif";
+    const label = networkPart ? byId("label").textContent
+      : `kernel ${kernelPart.settings.kernel.map((weight) => textOfWeight(weight)).join(" ")}`;
+    context.fillText(`${shownName}: ${label}`, gap, height + 44, canvas.width - 2 * gap);
+    canvas.toBlob((blob) => {
+      const link = element("a", {href: URL.createObjectURL(blob),
+                                 download: `${shownName.replace(/\.[^.]*$/, "")}-page.png`});
+      link.click();
+      setTimeout(() => URL.revokeObjectURL(link.href), 10000);
+    });
+  }
+
+  // As the page was when it was opened.
+  async function reset() {
+    last = null;
+    networkPart?.reset();
+    byId("message").textContent = byId("working").textContent = "";
+    byId("link").hidden = true;
+    await showEmbedded();
+    await kernelPart.reset();
+  }
+
+  addEventListener("hashchange", useAddress);
+  byId("copy-link").addEventListener("click", copyLink);
+  byId("save-picture").addEventListener("click", savePicture);
+  byId("reset").addEventListener("click", reset);
+  if (networkPart) {  // it comes first: the prediction is what one wants to see
+    byId("kernel-part").before(byId("network-part"));
+    byId("title").textContent = `What a network sees: ${data.network.classes[0]} or ` +
+      `${data.network.classes[1]}?`;
+    document.body.classList.add("has-network");
+  } else {
+    byId("no-network").hidden = false;
+  }
+  if (data.network?.examples?.length) {
+    showExamples(data.network.examples);
+  }
+
   window.page = {
-    ready: showEmbedded().catch((error) => { byId("message").textContent = error.message; }),
+    ready: showEmbedded().then(() => location.hash.length > 1 && useAddress()).catch(
+      (error) => { byId("message").textContent = error.message; }),
     open,
     message: () => byId("message").textContent,
     settings: () => ({...kernelPart.settings}),
@@ -116,7 +272,8 @@ function startPage() {
     filtered: () => numbersOf(kernelPart.filtered()),
     place: kernelPart.atPlace,
     moveTo: kernelPart.moveTo,
-    timings: () => ({...timings, ...kernelPart.timings, ...networkPart?.timings}),
+    timings: () => ({...timings, ...kernelPart.timings, ...networkPart?.timings,
+                      ...networkPart?.whyTimings()}),
     network: networkPart && {
       ...networkPart,
       input: () => ({...networkPart.input(), pixels: Array.from(networkPart.input().pixels).filter(

@@ -25,6 +25,10 @@ async function decodePicture(bytes, name) {
   if (isCutOff(bytes)) {
     throw new PictureError(`${name} is damaged: its end is missing. Choose another picture.`);
   }
+  if (isDrawing(bytes)) {
+    throw new PictureError(`${name} is a drawing (SVG), which has no pixels. Save it as a PNG ` +
+                           "file, and choose that.");
+  }
   let bitmap;
   try {  // the browser turns it upright; colours stay as they are in the file
     bitmap = await createImageBitmap(new Blob([bytes]), {
@@ -46,11 +50,30 @@ async function decodePicture(bytes, name) {
   context.fillRect(0, 0, width, height);
   context.drawImage(bitmap, 0, 0);
   bitmap.close();
+  return {width, height, canvas, pixels: context.getImageData(0, 0, width, height).data};
+}
+
+// A decoded picture as the browser scales it, no longer than LONGEST_SIDE: quickly, to be looked
+// at. (Whatever is computed is computed from Pillow's numbers.)
+function previewOf(picture) {
+  const factor = LONGEST_SIDE / Math.max(picture.width, picture.height);
+  if (factor >= 1) {
+    return picture;
+  }
+  const width = Math.max(1, Math.round(factor * picture.width));
+  const height = Math.max(1, Math.round(factor * picture.height));
+  const canvas = Object.assign(document.createElement("canvas"), {width, height});
+  const context = canvas.getContext("2d", {willReadFrequently: true});
+  context.drawImage(picture.canvas, 0, 0, width, height);
   return {width, height, pixels: context.getImageData(0, 0, width, height).data};
 }
 
 const isJpeg = (bytes) => bytes[0] === 0xFF && bytes[1] === 0xD8;
 const isPng = (bytes) => bytes[0] === 0x89 && bytes[1] === 0x50;
+
+// Whether the bytes begin as an SVG does, perhaps after an XML declaration and comments.
+const isDrawing = (bytes) =>
+  /^\s*(<[?!][^>]*>\s*)*<svg[\s>]/.test(new TextDecoder().decode(bytes.subarray(0, 2000)));
 
 // What a JPEG, PNG, GIF or BMP says of its own size, or null: to refuse it before it is decoded.
 function sizeInHeader(bytes) {
@@ -281,6 +304,40 @@ function drawNumbers(canvas, rows, columns, values, limit, channel = 0, channels
     to += 4;
   }
   context.putImageData(image, 0, 0);
+}
+
+// Draw a picture in dark grey, turning orange where a heat map is `limit` and blue where it is
+// -limit. heatmap: {rows, columns, values}, of any size; in between it is interpolated.
+function drawHeatmap(canvas, {width, height, pixels}, {rows, columns, values}, limit) {
+  resizeCanvas(canvas, width, height);
+  const context = canvas.getContext("2d"), image = context.createImageData(width, height);
+  const across = neighbours(columns, width), down = neighbours(rows, height);
+  for (let row = 0, at = 0; row < height; row++) {
+    const [above, below, share] = down[row];
+    for (let column = 0; column < width; column++, at += 4) {
+      const [left, right, rest] = across[column];
+      const upper = values[above * columns + left] * (1 - rest) +
+        values[above * columns + right] * rest;
+      const lower = values[below * columns + left] * (1 - rest) +
+        values[below * columns + right] * rest;
+      const heat = (upper * (1 - share) + lower * share) / limit;
+      const strength = Math.min(1, Math.abs(heat)), colour = heat > 0 ? ORANGE : BLUE;
+      const grey = 0.15 * pixels[at] + 0.293 * pixels[at + 1] + 0.057 * pixels[at + 2];
+      for (let level = 0; level < 3; level++) {
+        image.data[at + level] = grey * (1 - strength) + colour[level] * strength;
+      }
+      image.data[at + 3] = 255;
+    }
+  }
+  context.putImageData(image, 0, 0);
+}
+
+// For each of so many places along a picture the two nearest of its numbers, and the second's share.
+function neighbours(numbers, places) {
+  return Array.from({length: places}, (_, place) => {
+    const at = clamp((place + 0.5) * numbers / places - 0.5, numbers), first = Math.floor(at);
+    return [first, Math.min(first + 1, numbers - 1), at - first];
+  });
 }
 
 // Draw a picture on a canvas of its own size.

@@ -4,6 +4,7 @@
     pictures.jsonl      which picture was for what: see used_pictures.py
     metrics.jsonl       one line an epoch
     predictions.jsonl   the best epoch's prediction for every validation image, one a line
+    first_kernels.npy   the first convolution's kernels, at the start and after every epoch
     test.json           the metrics of the held-out test images
     best/, checkpoints/ see checkpoints.py
     model/              see saved_model.py
@@ -14,6 +15,7 @@ that is killed while it writes leaves the old file or the new one, never half of
 
 import contextlib
 import errno
+import io
 import itertools
 import json
 import platform
@@ -170,9 +172,13 @@ def replacing(folder: Path) -> Iterator[Path]:
 
 def write_text(file: Path, text: str) -> None:
     """Write a file, whole or not at all."""
+    write_bytes(file, text.encode())
+
+
+def write_bytes(file: Path, contents: bytes) -> None:
     unfinished = file.with_name(file.name + ".unfinished")
     with naming(unfinished):
-        unfinished.write_text(text, encoding="utf-8", newline="\n")
+        unfinished.write_bytes(contents)
     unfinished.replace(file)
 
 
@@ -368,6 +374,35 @@ def read_predictions(run_dir: Path) -> tuple[list[Path], np.ndarray, np.ndarray]
         return ([Path(record["file"]) for record in records],
                 np.array([record["probability"] for record in records], float),
                 np.array([record["label"] for record in records], float))
+
+
+def write_first_kernels(run_dir: Path, epoch: int, kernels: np.ndarray) -> None:
+    """Keep the first layer's kernels after an epoch, or before the first one, which is epoch 0.
+
+    kernels: (size, size, 3, n); those of a fully connected layer are not kept. As float16, which
+    the page in the browser holds: a few kB an epoch. What a run lost is not made up.
+    """
+    if kernels.ndim != 4:
+        return
+    kept, largest = read_first_kernels(run_dir), np.finfo(np.float16).max
+    kept = np.empty((0, *kernels.shape), np.float16) if kept is None else kept
+    if len(kept) >= epoch:
+        file = io.BytesIO()
+        np.save(file, np.concatenate([
+            kept[:epoch], kernels[None].clip(-largest, largest).astype(np.float16)]))
+        write_bytes(run_dir / "first_kernels.npy", file.getvalue())
+
+
+def read_first_kernels(run_dir: Path) -> np.ndarray | None:
+    """What write_first_kernels kept, (epochs + 1, size, size, 3, n); None if there is none.
+
+    A damaged file counts as none: nothing else depends on it.
+    """
+    try:
+        kept = np.load(run_dir / "first_kernels.npy")
+    except (OSError, ValueError, EOFError):
+        return None
+    return kept if kept.ndim == 5 else None
 
 
 def write_test(run_dir: Path, record: dict) -> None:

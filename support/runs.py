@@ -210,6 +210,8 @@ class Run:
             elif resumed:
                 print(f"{self.folder} resumes in epoch {progress.epoch}, after step "
                       f"{progress.step}", flush=True)
+            if not resumed:
+                run_folder.write_first_kernels(self.folder, 0, state.network.kernels[0].numpy())
         distribution.broadcast(state)
         self.saved_best = self.best  # that of the newest checkpoint
         self.stepped = time.perf_counter()
@@ -243,6 +245,8 @@ class Run:
                                   checkpoints.best_folder(self.folder, record))
                 run_folder.write_predictions(self.folder, valid.files, valid.labels, predictions)
             run_folder.write_history(self.folder, record)
+            run_folder.write_first_kernels(self.folder, record["epoch"],
+                                           state.network.kernels[0].numpy())
             if (self.received or record["epoch"] in (1, self.config.epochs)
                     or time.perf_counter() >= self.due):
                 self._save(state)

@@ -23,7 +23,7 @@ from typing import Any
 
 EXECUTABLE = shutil.which("chromium") or shutil.which("google-chrome")
 KEYS = {"ArrowLeft": 37, "ArrowUp": 38, "ArrowRight": 39, "ArrowDown": 40, "Tab": 9, " ": 32,
-        "Enter": 13}
+        "Enter": 13, "Escape": 27, "Home": 36, "End": 35}
 SHIFT = 8  # of the protocol's modifiers
 OPTIONS = ("--headless=new", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run",
            "--disable-background-networking", "--disable-component-update", "--disable-sync",
@@ -131,7 +131,8 @@ class Page:
         for kind in ("keyDown", "keyUp"):
             self.call("Input.dispatchKeyEvent", type=kind, key=key, code=key,
                       modifiers=SHIFT * shift, windowsVirtualKeyCode=KEYS.get(key, 0),
-                      **({"text": key} if key == " " and kind == "keyDown" else {}))
+                      **({"text": {"Enter": "\r"}.get(key, key)}
+                         if key in (" ", "Enter") and kind == "keyDown" else {}))
 
     def type(self, selector: str, text: str) -> None:
         """Replace the text of an input, and leave it."""

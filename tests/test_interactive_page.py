@@ -26,10 +26,12 @@ from conftest import ROOT, make_network
 from page import compose
 from support import image_files, run_folder
 from support.cli import UserError
-from support.kernels import preset_kernels
+from support.kernels import parse_kernel, preset_kernels
 from test_explain import GlobalAveragePool, make_run
 
 GENERATOR = np.random.default_rng(5)
+ARTICLE = ("http://www.datastuff.tech/machine-learning/"
+           "convolutional-neural-networks-an-introduction-tensorflow-eager/")
 NOISE = GENERATOR.integers(0, 256, (29, 38, 3), dtype=np.uint8)
 PRESETS = {size: preset_kernels(size) for size in (3, 5)}
 SETTINGS = [dict(padding=padding, stride=stride, relu=relu, pooling=pooling)
@@ -54,7 +56,7 @@ def page(tab):
     tab.screen(1200)
     yield tab
     assert tab.messages() == []
-    assert {url.partition(":")[0] for url in tab.requests()} <= {"file", "data", "about"}
+    assert {url.partition(":")[0] for url in tab.requests()} <= {"file", "data", "about", "blob"}
 
 
 @pytest.fixture(scope="module")
@@ -150,7 +152,8 @@ def test_the_page_of_the_kittens_is_one_file_of_less_than_1_5_mb(run_script, tmp
     assert [path.name for path in file.parent.iterdir()] == ["kittens.html"]
     page = Tags(file.read_text())
     assert not [attributes for _, attributes in page.tags if "src" in attributes]
-    assert {attributes["href"] for _, attributes in page.tags if "href" in attributes} == {"data:,"}
+    links = {attributes["href"] for _, attributes in page.tags if "href" in attributes}
+    assert links - {"data:,"} == {ARTICLE}  # which is opened by a click only
     embedded = base64.b64decode(data_of(file)["picture"]["png"])
     np.testing.assert_array_equal(Image.open(io.BytesIO(embedded)),
                                   Image.open(ROOT / "kittens.jpg"))
@@ -159,7 +162,7 @@ def test_the_page_of_the_kittens_is_one_file_of_less_than_1_5_mb(run_script, tmp
 def test_the_parts_can_be_put_together_as_they_are():
     parts = {file.name: file.read_text() for file in compose.PARTS.iterdir()
              if file.suffix in (".html", ".css", ".js")}
-    assert len(parts) == 9
+    assert len(parts) == 13
     for name, text in parts.items():
         assert text.isascii() and (name == "page.html" or "</" not in text), name
         assert name == "page.html" or parts["page.html"].count(f'"{name}"') == 1
@@ -408,10 +411,11 @@ def test_the_address_holds_the_kernel_and_the_switches(page, kernel_page):
 @pytest.mark.parametrize("fragment", [
     "#kernel=1,2&stride=7", "#kernel=a,b,c,d,e,f,g,h,i", "#kernel=1,,1,1,1,1,1,1,1", "#%E0%A4%A",
     "#kernel=Infinity,0,0,0,0,0,0,0,0", "#kernel=1e39,0,0,0,0,0,0,0,0",
-    "#<img src=x onerror=alert(1)>", "#padding=none"])
-def test_an_address_that_holds_no_kernel_changes_nothing(page, kernel_page, fragment):
+    "#<img src=x onerror=alert(1)>", "#padding=none", "#bias=one"])
+def test_an_address_that_holds_no_kernel_changes_nothing_and_is_named(page, kernel_page, fragment):
     page.open(kernel_page, fragment)
     settings = page.evaluate("page.settings()")
+    assert "address of this page is damaged" in page.evaluate("page.message()")
     assert settings["kernel"] == filters.V.ravel().tolist()
     assert (settings["padding"], settings["stride"]) == ("same", 1)
 
@@ -435,8 +439,13 @@ def test_play_slides_the_window_row_by_row_until_it_is_paused(page, kernel_page)
     assert page.evaluate("document.querySelector('#play').textContent") == "Play"
     assert page.evaluate("page.place()") == told
     page.choose("#speed", "row")
+    page.evaluate("page.moveTo(20, 9)")
     page.click("#play")
-    page.wait_for("page.place().row === 28 && page.place().column === 37")
+    page.wait_for("page.place().row > 21")
+    assert page.evaluate("""[...document.querySelectorAll(".veil")].map(
+        (each) => getComputedStyle(each).display)""") == ["block", "none"]  # whole rows are seen
+    page.wait_for("page.place().row === 28")
+    assert page.evaluate("page.place().column") == 9  # where it was, not at the last one
     page.wait_for("document.querySelector('#play').textContent === 'Play'")
 
 
@@ -451,6 +460,200 @@ def test_with_reduced_motion_nothing_fades_and_play_takes_a_second_a_step(page, 
     page.evaluate("new Promise((resolve) => setTimeout(resolve, 500))")
     assert page.evaluate("page.place().column") == 1
     page.click("#play")
+
+
+def text(page, selector):
+    return page.evaluate(f"document.querySelector({json.dumps(selector)}).textContent")
+
+
+def test_a_click_holds_both_pictures_and_is_seen_until_escape(page, kernel_page):
+    def place():
+        told = page.evaluate("page.place()")
+        return told["row"], told["column"]
+
+    page.open(kernel_page)
+    assert page.evaluate("document.querySelector('#kernel-held').hidden")
+    page.click("#picture", 11.5 / 38, 6.5 / 29)
+    assert not page.evaluate("document.querySelector('#kernel-held').hidden")
+    for stage in ("#picture", "#filtered"):
+        assert page.evaluate(f"document.querySelector('{stage}').matches('.held')")
+        page.move_to(stage, 0.8, 0.8)
+        assert place() == (6, 11)
+    page.press("Escape")
+    assert page.evaluate("document.querySelector('#kernel-held').hidden")
+    page.move_to("#filtered", 20.5 / 38, 3.5 / 29)
+    assert place() == (3, 20)
+    page.evaluate("page.moveTo(0, 0)")
+    page.click("#play")
+    page.wait_for("page.place().column > 0")
+    page.click("#picture", 11.5 / 38, 6.5 / 29)  # ends the play, and holds
+    assert text(page, "#play") == "Play" and place() == (6, 11)
+    assert not page.evaluate("document.querySelector('#kernel-held').hidden")
+
+
+def test_the_colour_bar_names_the_numbers(page, kernel_page):
+    page.open(kernel_page)
+    grey = filters.brightness(Image.fromarray(NOISE))
+    for factor in (1, 10, 0.01):
+        page.evaluate(f"page.update({{kernel: {(factor * filters.V).ravel().tolist()}}})")
+        full = float(re.search(r"([\d.]+) and more", text(page, "#colour-bar"))[1])
+        sizes = np.abs(filters.convolve(grey, np.float32(factor * filters.V), "same"))
+        assert np.percentile(sizes, 97) * 0.99 < full < np.percentile(sizes, 99) * 1.01
+    blur = PRESETS[3]["blur"].copy()
+    for middle in (0.25, 0.26):  # still a picture of grey values
+        blur[1, 1] = middle
+        page.evaluate(f"page.update({{kernel: {blur.ravel().tolist()}}})")
+        assert "255 white" in text(page, "#colour-bar")
+
+
+def test_terms_that_are_rounded_are_not_said_to_add_up(page, kernel_page):
+    page.open(kernel_page)
+    page.evaluate("page.moveTo(9, 9)")
+    assert " = " in text(page, "#sum") and "rounded" not in text(page, "#sum")
+    page.evaluate("page.update({kernel: Array(9).fill(0.123456)})")
+    assert " \u2248 " in text(page, "#sum") and "rounded" in text(page, "#sum")
+
+
+def test_a_bias_is_added(page, kernel_page):
+    page.open(kernel_page)
+    page.type("#bias", "-70.5")
+    grey = filters.brightness(Image.fromarray(NOISE))
+    np.testing.assert_array_equal(matrix(page.evaluate("page.filtered()")),
+                                  filters.convolve(grey, filters.V, "same") - np.float32(70.5))
+    page.type("#bias", "x")
+    page.press("Tab")
+    assert text(page, "#kernel-message") == "x in the bias is not a number: the last one stays."
+
+
+def paste(page, pasted):
+    page.evaluate(f"""(() => {{ const data = new DataTransfer();
+        data.setData("text", {json.dumps(pasted)});
+        document.body.dispatchEvent(new ClipboardEvent("paste",
+            {{clipboardData: data, bubbles: true, cancelable: true}})); }})()""")
+
+
+def test_a_kernel_is_pasted_as_filters_py_takes_it(page, kernel_page):
+    page.open(kernel_page)
+    for pasted in ("-1 0 1; -2 0 2; -1 0 1", "-1,0,1;-2,0,2;-1,0,1;"):
+        page.evaluate("page.update({kernel: Array(9).fill(1)})")
+        paste(page, pasted)
+        assert page.evaluate("page.settings().kernel") == parse_kernel(pasted).ravel().tolist()
+    paste(page, "1 2; 3 4")
+    assert text(page, "#kernel-message").startswith('"1 2; 3 4" is no kernel of 3x3 or 5x5')
+    assert page.evaluate("page.settings().kernel[3]") == -2
+
+
+def test_every_preset_has_a_sentence(page, kernel_page):
+    page.open(kernel_page)
+    assert set(page.evaluate("Object.keys(WORDS)")) == {*PRESETS[3], "your own"}
+    page.choose("#preset", "V")
+    assert "lines that run from left to right" in text(page, "#preset-words")
+
+
+def test_play_passes_over_a_large_picture_in_a_minute(page, kernel_page):
+    page.open(kernel_page)
+    steps = page.evaluate("""(() => { let place = 0, steps = 0;
+        while (place < 800 * 600) { place += placesOfStep(steps++, false); } return steps; })()""")
+    assert steps * 0.09 < 60
+    assert page.evaluate("placesOfStep(0, false)") == page.evaluate("placesOfStep(3, true)") == 1
+
+
+def test_what_is_not_reached_does_not_look_like_0(page, kernel_page):
+    page.open(kernel_page)
+    page.evaluate("page.moveTo(0, 0)")
+    page.click("#play")
+    assert "gradient" in page.evaluate(
+        "getComputedStyle(document.querySelector('.veil')).backgroundImage")
+    page.click("#play")
+
+
+def test_captions_of_any_length_leave_both_pictures_side_by_side(page, kernel_page, tmp_path):
+    page.screen(375, 812)
+    page.open(kernel_page)
+    drop(page, save_picture(tmp_path / f"{'a long name ' * 6}.png"))
+    tops = page.evaluate("""["#picture", "#filtered"].map(
+        (each) => document.querySelector(each).getBoundingClientRect().top)""")
+    assert tops[0] == tops[1]
+
+
+@pytest.mark.parametrize("width, height", [(1280, 720), (375, 812)])
+def test_pictures_and_arithmetic_are_on_one_screen(page, tmp_path, monkeypatch, width, height):
+    monkeypatch.chdir(tmp_path)
+    page.screen(width, height)
+    page.open(tmp_path / compose.write_kernel_page(ROOT / "kittens.jpg", filters.V, "same"))
+    for part in ("#picture", "#filtered", "#submatrix", "#kernel", "#products", "#cell", "#sum"):
+        box = page.evaluate(f"document.querySelector('{part}').getBoundingClientRect().toJSON()")
+        assert box["left"] >= 0 and box["right"] <= width and 0 < box["bottom"] <= height, part
+        assert box["height"] <= 0.45 * height
+    tops = page.evaluate("""["#submatrix", "#kernel", "#products", "#cell"].map((each) => {
+        const {top, bottom} = document.querySelector(each).getBoundingClientRect();
+        return (top + bottom) / 2; })""")
+    assert max(tops) - min(tops) < 30  # in one line
+
+
+def test_headings_are_read_without_punctuation_of_the_style_sheet():
+    assert "counter(" not in (ROOT / "page/page.css").read_text()
+
+
+def test_a_printed_page_is_light_and_its_numbers_keep_their_colours(page, kernel_page):
+    page.screen(1200, dark=True)
+    page.open(kernel_page)
+    style = """(() => { const {color, printColorAdjust} = getComputedStyle(
+        document.querySelector("#submatrix td")), body = getComputedStyle(document.body);
+        return [printColorAdjust, body.color, body.backgroundColor]; })()"""
+    dark = page.evaluate(style)
+    page.call("Emulation.setEmulatedMedia", media="print", features=[
+        {"name": "prefers-color-scheme", "value": "dark"}])
+    printed = page.evaluate(style)
+    page.call("Emulation.setEmulatedMedia", media="")
+    assert dark[1:] == ["rgb(236, 238, 242)", "rgb(20, 22, 26)"]
+    assert printed == ["exact", "rgb(22, 24, 29)", "rgb(255, 255, 255)"]
+
+
+def test_touch_users_read_no_word_of_keys_and_clicks(page, kernel_page):
+    def lead():
+        return page.evaluate("""[...document.querySelectorAll(".lead")].filter(
+            (each) => each.offsetHeight).map((each) => each.textContent).join("")""")
+
+    page.open(kernel_page)
+    assert "Shift" in lead()
+    page.call("Emulation.setTouchEmulationEnabled", enabled=True)
+    page.call("Emulation.setDeviceMetricsOverride", width=375, height=812, deviceScaleFactor=1,
+              mobile=True)
+    told = lead()
+    page.call("Emulation.setTouchEmulationEnabled", enabled=False)
+    assert told.startswith("Tap a pixel") and "Shift" not in told and "click" not in told
+
+
+def test_a_link_holds_the_window_and_reset_brings_all_back(page, kernel_page, tmp_path):
+    page.open(kernel_page)
+    before = page.evaluate("[page.settings(), page.filtered()]")
+    page.evaluate("""Object.defineProperty(navigator, "clipboard", {value: {
+        writeText: (text) => { window.copied = text; return Promise.resolve(); }}})""")
+    page.evaluate("page.update({kernel: [0, 0, 0, 0, 2, 0, 0, 0, 0], bias: 3}), page.moveTo(4, 7)")
+    page.click("#copy-link")
+    page.wait_for("window.copied")
+    link = page.evaluate("copied")
+    assert "copied" in text(page, "#working")
+    drop(page, save_picture(tmp_path / "other.png", NOISE[::-1]))
+    assert page.evaluate("document.title") == "What a convolution does to other.png"
+    page.click("#reset")
+    page.wait_for("document.title === 'What a convolution does to noise.png'")
+    page.wait_for("page.settings().bias === 0")
+    assert page.evaluate("[page.settings(), page.filtered()]") == before
+    page.open(kernel_page, "#" + link.partition("#")[2])
+    told = page.evaluate("[page.place().row, page.place().column, page.settings().bias]")
+    assert told == [4, 7, 3] and page.evaluate("page.message()") == ""
+
+
+def test_a_large_picture_is_said_to_be_opening(page, kernel_page, tmp_path):
+    page.open(kernel_page)
+    page.evaluate("""window.heard = [], new MutationObserver(() => heard.push(
+        document.querySelector("#working").textContent)).observe(
+        document.querySelector("#working"), {childList: true, subtree: true})""")
+    drop(page, save_picture(tmp_path / "a.png"))
+    page.wait_for("heard.length > 1")
+    assert page.evaluate("heard") == ["Opening a.png \u2026", ""]
 
 
 # ---------------------------------------------------------------------------------------------
@@ -567,6 +770,7 @@ def test_a_photograph_is_turned_upright(page, kernel_page, tmp_path, orientation
 
 @pytest.mark.parametrize("name, contents, sentence", [
     ("text.jpg", b"not a picture", "no picture that this browser can read, or it is damaged"),
+    ("drawing.svg", b"<?xml version='1.0'?>\n<svg xmlns='x'/>", "is a drawing (SVG), which has no"),
     ("nothing.png", b"", "no picture that this browser can read, or it is damaged"),
     ("cut.png", None, "is damaged: its end is missing"),
     ("cut.jpg", None, "is damaged: its end is missing"),
@@ -666,6 +870,12 @@ def test_the_network_of_the_repository_predicts_as_predict_does(page, folder, pi
     network = models.load(run_folder.PRETRAINED)
     expected = network.probability(data.load_image(ROOT / picture, network.input_size)[None])
     assert abs(page.evaluate("page.network.probability()") - float(expected[0])) < 1e-4
+    if picture == "kittens.jpg":
+        image, side = data.load_image(ROOT / picture, network.input_size), 96 // 5
+        np.testing.assert_allclose(
+            np.reshape(heat_map(page), (96, 96)), explain.occlusion_map(
+                (96, 96), side, float(expected[0]), explain.occlude(network, image, side)),
+            atol=1e-4)
 
 
 def test_the_label_is_that_of_the_runs_threshold(page, folder):
@@ -700,8 +910,8 @@ def test_a_feature_map_shows_the_sum_of_its_window(tta_page):
         convolution, bias = network.layers[index], network.layers[index + 2].bias.numpy()
         kernel, given = convolution.kernel.numpy(), outputs[index - 1]
         for filter_index, row, column in ((0, 0, 0), (5, 3, 5)):
-            page.click(f".block:nth-of-type({number + 1}) .gallery button:nth-child("
-                       f"{filter_index + 1})")
+            page.click(f"#strip button:nth-child({number + 2})")
+            page.click(f".block:not([hidden]) .gallery [data-map='{filter_index}']")
             page.evaluate(f"page.network.moveWindow({row}, {column})")
             told = page.evaluate("page.network.place()")
             window = given[row:row + 3, column:column + 3]
@@ -722,14 +932,18 @@ def test_a_feature_map_shows_the_sum_of_its_window(tta_page):
 
 def test_a_first_kernel_is_sent_to_the_kernel_part(tta_page):
     page, network, image = tta_page
-    page.click(".block:nth-of-type(1) .gallery button:nth-child(4)")
+    page.evaluate("page.network.choose(0, 3)")
     page.click("#send button:nth-of-type(2)")
     settings = page.evaluate("page.settings()")
-    np.testing.assert_allclose(settings["kernel"],
-                               network.kernels[0].numpy()[:, :, 1, 3].ravel(), atol=1e-7)
+    scale, weights = network.layers[0], network.kernels[0].numpy()[:, :, 1, 3]
+    np.testing.assert_allclose(settings["kernel"], (weights / scale.std.numpy()[1]).ravel(),
+                               atol=1e-7)
     assert (settings["channel"], settings["padding"], settings["stride"]) == ("green", "valid", 1)
-    assert "bias stay behind" in page.evaluate("document.querySelector('#send-note').textContent")
-    page.click(".block:nth-of-type(2) .gallery button:nth-child(1)")
+    # B is what green contributes to the map: the scaling of the pixels is part of it.
+    scaled = scale(image[None]).numpy()[0, :, :, 1]
+    np.testing.assert_allclose(matrix(page.evaluate("page.filtered()")),
+                               filters.convolve(scaled, weights, "valid"), atol=1e-4)
+    page.evaluate("page.network.choose(1, 0)")
     assert page.evaluate("document.querySelectorAll('#send button').length") == 0
 
 
@@ -831,7 +1045,194 @@ def test_the_page_says_how_to_get_a_network_and_what_it_cannot_show(page, kernel
                             scaling="standard", hidden=(30, 70))
     page.open(file)
     assert page.evaluate("document.querySelector('#no-network').hidden")
-    assert "has no convolution" in page.evaluate("document.querySelector('#maps').textContent")
+    assert "has no convolution" in page.evaluate("document.querySelector('#steps').textContent")
+    recipes = re.findall(r"recipes/[\w-]+\.flags", told)
+    assert recipes and all((ROOT / recipe).exists() for recipe in recipes)
+
+
+def heat_map(page):
+    page.wait_for("page.network.heat()")
+    return page.evaluate("page.network.heat().values")
+
+
+@pytest.mark.parametrize("name", ["tta", "average", "none", "stride", "mlp"])
+def test_decision_heat_map_and_switched_off_maps_equal_tensorflows(page, folder, name):
+    arch, size, options = NETWORKS[name]
+    picture = save_picture(folder / "small.png", NOISE)
+    file, _, network = network_page(folder, name, picture, arch, size, **options)
+    page.open(file)
+    image = data.load_image(picture, size)
+    before = network.probability(image[None]).numpy()[0]
+
+    told = page.evaluate("page.network.decision()")
+    logit = network(image[None]).numpy()[0]
+    last, unit_values = network.layers[-1], tensors(network, image)[-2]
+    np.testing.assert_allclose(told["contributions"], unit_values * last.kernel.numpy()[:, 0],
+                               atol=1e-4)
+    assert sum(told["contributions"]) + told["bias"] == pytest.approx(logit, abs=1e-4)
+    assert told["logits"][0] == pytest.approx(logit, abs=1e-4)
+    if options.get("tta"):
+        assert told["logits"][1] == pytest.approx(
+            network(image[None, :, ::-1]).numpy()[0], abs=1e-4)
+
+    side = max(1, min(size) // 5)
+    expected = explain.occlusion_map(size, side, before, explain.occlude(network, image, side))
+    np.testing.assert_allclose(np.reshape(heat_map(page), size), expected, atol=1e-4)
+
+    convolutions = [index for index, layer in enumerate(network.layers)
+                    if isinstance(layer, models.Conv2D)]
+    for block, index in enumerate(convolutions):
+        page.click(f"#strip button:nth-child({block + 2})")
+        page.wait_for(f"page.network.effects({block})")
+        effects = page.evaluate(f"page.network.effects({block})")
+        kernel = network.layers[index].kernel
+        bias = next(layer.bias for layer in network.layers[index:]
+                    if isinstance(layer, models.BiasRelu))
+        whole = kernel.numpy(), bias.numpy()
+        for switched in range(0, kernel.shape[-1], 2):
+            off = np.arange(kernel.shape[-1]) == switched
+            kernel.assign(np.where(off, 0, whole[0]))
+            bias.assign(np.where(off, 0, whole[1]))
+            without = network.probability(image[None]).numpy()[0]
+            assert effects[switched] == pytest.approx(without, abs=1e-4)
+        page.evaluate(f"page.network.switchOff({block}, {switched})")
+        assert page.evaluate("page.network.probability()") == pytest.approx(without, abs=1e-4)
+        expected = explain.occlusion_map(size, side, without,
+                                         explain.occlude(network, image, side))
+        np.testing.assert_allclose(np.reshape(heat_map(page), size), expected, atol=1e-4)
+        page.evaluate(f"page.network.switchOff({block}, {switched}, false)")
+        kernel.assign(whole[0])
+        bias.assign(whole[1])
+    assert page.evaluate("page.network.probability()") == pytest.approx(before, abs=1e-4)
+
+
+def test_maps_are_sorted_by_what_switching_them_off_changes(tta_page):
+    page, *_ = tta_page
+    page.wait_for("page.network.effects(0)")
+    effects = np.array(page.evaluate("page.network.effects(0)"))
+    changes = np.abs(effects - page.evaluate("page.network.probability()"))
+    shown = page.evaluate("""[...document.querySelectorAll(".block:not([hidden]) [data-map]")].map(
+        (each) => Number(each.dataset.map))""")
+    np.testing.assert_allclose(changes[shown], np.sort(changes)[::-1])
+
+
+def test_a_map_is_switched_off_and_on_again_by_keys_and_the_link_knows(tta_page, folder):
+    page, *_ = tta_page
+    before = page.evaluate("page.network.probability()")
+    page.evaluate("document.querySelector('#strip button').focus()")
+    page.press("ArrowRight")
+    page.press("ArrowRight")
+    page.press("Enter")  # the second convolution
+    page.press("Tab")
+    page.press("Tab")
+    page.press("Tab")  # over two choices to its maps: one of them takes the tabulator key
+    assert page.evaluate("document.activeElement.dataset.map") is not None
+    page.press("ArrowRight")
+    chosen = page.evaluate("document.activeElement.dataset.map")
+    page.press("Enter")
+    assert page.evaluate("document.activeElement.id") == "chosen-heading"  # the focus moves there
+    page.press("Tab")
+    assert page.evaluate("document.activeElement.id") == "switch-off"
+    page.press("Enter")
+    off = page.evaluate("page.network.off()")
+    assert [each["map"] for each in off] == [int(chosen)]
+    changed = page.evaluate("page.network.probability()")
+    assert changed != before
+    assert "not the network's own" in text(page, "#switched-off")
+    fragment = page.evaluate("location.hash")
+    page.click("#switched-off button")
+    assert page.evaluate("page.network.probability()") == before
+    page.open(folder / "filtered/small-tta.html", fragment)
+    assert page.evaluate("page.network.probability()") == changed
+    page.click("#reset")
+    page.wait_for("page.network.off().length === 0")
+    page.open(folder / "filtered/small-tta.html", "#layer=7&map=1&off=1.99")
+    assert page.evaluate("page.message()").startswith(
+        "The address of this page is damaged (layer and map, off)")
+
+
+def test_the_chosen_map_follows_what_is_shown(tta_page):
+    page, *_ = tta_page
+    page.evaluate("page.network.choose(0, 2)")
+    for stage, name in (("response", "response"), ("relu", "ReLU"), ("last", "pooling")):
+        page.choose(".block:not([hidden]) select", stage)
+        page.evaluate("page.network.moveWindow(1, 1)")
+        caption = text(page, "#map-stages .as-above figcaption")
+        assert caption.startswith("As above: ") and name in caption
+
+
+def test_the_picture_takes_the_keys_only_while_it_is_covered(tta_page):
+    page, *_ = tta_page
+    for covered in (False, True, False):
+        assert (page.evaluate("document.querySelector('#input').tabIndex") == 0) == covered
+        assert (page.evaluate("document.querySelector('#input').role") == "application") == covered
+        page.click("#cover")
+
+
+def test_the_slider_ends_with_the_kernels_of_the_network(page, folder):
+    arch, size, options = NETWORKS["tta"]
+    picture = save_picture(folder / "small.png", NOISE)
+    run, kernels = folder / "runs/kept", []
+    network = make_network(arch, size, seed=3, init="he", **options)
+    make_run(run, network, init="he", seed=3, **options)
+    run_folder.write_history(run, {"epoch": 2, "best_accuracy": 0.75, "mse": 0.2, "threshold": 0.4})
+    trained = network.kernels[0].numpy()
+    for epoch, factor in enumerate((0.25, 0.5, 1, 2)):  # the second epoch is the best one
+        run_folder.write_first_kernels(run, epoch, factor * trained)
+        kernels.append((factor * trained).astype(np.float16))
+    with pytest.MonkeyPatch.context() as monkeypatch:
+        monkeypatch.chdir(folder)
+        file = folder / explain.write_page(picture, run)
+    page.open(file)
+    assert page.evaluate("page.network.learning.epochs") == [0, 1, 2]
+    for index in range(3):
+        np.testing.assert_array_equal(page.evaluate(f"page.network.learning.kernels({index})"),
+                                      kernels[index].ravel())
+    page.evaluate("document.querySelector('#epoch').focus()")
+    assert text(page, "#epoch-words") == "after epoch 2, the network of this page: accuracy 75.0%"
+    page.press("ArrowLeft")
+    assert text(page, "#epoch-words") == "after epoch 1: accuracy 50.0%"
+    page.press("ArrowLeft")
+    assert text(page, "#epoch-words") == "before the first epoch"
+
+
+def test_six_pictures_are_there_to_click_the_worst_mistakes_first(page, folder, photos):
+    arch, size, options = NETWORKS["mlp"]
+    files = sorted(photos.glob("*.png"))
+    labels = np.array([file.name.startswith("cat") for file in files])
+    run = make_run(folder / "runs/clicked", make_network(arch, size, **options), **options)
+    predictions = np.where(labels, 0.9, 0.1)
+    predictions[[3, 20]] = 0.2, 0.99  # a cat taken for a dog, and the other way round
+    run_folder.write_predictions(run, files, labels, predictions)
+    files[0].unlink()
+    with pytest.MonkeyPatch.context() as monkeypatch:
+        monkeypatch.chdir(folder)
+        page.open(folder / explain.write_page(files[3], run))
+    captions = page.evaluate(
+        "[...document.querySelectorAll('.examples button')].map((each) => each.textContent)")
+    assert captions[:2] == ["dog, taken for cat", "cat, taken for dog"]
+    assert sorted(captions[2:]) == ["cat", "cat", "dog", "dog"]
+    page.click(".examples button")
+    page.wait_for(f"document.querySelector('#picture-name').textContent === '{files[20].name}'")
+
+
+def test_of_a_network_too_large_the_feature_maps_are_shown(page, folder, monkeypatch):
+    arch, size, options = NETWORKS["average"]
+    picture = save_picture(folder / "small.png", NOISE)
+    network_page(folder, "average", picture, arch, size, **options)  # its run
+    monkeypatch.setattr(compose, "MAX_WEIGHTS", 2000)
+    file, network, rounded = network_page(folder, "average", picture, arch, size, **options)
+    page.open(file)
+    image = data.load_image(picture, size)
+    layers = page.evaluate("page.network.layers()")
+    assert [layer["name"] for layer in layers][-1] == "flatten"
+    for layer, output in zip(layers, tensors(rounded, image, len(layers)), strict=True):
+        np.testing.assert_allclose(np.reshape(layer["values"], output.shape), output, rtol=1e-4,
+                                   atol=1e-3)
+    assert "are too many for a page" in text(page, "#not-whole")
+    assert page.evaluate("page.network.probability()") == pytest.approx(
+        network.probability(image[None]).numpy()[0], abs=1e-6)  # TensorFlow's
+    assert '"left_out":true' in file.read_text()
 
 
 # ---------------------------------------------------------------------------------------------

@@ -528,7 +528,7 @@ def test_a_run_prints_its_story_and_leaves_its_record_and_a_second_one_its_numbe
     assert len((run / "metrics.jsonl").read_text().splitlines()) == 3
     names = {file.name.rstrip("0123456789") for file in run.iterdir()}
     assert names == {"config.json", "pictures.jsonl", "metrics.jsonl", "predictions.jsonl", "best",
-                     "checkpoints", "model", ".lock", "curves.png"}
+                     "first_kernels.npy", "checkpoints", "model", ".lock", "curves.png"}
 
     records = [json.loads(line) for line in (run / "metrics.jsonl").open()]
     best = max(records, key=lambda record: (record["best_accuracy"], -record["mse"]))

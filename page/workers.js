@@ -1,0 +1,86 @@
+"use strict";
+// Other cores of the computer, which ask the network many questions while the page stays usable:
+// what is the probability with a square covered, or without one of the feature maps?
+
+// What runs in a worker: each message shows it a picture or asks for one probability.
+function serveWorker() {
+  let network, off, twins;  // the picture and, for --tta, its mirror image, with all activations
+  const TASKS = {
+    cover({row, column, size}) {
+      return twins.map(({picture, outputs, mirrored}) => {
+        const left = mirrored ? picture.width - column - size : column;
+        const part = {top: row, left, bottom: row + size, right: left + size};
+        const covered = inputOf(cover(picture, row, left, size));
+        return logitAfter(network, outputs, 0, covered, part, off);
+      });
+    },
+    without({layer, map}) {
+      return twins.map(({outputs}) => {
+        const maps = tensor(outputs[layer].shape, outputs[layer].values.slice());
+        silence(maps, layer, [{layer, map}]);
+        return logitAfter(network, outputs, layer + 1, maps, wholeOf(maps.shape), off);
+      });
+    },
+  };
+  addEventListener("message", ({data}) => {
+    if (data.network) {
+      network = data.network;
+    } else if (data.picture) {
+      off = data.off;
+      const pictures = [data.picture, ...(network.tta ? [mirror(data.picture)] : [])];
+      twins = pictures.map((picture, index) => ({
+        picture, mirrored: index === 1, outputs: activationsOf(network, picture, off)}));
+    } else {
+      const probabilities = TASKS[data.task.kind](data.task).map(sigmoid);
+      const sum = probabilities.reduce((total, each) => total + each);
+      postMessage({...data, probability: sum / probabilities.length});
+    }
+  });
+}
+
+// One worker for each core, up to four. show(picture, off) ends what they were asked before;
+// ask(tasks, told) resolves to the tasks with their probabilities, unless show() or stop() comes
+// first. told(done) is called after each one with those that are done.
+function startWorkers(network) {
+  const source = ["network.js", "workers.js"].map((file) =>
+    document.querySelector(`script[data-file="${file}"]`).textContent);
+  const url = URL.createObjectURL(new Blob([...source, "serveWorker();"],
+                                           {type: "text/javascript"}));
+  const workers = Array.from({length: Math.max(1, Math.min(4, navigator.hardwareConcurrency))},
+                             () => new Worker(url));
+  let job = 0, waiting = [], done = [], finish, tell;
+  const next = (worker) => waiting.length && worker.postMessage({job, task: waiting.shift()});
+  for (const worker of workers) {
+    worker.postMessage({network});
+    worker.addEventListener("message", ({data}) => {
+      if (data.job === job) {
+        done.push({...data.task, probability: data.probability});
+        tell(done);
+        next(worker);
+        if (done.length === finish.count) {
+          finish.resolve(done);
+        }
+      }
+    });
+  }
+
+  function stop() {
+    job++;
+    waiting = [];
+  }
+
+  return {
+    stop,
+    show({width, height, pixels}, off) {
+      stop();
+      workers.forEach((worker) => worker.postMessage({picture: {width, height, pixels}, off}));
+    },
+    ask(tasks, told = () => {}) {
+      stop();
+      return new Promise((resolve) => {
+        [waiting, done, tell, finish] = [[...tasks], [], told, {resolve, count: tasks.length}];
+        workers.forEach(next);
+      });
+    },
+  };
+}
