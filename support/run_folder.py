@@ -57,18 +57,15 @@ def remedy(run_dir: Path) -> str:
 
 
 @contextlib.contextmanager
-def new(runs_dir: Path, name: str | None, arch: str, is_chief: bool) -> Iterator[Path]:
+def new(runs_dir: Path, name: str | None, arch: str) -> Iterator[Path]:
     """Make and lock the folder of a new run: runs_dir/name, or runs_dir/ARCH-1, ARCH-2 ….
 
-    At the end it is removed if it did not get a config.json. Of several workers only the chief
-    makes it. Raises UserError for a name that is taken, or where there can be no such folder.
+    At the end it is removed if it did not get a config.json. Raises UserError for a name that is
+    taken, or where there can be no such folder.
     """
     check_path(runs_dir / (name or ""))
     if name is not None and (name in ("", ".", "..") or Path(name).name != name):
         raise UserError(f"--name={name!r} must be the name of one folder, without slashes")
-    if not is_chief:
-        yield runs_dir / name
-        return
     try:
         runs_dir.mkdir(parents=True, exist_ok=True)
         for number in itertools.count(1):
@@ -92,10 +89,7 @@ def new(runs_dir: Path, name: str | None, arch: str, is_chief: bool) -> Iterator
 
 
 def check_path(run_dir: Path) -> None:
-    """Refuse a path that TensorFlow does not find when it reads: it takes it for a pattern.
-
-    Raises UserError.
-    """
+    """Raise UserError for a path that TensorFlow takes for a pattern when it reads."""
     if set("[]\\") & set(run_dir.as_posix()):
         raise UserError(f"{run_dir}: TensorFlow reads no files where the path has [, ] or \\ in "
                         "it; use another name")
@@ -136,20 +130,23 @@ def lock(file: IO) -> None:
         raise BlockingIOError from error
 
 
-def check_resumable(run_dir: Path) -> None:
-    """Refuse a run that cannot be compared with what is there now, or that has no checkpoints.
+@contextlib.contextmanager
+def resumed(run_dir: Path) -> Iterator[Path]:
+    """Lock the folder of a run that is resumed.
 
-    Starting again would overwrite what the run has. Raises UserError if that is more than a process
-    leaves that was killed before its first checkpoint.
+    Raises UserError for one that cannot be compared with what is there now, and for one without a
+    checkpoint that has more than a process leaves that was killed before it saved the first one.
     """
-    record = read_config(run_dir)
-    with damage_told(run_dir, "config.json"):
-        str(record["versions"]["pillow"]), int(record["machine"]["replicas"])
-    if not list(run_dir.glob("checkpoints/epoch-*")):
-        if len(read_history(run_dir)) > 1 or (run_dir / "model").exists():
-            raise UserError(f"{run_dir} cannot be resumed: its checkpoints were deleted, and to "
-                            "start again would overwrite what it has; train a new run")
-        print(f"{run_dir} has no checkpoint: it starts again")
+    with locked(run_dir):
+        record = read_config(run_dir)
+        with damage_told(run_dir, "config.json"):
+            str(record["versions"]["pillow"]), int(record["machine"]["replicas"])
+        if not list(run_dir.glob("checkpoints/epoch-*")):
+            if len(read_history(run_dir)) > 1 or (run_dir / "model").exists():
+                raise UserError(f"{run_dir} cannot be resumed: its checkpoints were deleted, and "
+                                "to start again would overwrite what it has; train a new run")
+            print(f"{run_dir} has no checkpoint: it starts again")
+        yield run_dir
 
 
 @contextlib.contextmanager
