@@ -222,11 +222,11 @@ def write_config(run_dir: Path, config: Config, dataset, bundled_sample: bool, r
 
 
 def update_config(run_dir: Path, config: Config, replicas: int) -> None:
-    """Write the config.json of a run that is resumed; print what changes its numbers from now on.
+    """Bring a resumed run's config.json up to date; print what changes its numbers from now on.
 
     config: the settings that config.json has, but for epochs and data_dir.
     """
-    record = read_config(run_dir)
+    record, file = read_config(run_dir), run_dir / "config.json"
     before = record["machine"]["replicas"]
     if replicas != before:
         print(f"from here on {replicas} replicas compute, not {before}: the numbers will be those "
@@ -236,7 +236,9 @@ def update_config(run_dir: Path, config: Config, replicas: int) -> None:
         print(f"from here on the learning rate follows the cycle of {config.epochs} epochs, not of "
               f"{before}: a run started with --epochs={config.epochs} would have other numbers")
     record["config"], record["machine"]["replicas"] = vars(config), replicas
-    write_text(run_dir / "config.json", json.dumps(record, indent=2) + "\n")
+    text = json.dumps(record, indent=2) + "\n"
+    if text != file.read_text(encoding="utf-8"):
+        write_text(file, text)
 
 
 def read_config(run_dir: Path) -> dict:
