@@ -248,7 +248,7 @@ def read_config(run_dir: Path) -> dict:
         if record.get("format", 1) != FORMAT:
             raise UserError(f"{run_dir} was written by another version of train.py, which this one "
                             "cannot read: train it again, or use the version that wrote it")
-        bool(record["data"]["bundled_sample"]), class_names_of(record)
+        dict(record["config"]), bool(record["data"]["bundled_sample"])
         return record
 
 
@@ -262,7 +262,9 @@ def class_names_of(record: dict) -> tuple[str, str]:
 
 def read_class_names(run_dir: Path) -> tuple[str, str]:
     """The names of label 1 and of label 0. Raises UserError as read_config does."""
-    return class_names_of(read_config(run_dir))
+    record = read_config(run_dir)
+    with damage_told(run_dir, "config.json"):
+        return class_names_of(record)
 
 
 def read_settings(run_dir: Path, values: flags.FlagValues, *groups: str,
