@@ -13,6 +13,9 @@ from pathlib import Path
 
 from absl import app, flags
 
+# What is raised where the program that reads the output has ended.
+BROKEN_PIPE = errno.EINVAL if os.name == "nt" else errno.EPIPE
+
 
 class UserError(ValueError):
     """An error that the user can put right: one sentence with the wrong value and the remedy."""
@@ -39,7 +42,8 @@ def script(*also: type[Exception], arguments: bool = False) -> Callable:
                 main([argv[0], *(names if SHELL_EXPANDS_PATTERNS else expanded(names))])
                 sys.stdout.flush()
             except (UserError, OSError, *also) as error:
-                if is_broken_pipe(error):  # "… | head" has seen enough
+                if getattr(error, "errno", None) == BROKEN_PIPE and not error.filename:
+                    # "… | head" has seen enough.
                     os.dup2(os.open(os.devnull, os.O_WRONLY), 1)  # what is still to be flushed
                     sys.exit(141)  # what a shell says of a program that SIGPIPE ended
                 sys.exit(one_sentence(error))
@@ -69,12 +73,6 @@ def expanded(names: Sequence[str]) -> list[str]:
     patterns = [name.replace("[", "[[]") for name in names]  # to Windows these are letters
     return [match for name, pattern in zip(names, patterns, strict=True)
             for match in sorted(glob.glob(pattern)) or [name]]
-
-
-def is_broken_pipe(error: Exception) -> bool:
-    """Whether whatever reads this program's output has ended. Windows reports it as EINVAL."""
-    code = errno.EPIPE if hasattr(signal, "SIGPIPE") else errno.EINVAL
-    return isinstance(error, OSError) and error.errno == code and not error.filename
 
 
 @contextlib.contextmanager

@@ -12,7 +12,7 @@ import json
 import os
 import re
 import signal
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator
 
 from support.cli import UserError
 from support.tensorflow_setup import tf
@@ -29,55 +29,57 @@ def setup(name: str) -> Iterator[tf.distribute.Strategy]:
     elif name == "mirrored":
         yield tf.distribute.MirroredStrategy()
     else:
-        addresses, rank = cluster()
-        others = names_of(addresses, [each for each in range(len(addresses)) if each != rank])
-        print(f"worker {rank} of {len(addresses)} waits for {others or 'no other'}", flush=True)
+        workers, own = cluster()
+        others = names_of(workers, workers.keys() - {own})
+        print(f"{own} of {len(workers)} waits for {others or 'no other'}", flush=True)
         # While TensorFlow waits, Python hears no Ctrl-C: the system's own handling ends it at once.
         interrupt = signal.signal(signal.SIGINT, signal.SIG_DFL)
         strategy = tf.distribute.MultiWorkerMirroredStrategy()
         signal.signal(signal.SIGINT, interrupt)
         signal.signal(signal.SIGTERM, signal.getsignal(signal.SIGTERM))  # TensorFlow has taken it
         with contextlib.ExitStack() as stack:
-            if rank:
-                print("worker 0 prints and writes the run", flush=True)
-                devnull = stack.enter_context(open(os.devnull, "w", encoding="utf-8",
-                                                   errors="replace"))
-                stack.enter_context(contextlib.redirect_stdout(devnull))
+            if not is_chief(name):
+                print(f"{next(iter(workers))} prints and writes the run", flush=True)
+                nothing = open(os.devnull, "w", encoding="utf-8", errors="replace")
+                stack.enter_context(contextlib.redirect_stdout(stack.enter_context(nothing)))
             yield strategy
 
 
 def is_chief(name: str) -> bool:
     """Whether this process prints and writes files. Raises UserError as `cluster` does."""
-    return name != "multi_worker" or cluster()[1] == 0
+    if name != "multi_worker":
+        return True
+    workers, own = cluster()
+    return own == next(iter(workers))
 
 
-def cluster() -> tuple[list[str], int]:
-    """HOST:PORT of every worker, the chief's first, and the rank of this one: from TF_CONFIG.
+def cluster() -> tuple[dict[str, str], str]:
+    """{"worker 0": "HOST:PORT"} of all workers, the chief first, and which is this: from TF_CONFIG.
 
     Raises UserError for a TF_CONFIG that does not say it.
     """
     text = os.environ.get("TF_CONFIG", "")
     try:
         record = json.loads(text)
-        workers = {(job, number): address for job in ("chief", "worker")
+        workers = {f"{job} {number}": address for job in ("chief", "worker")
                    for number, address in enumerate(record["cluster"].get(job, []))}
         for address in workers.values():
             host, _, port = address.rpartition(":")
             if not (host and 0 < int(port) < 65536):
                 raise ValueError(f"{address} is not HOST:PORT")
-        task = record["task"]["type"], int(record["task"]["index"])
-        if task not in workers:
-            raise ValueError(f"its task, {task[0]} {task[1]}, is not in its cluster")
+        own = f"{record['task']['type']} {int(record['task']['index'])}"
+        if own not in workers:
+            raise ValueError(f"its task, {own}, is not in its cluster")
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise UserError(
             f"TF_CONFIG={text!r} is not what --strategy=multi_worker needs ({error!r}): make it "
             'like {"cluster": {"worker": ["HOST:PORT", "HOST:PORT"]}, '
             '"task": {"type": "worker", "index": 0}}') from error
-    return list(workers.values()), list(workers).index(task)
+    return workers, own
 
 
-def names_of(addresses: Sequence[str], ranks: Sequence[int]) -> str:
-    return " and ".join(f"worker {rank} ({addresses[rank]})" for rank in ranks)
+def names_of(workers: dict[str, str], some: Collection[str]) -> str:
+    return " and ".join(f"{name} ({workers[name]})" for name in workers if name in some)
 
 
 # ---------------------------------------------------------------------------------------------
@@ -139,11 +141,10 @@ def failed_workers(error: Exception) -> str | None:
     """The workers that died, if that is what TensorFlow's error is about, as a phrase."""
     if not isinstance(error, tf.errors.OpError):
         return None
-    addresses, own_rank = cluster()
-    chiefs = len(json.loads(os.environ["TF_CONFIG"])["cluster"].get("chief", []))
-    ranks = {int(task) + (chiefs if job == "worker" else 0) for job, task in
-             re.findall(r"/job:(chief|worker)/(?:replica:0/)?task:([0-9]+)", error.message)}
-    if "CoordinationService" in error.message:  # the chief's
-        ranks.add(0)
-    ranks.discard(own_rank)
-    return f"{names_of(addresses, sorted(ranks))} died or lost touch" if ranks else None
+    workers, own = cluster()
+    failed = {f"{job} {task}" for job, task in re.findall(
+        r"/job:(chief|worker)/(?:replica:0/)?task:([0-9]+)", error.message)}
+    if "CoordinationService" in error.message:
+        failed.add(next(iter(workers)))  # the chief
+    names = names_of(workers, failed - {own})
+    return f"{names} died or lost touch" if names else None

@@ -5,6 +5,7 @@ A container limits both by cgroups, whose files are not those of the machine.
 
 import contextlib
 import ctypes
+import itertools
 import math
 import os
 from collections.abc import Iterator
@@ -38,17 +39,12 @@ def memory() -> float:
     """The bytes of memory that this process may use, infinity where no system tells."""
     if hasattr(os, "sysconf"):
         installed = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
-    else:
-        installed = installed_on_windows()
-    limits = (limit for [limit] in cgroup_numbers("memory", "memory.max", "memory.limit_in_bytes"))
-    return min([installed, *limits])
-
-
-def installed_on_windows() -> float:
-    """The bytes of memory of a machine with Windows."""
-    kilobytes = ctypes.c_ulonglong()
-    ctypes.windll.kernel32.GetPhysicallyInstalledSystemMemory(ctypes.byref(kilobytes))
-    return 1024 * kilobytes.value or math.inf
+    else:  # on Windows
+        kilobytes = ctypes.c_ulonglong()
+        ctypes.windll.kernel32.GetPhysicallyInstalledSystemMemory(ctypes.byref(kilobytes))
+        installed = 1024 * kilobytes.value or math.inf
+    return min([installed, *(limit for [limit] in cgroup_numbers(
+        "memory.max", "memory/memory.limit_in_bytes"))])
 
 
 def cores() -> int:
@@ -56,28 +52,22 @@ def cores() -> int:
     counts = [os.cpu_count() or 1]
     if hasattr(os, "sched_getaffinity"):
         counts.append(len(os.sched_getaffinity(0)))
-    counts += [math.ceil(quota / period) for quota, period in cgroup_numbers(
-        "cpu", "cpu.max", "cpu.cfs_quota_us", "cpu.cfs_period_us") if quota > 0]
+    counts += [math.ceil(quota / period) for quota, period in cgroup_numbers("cpu.max")]
     return min(counts)
 
 
-def cgroup_numbers(controller: str, in_version_2: str, *in_version_1: str
-                   ) -> Iterator[list[int]]:
-    """The numbers of each cgroup that this process is in, from its own one outwards.
+def cgroup_numbers(*files: str) -> Iterator[list[int]]:
+    """The numbers in these files of each cgroup that this process is in, and of those around it.
 
-    in_version_2, in_version_1: the files that hold them. A cgroup without a limit is left out: its
-    file holds the word "max", or there is none. Source: cgroups(7).
+    A cgroup without a limit is left out: its file holds the word "max", or there is none. A file of
+    version 1 is named with the folder of its controller before it. Source: cgroups(7).
     """
-    lines = []
+    groups = []
     with contextlib.suppress(OSError):  # only Linux has it
-        lines = Path("/proc/self/cgroup").read_text(encoding="utf-8").splitlines()
-    for line in lines:
-        _, controllers, group = line.split(":", 2)
-        if controllers and controller not in controllers.split(","):
-            continue
-        root = Path("/sys/fs/cgroup", controller if controllers else "")
-        own = PurePosixPath(group.lstrip("/"))
-        for place in (own, *own.parents):
+        groups = [line.split(":", 2)[2].strip("/") for line in
+                  Path("/proc/self/cgroup").read_text(encoding="utf-8").splitlines()]
+    for file, group in itertools.product(map(PurePosixPath, files), groups):
+        for place in (PurePosixPath(group), *PurePosixPath(group).parents):
             with contextlib.suppress(OSError, ValueError):
-                yield [int(number) for file in (in_version_1 if controllers else [in_version_2])
-                       for number in (root / place / file).read_text(encoding="utf-8").split()]
+                text = Path("/sys/fs/cgroup", file.parent, place, file.name).read_text("utf-8")
+                yield [int(number) for number in text.split()]

@@ -59,18 +59,15 @@ def remedy(run_dir: Path) -> str:
 
 
 @contextlib.contextmanager
-def new(runs_dir: Path, name: str | None, arch: str, is_chief: bool) -> Iterator[Path]:
+def new(runs_dir: Path, name: str | None, arch: str) -> Iterator[Path]:
     """Make and lock the folder of a new run: runs_dir/name, or runs_dir/ARCH-1, ARCH-2 ….
 
-    At the end it is removed if it did not get a config.json. Of several workers only the chief
-    makes it. Raises UserError for a name that is taken, or where there can be no such folder.
+    At the end it is removed if it did not get a config.json. Raises UserError for a name that is
+    taken, or where there can be no such folder.
     """
     check_path(runs_dir / (name or ""))
     if name is not None and (name in ("", ".", "..") or Path(name).name != name):
         raise UserError(f"--name={name!r} must be the name of one folder, without slashes")
-    if not is_chief:
-        yield runs_dir / name
-        return
     try:
         runs_dir.mkdir(parents=True, exist_ok=True)
         for number in itertools.count(1):
@@ -94,10 +91,7 @@ def new(runs_dir: Path, name: str | None, arch: str, is_chief: bool) -> Iterator
 
 
 def check_path(run_dir: Path) -> None:
-    """Refuse a path that TensorFlow does not find when it reads: it takes it for a pattern.
-
-    Raises UserError.
-    """
+    """Raise UserError for a path that TensorFlow takes for a pattern when it reads."""
     if set("[]\\") & set(run_dir.as_posix()):
         raise UserError(f"{run_dir}: TensorFlow reads no files where the path has [, ] or \\ in "
                         "it; use another name")
@@ -138,20 +132,23 @@ def lock(file: IO) -> None:
         raise BlockingIOError from error
 
 
-def check_resumable(run_dir: Path) -> None:
-    """Refuse a run that cannot be compared with what is there now, or that has no checkpoints.
+@contextlib.contextmanager
+def resumed(run_dir: Path) -> Iterator[Path]:
+    """Lock the folder of a run that is resumed.
 
-    Starting again would overwrite what the run has. Raises UserError if that is more than a process
-    leaves that was killed before its first checkpoint.
+    Raises UserError for one that cannot be compared with what is there now, and for one without a
+    checkpoint that has more than a process leaves that was killed before it saved the first one.
     """
-    record = read_config(run_dir)
-    with damage_told(run_dir, "config.json"):
-        str(record["versions"]["pillow"]), int(record["machine"]["replicas"])
-    if not list(run_dir.glob("checkpoints/epoch-*")):
-        if len(read_history(run_dir)) > 1 or (run_dir / "model").exists():
-            raise UserError(f"{run_dir} cannot be resumed: its checkpoints were deleted, and to "
-                            "start again would overwrite what it has; train a new run")
-        print(f"{run_dir} has no checkpoint: it starts again")
+    with locked(run_dir):
+        record = read_config(run_dir)
+        with damage_told(run_dir, "config.json"):
+            str(record["versions"]["pillow"]), int(record["machine"]["replicas"])
+        if not list(run_dir.glob("checkpoints/epoch-*")):
+            if len(read_history(run_dir)) > 1 or (run_dir / "model").exists():
+                raise UserError(f"{run_dir} cannot be resumed: its checkpoints were deleted, and "
+                                "to start again would overwrite what it has; train a new run")
+            print(f"{run_dir} has no checkpoint: it starts again")
+        yield run_dir
 
 
 @contextlib.contextmanager
@@ -231,11 +228,11 @@ def write_config(run_dir: Path, config: Config, dataset, bundled_sample: bool, r
 
 
 def update_config(run_dir: Path, config: Config, replicas: int) -> None:
-    """Write the config.json of a run that is resumed; print what changes its numbers from now on.
+    """Bring a resumed run's config.json up to date; print what changes its numbers from now on.
 
     config: the settings that config.json has, but for epochs and data_dir.
     """
-    record = read_config(run_dir)
+    record, file = read_config(run_dir), run_dir / "config.json"
     before = record["machine"]["replicas"]
     if replicas != before:
         print(f"from here on {replicas} replicas compute, not {before}: the numbers will be those "
@@ -245,7 +242,9 @@ def update_config(run_dir: Path, config: Config, replicas: int) -> None:
         print(f"from here on the learning rate follows the cycle of {config.epochs} epochs, not of "
               f"{before}: a run started with --epochs={config.epochs} would have other numbers")
     record["config"], record["machine"]["replicas"] = vars(config), replicas
-    write_text(run_dir / "config.json", json.dumps(record, indent=2) + "\n")
+    text = json.dumps(record, indent=2) + "\n"
+    if text != file.read_text(encoding="utf-8"):
+        write_text(file, text)
 
 
 def read_config(run_dir: Path) -> dict:
@@ -255,7 +254,7 @@ def read_config(run_dir: Path) -> dict:
         if record.get("format", 1) != FORMAT:
             raise UserError(f"{run_dir} was written by another version of train.py, which this one "
                             "cannot read: train it again, or use the version that wrote it")
-        bool(record["data"]["bundled_sample"]), class_names_of(record)
+        dict(record["config"]), bool(record["data"]["bundled_sample"])
         return record
 
 
@@ -269,7 +268,9 @@ def class_names_of(record: dict) -> tuple[str, str]:
 
 def read_class_names(run_dir: Path) -> tuple[str, str]:
     """The names of label 1 and of label 0. Raises UserError as read_config does."""
-    return class_names_of(read_config(run_dir))
+    record = read_config(run_dir)
+    with damage_told(run_dir, "config.json"):
+        return class_names_of(record)
 
 
 def read_settings(run_dir: Path, values: flags.FlagValues, *groups: str,

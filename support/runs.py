@@ -1,9 +1,9 @@
 """A run from its start to its end: what keeps it alive around the training loop.
 
-    with runs.opened(SETTINGS, DEFAULTS) as run:    # nothing is changed yet
+    with runs.opened(SETTINGS, DEFAULTS) as run:    # its folder is locked
         source = run.find_images(network)
         …                                           # load them
-        run.start(dataset)                          # its folder, its config.json, all devices
+        run.start(dataset)                          # its config.json, all devices
         with run.training():                        # signals are caught
             run.restore(state)                      # before the loop
             run.save_if_due(state)                  # after each step
@@ -61,14 +61,15 @@ def opened(groups: Sequence[str], defaults: dict[str, dict]) -> Iterator["Run"]:
         config = settings.from_flags(values, *groups, defaults=defaults)
         if strategy == "multi_worker" and values.name is None:
             raise UserError("--strategy=multi_worker needs a --name, the same for all workers")
-        place = run_folder.new(Path(values.runs_dir), values.name, config.arch, is_chief)
+        folder = Path(values.runs_dir, values.name or "")
+        locked = run_folder.new(Path(values.runs_dir), values.name, config.arch)
     else:
-        config = saved_settings(Path(values.resume), groups, defaults)
-        resumed = Path(values.resume)
-        place = run_folder.locked(resumed) if is_chief else contextlib.nullcontext(resumed)
-    with place as folder, contextlib.ExitStack() as stack:
-        if is_chief and not is_new:
-            run_folder.check_resumable(folder)
+        folder = Path(values.resume)
+        config = saved_settings(folder, groups, defaults)
+        locked = run_folder.resumed(folder)
+    with contextlib.ExitStack() as stack:
+        if is_chief:
+            folder = stack.enter_context(locked)
         run = Run(folder, config, stack, strategy, is_new)
         try:
             yield run
@@ -98,8 +99,7 @@ def saved_settings(resumed: Path, groups: Sequence[str], defaults: dict[str, dic
     """
     cli.refuse_other_flags("resume", "epochs", "strategy", "data_dir", "eager")
     config = run_folder.read_settings(resumed, flags.FLAGS, *groups,
-                                      never_none={name for each in defaults.values()
-                                                  for name in each})
+                                      never_none=set().union(*defaults.values()))
     config.epochs = flags.FLAGS.epochs or config.epochs
     if flags.FLAGS.data_dir is not None:
         config.data_dir = flags.FLAGS.data_dir

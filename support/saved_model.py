@@ -14,9 +14,9 @@ programs elsewhere, and predict.py reads the same weights from best/. The model 
 """
 
 import functools
-import shutil
 from pathlib import Path
 
+from support import run_folder
 from support.tensorflow_setup import tf
 
 
@@ -24,7 +24,7 @@ def export(network: tf.Module, threshold: float, class_names: tuple[str, str],
            folder: Path) -> None:
     """Write `folder`, a SavedModel of the network, whole or not at all.
 
-    An older one stays until the new one is complete. network: a models.Network whose convolutions
+    network: a models.Network whose convolutions
     are tf.nn.conv2d, as models.load returns it. The gradient in fast_convolution would have to be
     exported too, for those without this code, and a prediction takes no gradient.
     """
@@ -48,14 +48,9 @@ def export(network: tf.Module, threshold: float, class_names: tuple[str, str],
         label = tf.where(probability > module.threshold, *class_names)
         return {"probability": probability, "label": label}
 
-    new, old = folder.with_name(f"new-{folder.name}"), folder.with_name(f"old-{folder.name}")
-    for leftover in (new, old):  # of an export that was interrupted
-        shutil.rmtree(leftover, ignore_errors=True)
-    tf.saved_model.save(module, new.as_posix(), {"pixels": pixels, "serving_default": serve})
-    if folder.exists():
-        folder.rename(old)
-    new.rename(folder)
-    shutil.rmtree(old, ignore_errors=True)
+    with run_folder.replacing(folder) as unfinished:
+        tf.saved_model.save(module, unfinished.as_posix(),
+                            {"pixels": pixels, "serving_default": serve})
 
 
 # ---------------------------------------------------------------------------------------------

@@ -25,7 +25,7 @@ import models
 import needs
 import train
 from conftest import ROOT, eagerly
-from support import checkpoints, runs, saved_model, split_sizes, summary
+from support import checkpoints, run_folder, runs, saved_model, split_sizes, summary
 from support.settings import Config
 from support.tensorflow_setup import tf
 from test_train import config_of, dataset_of, run_of, train_run
@@ -124,8 +124,11 @@ def all_eagerly():
 @pytest.fixture(autouse=True)
 def tiny_export(monkeypatch):
     """The export of a finished run, done in no time: what it writes is tested elsewhere."""
-    monkeypatch.setattr(saved_model, "export",
-                        lambda *arguments: arguments[-1].mkdir(exist_ok=True))
+    def export(*arguments):
+        with run_folder.replacing(arguments[-1]) as unfinished:
+            unfinished.mkdir()
+
+    monkeypatch.setattr(saved_model, "export", export)
 
 
 @pytest.fixture(scope="module")

@@ -781,5 +781,5 @@ def test_a_folder_of_runs_that_may_not_be_entered_is_named(monkeypatch):
 
     monkeypatch.setattr(Path, "mkdir", mkdir)
     with pytest.raises(UserError, match="^--runs_dir=shut/runs: shut/runs: Permission denied; cho"):
-        with run_folder.new(Path("shut/runs"), None, "mlp", is_chief=True):
+        with run_folder.new(Path("shut/runs"), None, "mlp"):
             pass

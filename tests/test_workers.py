@@ -266,6 +266,9 @@ def test_a_malformed_tf_config_is_refused_in_one_sentence(text, reason, declines
 
 def test_the_chief_comes_before_the_workers(monkeypatch):
     cluster = {"worker": ["a:1", "b:2"], "chief": ["c:3"]}
-    for task, number in (({"type": "chief", "index": 0}, 0), ({"type": "worker", "index": 1}, 2)):
+    for task, own in (({"type": "chief", "index": 0}, "chief 0"),
+                      ({"type": "worker", "index": 1}, "worker 1")):
         monkeypatch.setenv("TF_CONFIG", json.dumps({"cluster": cluster, "task": task}))
-        assert distribution.cluster() == (["c:3", "a:1", "b:2"], number)
+        workers, this = distribution.cluster()
+        assert [*workers.items()] == [("chief 0", "c:3"), ("worker 0", "a:1"), ("worker 1", "b:2")]
+        assert this == own and distribution.is_chief("multi_worker") == (own == "chief 0")
