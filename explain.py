@@ -242,6 +242,7 @@ def describe_network(path: Path, run_dir: Path) -> dict:
     Prints the probability of the first class, and by how much it changes when the kernels are
     rounded to float16, as the page holds them.
     """
+    compose.fits_whole(models.shapes_only(models.saved_options(run_dir)), f"--run={run_dir}")
     network = models.load(run_dir)
     class_names = run_folder.read_class_names(run_dir)
     image = data.load_image(path, network.input_size)

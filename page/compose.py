@@ -71,17 +71,9 @@ def describe(network: Any, name: str, image: np.ndarray, probability: float, thr
     network: a models.Network; name: of its run; image: the picture as its input, uint8 (height,
     width, 3); probability: of the first of class_names for it, which is predicted above the
     threshold. learning: see describe_learning; examples: of each a name, a label, a probability and
-    a small JPEG. Raises UserError for a network that is too large even so, and for a kernel that
-    float16 cannot hold.
+    a small JPEG. Raises UserError as fits_whole does, and for a kernel that float16 cannot hold.
     """
-    layers, left_out = [], False
-    if network.weight_count > MAX_WEIGHTS:
-        left_out = True
-        kept = sum(layer.weight_count for layer in network.layers if len(layer.output_shape) == 3)
-        if not 0 < kept <= MAX_WEIGHTS:
-            raise UserError(f"{name} has {network.weight_count:,} weights, and the page holds "
-                            f"{MAX_WEIGHTS:,}: train a network with a smaller --input_size, or "
-                            "that of recipes/ten-seconds.flags")
+    layers, left_out = [], not fits_whole(network, name)
     for layer in network.layers:
         layers.append({"type": type(layer).__name__, "name": layer.name,
                        "shape": list(layer.output_shape), "weights": layer.weight_count})
@@ -99,6 +91,19 @@ def describe(network: Any, name: str, image: np.ndarray, probability: float, thr
             "input": base64_of(png_of(Image.fromarray(image))), "probability": probability,
             "learning": learning, "examples": [
                 each | {"jpeg": base64_of(each["jpeg"])} for each in examples or []]}
+
+
+def fits_whole(network: Any, name: str) -> bool:
+    """Whether all of a network fits into a page, not only what comes before its first dense layer.
+
+    Raises UserError if even that does not, or if there is nothing before it.
+    """
+    before = sum(layer.weight_count for layer in network.layers if len(layer.output_shape) == 3)
+    if network.weight_count > MAX_WEIGHTS and not 0 < before <= MAX_WEIGHTS:
+        raise UserError(f"{name} has {network.weight_count:,} weights, and the page holds "
+                        f"{MAX_WEIGHTS:,}: train a network with a smaller --input_size, or that of "
+                        "recipes/ten-seconds.flags")
+    return network.weight_count <= MAX_WEIGHTS
 
 
 def describe_learning(kernels: np.ndarray, epochs: list[int], accuracies: list[float | None],

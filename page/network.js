@@ -228,12 +228,14 @@ function mirror({width, height, pixels}) {
   return {width, height, pixels: mirrored};
 }
 
+const GREY = 128;  // of what is covered
+
 // The picture with a grey square on it, size pixels wide.
 function cover({width, height, pixels}, row, column, size) {
   const covered = pixels.slice();
   for (let line = row; line < Math.min(height, row + size); line++) {
     for (let place = column; place < Math.min(width, column + size); place++) {
-      covered.set([128, 128, 128, 255], 4 * (line * width + place));
+      covered.set([GREY, GREY, GREY, 255], 4 * (line * width + place));
     }
   }
   return {width, height, pixels: covered};

@@ -54,9 +54,6 @@ function startNetworkPart(network, {sendKernel, changed}) {
     showPrediction(covering);
     showDecision(isNew);
     maps.draw(isNew);
-    if (isNew) {
-      learning?.draw();
-    }
   }
 
   // The logit of a picture and, with --tta, that of its mirror image.
@@ -64,7 +61,9 @@ function startNetworkPart(network, {sendKernel, changed}) {
     outputs.at(-1).values[0], ...(network.tta ? [mirrorLogit(network, picture, now.off)] : [])];
   const mean = (numbers) => numbers.reduce((sum, each) => sum + each, 0) / numbers.length;
 
+  // What takes longer, once the prediction is on the screen.
   function explainWhy() {
+    learning?.draw();
     if (unknown) {
       byId("heat-figure").hidden = true;
       return;

@@ -7,10 +7,14 @@ function serveWorker() {
   let network, off, twins;  // the picture and, for --tta, its mirror image, with all activations
   const TASKS = {
     cover({row, column, size}) {
-      return twins.map(({picture, outputs, mirrored}) => {
-        const left = mirrored ? picture.width - column - size : column;
+      return twins.map(({input, outputs, mirrored}) => {
+        const [, width] = input.shape, left = mirrored ? width - column - size : column;
         const part = {top: row, left, bottom: row + size, right: left + size};
-        const covered = inputOf(cover(picture, row, left, size));
+        const covered = tensor(input.shape, input.values.slice());
+        for (let line = row; line < row + size; line++) {
+          const first = 3 * (line * width + left);
+          covered.values.fill(GREY, first, first + 3 * size);
+        }
         return logitAfter(network, outputs, 0, covered, part, off);
       });
     },
@@ -29,7 +33,7 @@ function serveWorker() {
       off = data.off;
       const pictures = [data.picture, ...(network.tta ? [mirror(data.picture)] : [])];
       twins = pictures.map((picture, index) => ({
-        picture, mirrored: index === 1, outputs: activationsOf(network, picture, off)}));
+        input: inputOf(picture), mirrored: index === 1, outputs: activationsOf(network, picture, off)}));
     } else {
       const probabilities = TASKS[data.task.kind](data.task).map(sigmoid);
       const sum = probabilities.reduce((total, each) => total + each);

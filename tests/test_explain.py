@@ -105,9 +105,9 @@ def test_the_occlusion_map_is_the_mean_loss_of_the_squares_that_cover_a_pixel():
 def test_the_square_slides_over_the_whole_image():
     network, image = make_network("mlp", (11, 14)), np.zeros((11, 14, 3), np.uint8)
     assert [occlusion[:2] for occlusion in explain.occlude(network, image, size=4)] == [
-        (row, column) for row in range(8) for column in range(11)]
-    assert {row for row, *_ in explain.occlude(network, image, size=8)} == {
-        0, 2, 3}  # by a quarter of its size, and the last one to the edge
+        (row, column) for row in (0, 2, 4, 6, 7) for column in (0, 2, 4, 6, 8, 10)]
+    assert {row for row, *_ in explain.occlude(network, image, size=6)} == {
+        0, 3, 5}  # by half of its size, and the last one to the edge
 
 
 def looks_at(arch, rows, columns, sign=1.0):
@@ -239,6 +239,26 @@ def test_a_network_with_a_new_layer_shows_the_feature_maps_before_it(photos, tmp
     assert [file.name for file in explain.look_into(photos / "cat.0.png", run)] == [
         f"cat.0-mine-{kind}.png" for kind in ("kernels", "maps", "why")]
     assert '"type":"GlobalAveragePool"' in explain.write_page(photos / "cat.0.png", run).read_text()
+
+
+def test_a_run_keeps_its_first_kernels_from_the_initial_ones_on(photos, run_script, tmp_path):
+    for arch in ("conv1", "mlp"):
+        assert run_script("train.py", f"--arch={arch}", "--input_size=24x32", "--epochs=3",
+                          f"--data_dir={photos}", f"--name={arch}", "--lr=1e-3").returncode == 0
+    run = tmp_path / "runs/conv1"
+    kept, best = run_folder.read_first_kernels(run), run_folder.read_best(run)["epoch"]
+    assert kept.shape == (4, 3, 3, 3, 24) and len(np.unique(kept, axis=0)) == 4
+    for epoch, trained in ((0, False), (best, True)):
+        np.testing.assert_array_equal(
+            kept[epoch], models.load(run, trained).kernels[0].numpy().astype(np.float16))
+    assert run_folder.read_first_kernels(tmp_path / "runs/mlp") is None
+    network = models.load(run)
+    assert explain.learning_of(network, run)["epochs"] == [*range(best + 1)]
+    (run / "first_kernels.npy").write_bytes(b"damaged")  # then those before and after training
+    assert run_folder.read_first_kernels(run) is None
+    assert explain.learning_of(network, run)["epochs"] == [0, best]
+    run_folder.write_first_kernels(run, 3, network.kernels[0].numpy())  # not without those before
+    assert run_folder.read_first_kernels(run) is None
 
 
 def test_what_no_page_can_be_drawn_of_is_refused(photos, tmp_path):

@@ -159,6 +159,25 @@ def test_the_page_of_the_kittens_is_one_file_of_less_than_1_5_mb(run_script, tmp
                                   Image.open(ROOT / "kittens.jpg"))
 
 
+def test_the_page_to_try_is_small_and_what_explain_writes(folder, monkeypatch):
+    """docs/try.html: cd to the repository, and
+
+    python explain.py --image sample/cat.83.jpg --page && cp filtered/cat.83-*.html docs/try.html
+    """
+    committed = ROOT / "docs/try.html"
+    assert committed.stat().st_size < 6_000_000
+    monkeypatch.chdir(folder)
+    written = folder / explain.write_page(ROOT / "sample/cat.83.jpg", run_folder.PRETRAINED)
+    assert Tags(committed.read_text()).texts["script"][1:] == Tags(
+        written.read_text()).texts["script"][1:]
+    networks = [data_of(file)["network"] for file in (committed, written)]
+    for part in ("layers", "learning", "input", "threshold", "classes"):
+        assert networks[0][part] == networks[1][part], part
+    assert len(networks[0]["examples"]) == 6
+    assert {each["name"] for each in networks[0]["examples"]} <= {
+        file.name for file in (ROOT / "sample").iterdir()}  # no photograph is in it
+
+
 def test_the_parts_can_be_put_together_as_they_are():
     parts = {file.name: file.read_text() for file in compose.PARTS.iterdir()
              if file.suffix in (".html", ".css", ".js")}
@@ -610,6 +629,32 @@ def test_a_printed_page_is_light_and_its_numbers_keep_their_colours(page, kernel
     assert printed == ["exact", "rgb(22, 24, 29)", "rgb(255, 255, 255)"]
 
 
+def test_the_bar_is_seen_in_forced_colours(tta_page):
+    page, *_ = tta_page
+    page.call("Emulation.setEmulatedMedia", features=[{"name": "forced-colors", "value": "active"}])
+    fill, bar = page.evaluate("""["#bar div", "#bar"].map(
+        (each) => getComputedStyle(document.querySelector(each)).backgroundColor)""")
+    page.call("Emulation.setEmulatedMedia", features=[])
+    assert fill not in (bar, "rgba(0, 0, 0, 0)")
+
+
+def test_the_picture_that_is_saved_holds_the_prediction_and_the_heat_map(tta_page):
+    page, *_ = tta_page
+    heat_map(page)
+    page.evaluate("""HTMLAnchorElement.prototype.click = function () {
+        fetchSaved = createImageBitmap(savedBlob).then((image) => {
+            window.saved = [this.download, image.width, image.height]; }); };
+        window.fetchSaved = null; const make = URL.createObjectURL;
+        URL.createObjectURL = (blob) => { window.savedBlob = blob; return make(blob); }""")
+    page.click("#save-picture")
+    page.wait_for("window.saved")
+    name, width, height = page.evaluate("saved")
+    widths = page.evaluate("""["#input canvas", "#heat canvas"].map((each) => {
+        const {width, height} = document.querySelector(each); return 480 * width / height; })""")
+    assert (name, height) == ("small-page.png", 540)
+    assert width == pytest.approx(sum(widths) + 36, abs=2)
+
+
 def test_touch_users_read_no_word_of_keys_and_clicks(page, kernel_page):
     def lead():
         return page.evaluate("""[...document.querySelectorAll(".lead")].filter(
@@ -876,6 +921,7 @@ def test_the_network_of_the_repository_predicts_as_predict_does(page, folder, pi
             np.reshape(heat_map(page), (96, 96)), explain.occlusion_map(
                 (96, 96), side, float(expected[0]), explain.occlude(network, image, side)),
             atol=1e-4)
+        print(f"the heat map: {page.evaluate('page.timings().heat'):.0f} ms")
 
 
 def test_the_label_is_that_of_the_runs_threshold(page, folder):
