@@ -113,12 +113,6 @@ def test_loading_is_timed_on_the_same_files(jpegs, clock):
     assert 0 < next(bench.keras_loading(str(jpegs))) <= 20 / 2
 
 
-def test_predicting_is_timed_on_the_same_files(jpegs, clock):
-    assert next(bench.our_predicting("conv1", str(jpegs))) == 20 / 2
-    assert 0 < next(bench.article_predicting("conv1", str(jpegs), count=6)) <= 6 / 2
-    assert 0 < next(bench.keras_predicting("conv1", str(jpegs))) <= 20 / 2
-
-
 @pytest.fixture
 def chosen(monkeypatch):
     """chosen(flag=value, …): the flags as if they had been given."""
@@ -159,15 +153,14 @@ def test_the_command_prints_a_table(start, monkeypatch, chosen, jpegs, capsys):
     """From its flags to its table; variants are forked, not spawned."""
     forkserver = multiprocessing.get_context("forkserver")
     monkeypatch.setattr(bench.multiprocessing, "get_context", lambda method: forkserver)
-    monkeypatch.setattr(bench, "PREDICTIONS", 4)
-    chosen(part=["predicting"], networks=["conv1"], rounds=1, data_dir=str(jpegs), classes=None)
+    chosen(part=["loading"], networks=["conv1"], rounds=1, data_dir=str(jpegs), classes=None)
     start(len, "").join()  # the process that all are forked from
     bench.main.__wrapped__(["bench.py"])
     output = capsys.readouterr().out
     assert f"cores {machine.cores()}, " in output and f"tensorflow {train.tf.__version__}" in output
-    assert f"predictions of conv1 for 20 of {jpegs}, images/s" in " ".join(output.split())
+    assert f"loading 20 of {jpegs}, images/s" in " ".join(output.split())
     rows = [[cell.strip() for cell in line.split("│")[1:-1]] for line in output.splitlines()
             if line.startswith("│")]
-    assert [row[0] for row in rows] == ["ours", "one at a time through Model.predict",
-                                        "Keras predict of a dataset"]
+    assert [row[0] for row in rows] == ["ours", "the article's loop",
+                                        "Keras image_dataset_from_directory"]
     assert all(float(figure) > 0 for row in rows for figure in row[1:4])

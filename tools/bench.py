@@ -45,7 +45,6 @@ INPUT_SIZE = (94, 125)  # the default of --input_size, whose flag models.py defi
 
 # How much one round does: some seconds' worth of training.
 STEPS = {"mlp": 48, "conv1": 36, "conv2_48": 12, "conv2_128": 4, "conv2_fc512": 5}
-PREDICTIONS = 50  # one at a time
 
 KERAS_READS = (".jpg", ".jpeg", ".png", ".bmp", ".gif")
 
@@ -209,63 +208,25 @@ def our_loading(folder: str) -> Iterator[float]:
         yield len(dataset.train.files) / (time.perf_counter() - started)
 
 
-def article_image(path: Path) -> np.ndarray:
-    """One image the article's way: decoded whole, then resized."""
-    height, width = INPUT_SIZE
-    return np.array(Image.open(path).convert("RGB").resize((width, height)))
-
-
 def article_loading(folder: str) -> Iterator[float]:
-    """The article's loop: one image after the other, in one thread."""
+    """The article's loop: one image after the other, decoded whole and resized, in one thread."""
+    height, width = INPUT_SIZE
     while True:
         started = time.perf_counter()
-        array = np.array([article_image(path) for path, _ in class_folders.choose(folder).images])
+        array = np.array([Image.open(path).convert("RGB").resize((width, height))
+                          for path, _ in class_folders.choose(folder).images])
         yield len(array) / (time.perf_counter() - started)
-
-
-def keras_dataset(folder: str):
-    import tensorflow as tf
-    return tf.keras.utils.image_dataset_from_directory(
-        folder, labels=None, image_size=INPUT_SIZE, batch_size=64, shuffle=False, verbose=False)
 
 
 def keras_loading(folder: str) -> Iterator[float]:
     """keras.utils.image_dataset_from_directory."""
+    import tensorflow as tf
     while True:
         started = time.perf_counter()
-        array = np.concatenate([batch.numpy().astype(np.uint8) for batch in keras_dataset(folder)])
+        batches = tf.keras.utils.image_dataset_from_directory(
+            folder, labels=None, image_size=INPUT_SIZE, batch_size=64, shuffle=False, verbose=False)
+        array = np.concatenate([batch.numpy().astype(np.uint8) for batch in batches])
         yield len(array) / (time.perf_counter() - started)
-
-
-def our_predicting(arch: str, folder: str) -> Iterator[float]:
-    """From files to probabilities, as predict.py predicts them."""
-    import models
-    import predict
-    network = models.Network(models.options(arch))  # as fast as a trained one
-    while True:
-        started = time.perf_counter()
-        paths, *_ = predict.list_files([folder])
-        count = sum(len(files) for files, *_ in predict.predictions(network, paths, ""))
-        yield count / (time.perf_counter() - started)
-
-
-def article_predicting(arch: str, folder: str, count: int) -> Iterator[float]:
-    """The article's way: one image after the other, each through Model.predict."""
-    model = keras_network(arch)
-    labeled_images = class_folders.choose(folder).images[:count]
-    while True:
-        started = time.perf_counter()
-        for path, _ in labeled_images:
-            model.predict(article_image(path)[None], verbose=0)
-        yield len(labeled_images) / (time.perf_counter() - started)
-
-
-def keras_predicting(arch: str, folder: str) -> Iterator[float]:
-    """Keras at its best: image_dataset_from_directory, and Model.predict of all its batches."""
-    model = keras_network(arch)
-    while True:
-        started = time.perf_counter()
-        yield len(model.predict(keras_dataset(folder), verbose=0)) / (time.perf_counter() - started)
 
 
 # ---------------------------------------------------------------------------------------------
@@ -291,17 +252,7 @@ def bench_loading(console: Console, networks: list[str]) -> None:
             "Keras image_dataset_from_directory": partial(keras_loading, folder)})
 
 
-def bench_predicting(console: Console, networks: list[str]) -> None:
-    with readable_images() as (folder, what):
-        for arch in networks:
-            compare(console, f"predictions of {arch} for {what}", {
-                "ours": partial(our_predicting, arch, folder),
-                "one at a time through Model.predict": partial(
-                    article_predicting, arch, folder, PREDICTIONS),
-                "Keras predict of a dataset": partial(keras_predicting, arch, folder)})
-
-
-PARTS = {"training": bench_training, "loading": bench_loading, "predicting": bench_predicting}
+PARTS = {"training": bench_training, "loading": bench_loading}
 
 
 @contextlib.contextmanager
