@@ -24,7 +24,7 @@ function textOfWeight(weight, minus = "-") {
   return (isTiny ? weight.toExponential(1) : `${+weight.toFixed(4)}`).replace(/-/g, minus);
 }
 
-const percent = (probability) => `${(100 * probability).toFixed(1)}%`;
+const percent = (probability, digits = 1) => `${(100 * probability).toFixed(digits)}%`;
 
 // Black or white, whichever is easier to read on these levels of red, green and blue.
 function inkOn([red, green, blue]) {

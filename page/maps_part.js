@@ -234,7 +234,7 @@ function startMaps(network, layers, now, {sendKernel, switchMap, opened, effects
     const [name] = network.classes;
     buttons.forEach((button, index) => {
       const filter = shown[index], change = changes && `${changes[filter] > 0 ? "+" : ""}${
-        textOf(Number((100 * changes[filter]).toFixed(1)))}`;
+        textOf(100 * changes[filter], 2)}`;  // of a sure prediction it is very small
       const isOff = now.off.some(({layer, map}) => layer === block.reluIndex && map === filter);
       drawMap(button.firstChild, maps, filter, limit);
       button.lastChild.textContent = isOff ? "off" : change ?? "";
@@ -399,7 +399,8 @@ function startMaps(network, layers, now, {sendKernel, switchMap, opened, effects
     byId("switch-off").textContent = isOff ? "Switch this map on again" : "Switch this map off";
     byId("switch-off").hidden = layers.length < network.layers.length;
     byId("effect").textContent = changes && !isOff ? `Without it the probability of ${name} ` +
-      `would be ${percent(now.uncovered + changes[filter])}, not ${percent(now.uncovered)}.` : "";
+      `would be ${percent(now.uncovered + changes[filter], 3)}, not ` +
+      `${percent(now.uncovered, 3)}.` : "";
   }
 
   // The kernel's channels, the largest sums first, each with the map that it looks at. While the

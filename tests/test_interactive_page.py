@@ -939,14 +939,21 @@ def test_the_label_is_that_of_the_runs_threshold(page, folder):
             f"{label} ({of_label:.1%})")
 
 
-@pytest.fixture
-def tta_page(page, folder):
-    """A small network's page, opened; the network with rounded kernels, and its input."""
+@pytest.fixture(scope="module")
+def tta_network(folder):
+    """The page of a small network; the network with rounded kernels, and its input."""
     arch, size, options = NETWORKS["tta"]
     picture = save_picture(folder / "small.png", NOISE)
     file, _, rounded = network_page(folder, "tta", picture, arch, size, **options)
+    return file, rounded, data.load_image(picture, size)
+
+
+@pytest.fixture
+def tta_page(page, tta_network):
+    """The same, with its page opened."""
+    file, rounded, image = tta_network
     page.open(file)
-    return page, rounded, data.load_image(picture, size)
+    return page, rounded, image
 
 
 def test_a_feature_map_shows_the_sum_of_its_window(tta_page):
@@ -1378,7 +1385,7 @@ def test_milliseconds_are_printed(page, folder, tmp_path, capsys):
     with Image.open(picture) as kittens:
         kittens.resize((4000, 3000), Image.Resampling.NEAREST).save(large)
     for name, photo, count in (("photograph of 800 x 533", picture, 5),
-                               ("photograph of 4000 x 3000", large, 3)):
+                               ("photograph of 4000 x 3000", large, 2)):
         times[name] = []
         for _ in range(count):
             drop(page, photo)
