@@ -100,7 +100,7 @@ def test_a_url_is_refused(url):
 
 
 PATHS = ("data_dir", "runs_dir", "start_from", "resume", "run", "evaluate", "image", "output",
-         "test_dir", "histogram_run", "json")
+         "test_dir", "histogram_run", "curves_run", "json")
 
 
 @pytest.mark.parametrize("script", [*ROOT.glob("*.py"), *ROOT.glob("tools/*.py")],
