@@ -1,5 +1,6 @@
 "use strict";
-// The article's "What is a convolution?", line for line the convolve_by_hand of filters.py.
+// The article's "What is a convolution?", as the convolve_by_hand of filters.py has it, but for a
+// whole row of places at once.
 //
 // A matrix is {rows, columns, values}: its numbers as a Float32Array, one row after the other.
 
@@ -20,7 +21,7 @@ function convolve(A, K, padding, stride = 1) {
   for (let row = 0; row < rows; row++) {
     sums.fill(0);
     for (let i = 0; i < C; i++) {
-      for (let j = 0; j < C; j++) {  // one weight for all places of the row: twice as fast
+      for (let j = 0; j < C; j++) {  // one weight for all places of the row: faster
         const first = (row * stride + i) * A.columns + j;
         addMultiples(sums, A.values, first, stride, K.values[i * C + j]);
       }

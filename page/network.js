@@ -67,7 +67,7 @@ const LAYERS = {
 
 // Sums of products, one for each column of a matrix of weights: add() multiplies the next inputs
 // by the next rows of it. After ReLU many inputs are 0, and left out; the others are taken eight at
-// a time, which is three times as fast as one by one.
+// a time, which is faster than one by one.
 function weightedSums(weights, rows, columns) {
   const sums = new Float64Array(columns);
   const inputs = new Float64Array(rows + 7), starts = new Int32Array(rows + 7);
@@ -284,8 +284,8 @@ function readKernels(network) {
   }
 }
 
-// One bit for the sign, five for the exponent, ten for the fraction (IEEE 754). JavaScript multiplies
-// in float64: as such the weights are turned into it once, not in every product.
+// One bit for the sign, five for the exponent, ten for the fraction (IEEE 754). JavaScript
+// multiplies in float64: the weights are turned into it once, not in every product.
 function fromFloat16(halves) {
   const all = Float64Array.from({length: 65536}, (_, half) => {
     const sign = half >> 15 ? -1 : 1, exponent = (half >> 10) & 31, fraction = half & 1023;

@@ -318,14 +318,17 @@ function drawHeatmap(canvas, {width, height, pixels}, {rows, columns, values}, l
   resizeCanvas(canvas, width, height);
   const context = canvas.getContext("2d"), image = context.createImageData(width, height);
   const {data} = image, across = neighbours(columns, width), line = new Float64Array(columns);
+  const lefts = Int32Array.from(across, ([left]) => left);
+  const rights = Int32Array.from(across, ([, right]) => right);
+  const shares = Float64Array.from(across, ([, , rest]) => rest);
   neighbours(rows, height).forEach(([above, below, share], row) => {
     for (let column = 0; column < columns; column++) {
       line[column] = values[above * columns + column] * (1 - share) +
         values[below * columns + column] * share;
     }
     for (let column = 0, at = 4 * width * row; column < width; column++, at += 4) {
-      const [left, right, rest] = across[column];
-      const heat = (line[left] * (1 - rest) + line[right] * rest) / limit;
+      const heat = (line[lefts[column]] * (1 - shares[column]) +
+                    line[rights[column]] * shares[column]) / limit;
       const strength = Math.min(1, Math.abs(heat)), colour = heat > 0 ? ORANGE : BLUE;
       const grey = (1 - strength) *
         (0.15 * pixels[at] + 0.293 * pixels[at + 1] + 0.057 * pixels[at + 2]);
