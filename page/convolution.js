@@ -1,5 +1,6 @@
 "use strict";
-// The article's "What is a convolution?", line for line the convolve_by_hand of filters.py.
+// The article's "What is a convolution?", as the convolve_by_hand of filters.py has it, but for a
+// whole row of places at once.
 //
 // A matrix is {rows, columns, values}: its numbers as a Float32Array, one row after the other.
 
@@ -16,20 +17,26 @@ function convolve(A, K, padding, stride = 1) {
     A = pad(A, (C - 1) / 2);  // "assume all elements outside A have a certain default value"
   }
   const rows = placesAlong(A.rows, C, stride), columns = placesAlong(A.columns, C, stride);
-  const B = matrix(rows, columns), a = A.values, k = K.values, width = A.columns;
+  const B = matrix(rows, columns), sums = new Float64Array(columns);
   for (let row = 0; row < rows; row++) {
-    for (let column = 0; column < columns; column++) {  // "We then slide K to the right"
-      let sum = 0;
-      for (let i = 0; i < C; i++) {
-        const first = (row * stride + i) * width + column * stride;  // of the submatrix's row i
-        for (let j = 0; j < C; j++) {
-          sum += a[first + j] * k[i * C + j];
-        }
+    sums.fill(0);
+    for (let i = 0; i < C; i++) {
+      for (let j = 0; j < C; j++) {  // one weight for all places of the row: faster
+        const first = (row * stride + i) * A.columns + j;
+        addMultiples(sums, A.values, first, stride, K.values[i * C + j]);
       }
-      B.values[row * columns + column] = sum;
     }
+    B.values.set(sums, row * columns);
   }
   return B;
+}
+
+// "We then slide K to the right": add to each sum the product of this weight and the number that
+// it lies on.
+function addMultiples(sums, numbers, first, stride, weight) {
+  for (let column = 0, from = first; column < sums.length; column++, from += stride) {
+    sums[column] += weight * numbers[from];
+  }
 }
 
 // In how many places a kernel of C elements fits into a length; 0 if it does not fit at all.

@@ -186,7 +186,8 @@ function startKernelPart(presets, start, changed) {
       isExact ? "" : " (the terms are rounded, the sum is not)");
   }
 
-  // Two lines: from the window in A to its numbers, and from the sum to its place in B.
+  // Two lines: from the window in A to its numbers, and from the sum to its place in B. All is
+  // measured before anything is drawn, or the browser would lay out the page once more.
   function join() {
     const bench = document.querySelector(".workbench").getBoundingClientRect();
     const [from, to] = document.querySelectorAll(".joins path");
@@ -195,9 +196,11 @@ function startKernelPart(presets, start, changed) {
     const line = (start, end) => `M ${start} C ${start[0]} ${(start[1] + end[1]) / 2}, ` +
       `${end[0]} ${(start[1] + end[1]) / 2}, ${end}`;
     const boxOf = (selector) => document.querySelector(selector).getBoundingClientRect();
-    from.setAttribute("d", line(middle(boxOf("#picture .window"), 1),
-                                middle(boxOf("figure:has(> #submatrix)"), 0)));
-    to.setAttribute("d", line(middle(boxOf("figure:has(> #cell)"), 0), middle(boxOf("#filtered .window"), 1)));
+    const [fromA, toB] = [
+      line(middle(boxOf("#picture .window"), 1), middle(boxOf("figure:has(> #submatrix)"), 0)),
+      line(middle(boxOf("figure:has(> #cell)"), 0), middle(boxOf("#filtered .window"), 1))];
+    from.setAttribute("d", fromA);
+    to.setAttribute("d", toB);
   }
 
   // ---- playing ---------------------------------------------------------------------------

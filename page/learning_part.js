@@ -25,7 +25,7 @@ function startLearning(network, now) {
   // The kernels that are shown, as a layer of their own.
   function layerOf(index) {
     const kernels = kernelsOf(index), [rows, columns] = layer.shape;
-    const kernel = Float32Array.from({length: size * size * 3 * shown.length}, (_, place) =>
+    const kernel = Float64Array.from({length: size * size * 3 * shown.length}, (_, place) =>
       kernels[Math.floor(place / shown.length) * filters + shown[place % shown.length]]);
     return {...layer, kernel, shape: [rows, columns, shown.length]};
   }

@@ -66,11 +66,11 @@ const LAYERS = {
 };
 
 // Sums of products, one for each column of a matrix of weights: add() multiplies the next inputs
-// by the next rows of it. After ReLU many inputs are 0, and left out; the others are taken four at
-// a time, which is twice as fast as one by one.
+// by the next rows of it. After ReLU many inputs are 0, and left out; the others are taken eight at
+// a time, which is faster than one by one.
 function weightedSums(weights, rows, columns) {
   const sums = new Float64Array(columns);
-  const inputs = new Float64Array(rows + 3), starts = new Int32Array(rows + 3);
+  const inputs = new Float64Array(rows + 7), starts = new Int32Array(rows + 7);
   let row = 0, count = 0;
   return {
     clear() {
@@ -86,10 +86,10 @@ function weightedSums(weights, rows, columns) {
       }
     },
     total() {
-      for (let each = count; each < count + 3; each++) {  // to a multiple of four
+      for (let each = count; each < count + 7; each++) {  // to a multiple of eight
         inputs[each] = starts[each] = 0;
       }
-      for (let each = 0; each < count; each += 4) {
+      for (let each = 0; each < count; each += 8) {
         addProducts(sums, weights, inputs, starts, each);
       }
       return sums;
@@ -97,13 +97,16 @@ function weightedSums(weights, rows, columns) {
   };
 }
 
-// Add to each of the sums the products of four inputs, from `each` on, with their weights.
+// Add to each of the sums the products of eight inputs, from `each` on, with their weights.
 function addProducts(sums, weights, inputs, starts, each) {
   const a = inputs[each], b = inputs[each + 1], c = inputs[each + 2], d = inputs[each + 3];
+  const e = inputs[each + 4], f = inputs[each + 5], g = inputs[each + 6], h = inputs[each + 7];
   const i = starts[each], j = starts[each + 1], k = starts[each + 2], l = starts[each + 3];
+  const m = starts[each + 4], n = starts[each + 5], o = starts[each + 6], p = starts[each + 7];
   for (let column = 0; column < sums.length; column++) {
     sums[column] += a * weights[i + column] + b * weights[j + column] + c * weights[k + column] +
-      d * weights[l + column];
+      d * weights[l + column] + e * weights[m + column] + f * weights[n + column] +
+      g * weights[o + column] + h * weights[p + column];
   }
 }
 
@@ -281,14 +284,15 @@ function readKernels(network) {
   }
 }
 
-// One bit for the sign, five for the exponent, ten for the fraction (IEEE 754).
+// One bit for the sign, five for the exponent, ten for the fraction (IEEE 754). JavaScript
+// multiplies in float64: the weights are turned into it once, not in every product.
 function fromFloat16(halves) {
-  const all = Float32Array.from({length: 65536}, (_, half) => {
+  const all = Float64Array.from({length: 65536}, (_, half) => {
     const sign = half >> 15 ? -1 : 1, exponent = (half >> 10) & 31, fraction = half & 1023;
     return exponent === 0 ? sign * fraction * 2 ** -24
       : sign * (1 + fraction / 1024) * 2 ** (exponent - 15);
   });
-  const weights = new Float32Array(halves.length);
+  const weights = new Float64Array(halves.length);
   for (let place = 0; place < weights.length; place++) {
     weights[place] = all[halves[place]];
   }

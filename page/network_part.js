@@ -25,19 +25,31 @@ function startNetworkPart(network, {sendKernel, changed}) {
   // ---- computing -------------------------------------------------------------------------
 
   // input: a picture at the size of the network's input; photo: the same, as it is to be seen;
-  // known: the probability that TensorFlow computed for this picture, if it did.
-  function show(input, photo, known = null) {
+  // known: the probability that TensorFlow computed for this picture, if it did. The promise
+  // resolves when the prediction is on the screen.
+  async function show(input, photo, known = null) {
     const started = performance.now();
     why?.stop();
     [now.input, now.photo, byTensorFlow] = [input, photo, known];
-    compute(true);
-    untilShown(started).then((milliseconds) => {
-      timings.classified = milliseconds;
-      explainWhy();
-    });
+    predict(true);
+    timings.classified = await untilShown(started);
+  }
+
+  // All that explains the prediction, once it is on the screen.
+  function explain() {
+    showDecision(true);
+    maps.draw(true);
+    explainWhy();
   }
 
   function compute(isNew = false) {
+    predict(isNew);
+    showDecision(isNew);
+    maps.draw(isNew);
+  }
+
+  // The prediction, which is what one wants to see first.
+  function predict(isNew) {
     const started = performance.now(), covering = byId("cover").checked;
     now.picture = covering ? cover(now.input, square.row, square.column, square.size) : now.input;
     now.outputs = activationsOf(network, now.picture, now.off);
@@ -52,8 +64,6 @@ function startNetworkPart(network, {sendKernel, changed}) {
     timings.computed = performance.now() - started;
     drawInput();
     showPrediction(covering);
-    showDecision(isNew);
-    maps.draw(isNew);
   }
 
   // The logit of a picture and, with --tta, that of its mirror image.
@@ -61,7 +71,7 @@ function startNetworkPart(network, {sendKernel, changed}) {
     outputs.at(-1).values[0], ...(network.tta ? [mirrorLogit(network, picture, now.off)] : [])];
   const mean = (numbers) => numbers.reduce((sum, each) => sum + each, 0) / numbers.length;
 
-  // What takes longer, once the prediction is on the screen.
+  // What takes longest.
   function explainWhy() {
     learning?.draw();
     if (unknown) {
@@ -333,7 +343,7 @@ function startNetworkPart(network, {sendKernel, changed}) {
   }
   showFacts();
 
-  return {show, moveCover, timings, square, isWhole: !unknown, address, readAddress,
+  return {show, explain, moveCover, timings, square, isWhole: !unknown, address, readAddress,
           choose: maps.choose, moveWindow: maps.moveWindow, atPlace: maps.atPlace,
           reset() {
             now.off = [];

@@ -55,10 +55,11 @@ function startPage() {
   async function showEmbedded() {
     const {name, png, full_size: [width, height]} = data.picture;
     const picture = await decodePicture(fromBase64(png), name);
+    let predicted;
     if (networkPart) {
       const {input, probability, classes} = data.network;
       const image = await decodePicture(fromBase64(input), name);
-      networkPart.show(image, picture, probability);
+      predicted = networkPart.show(image, picture, probability);
       networkPart.showComparison(
         `TensorFlow computes ${probability.toFixed(6)} for ${classes[0]} from the unrounded ` +
         `weights${networkPart.isWhole ?
@@ -66,6 +67,8 @@ function startPage() {
     }
     kernelPart.show(picture, name, noteOf(picture, width, height));
     entitle(name);
+    await predicted;
+    networkPart?.explain();
   }
 
   const noteOf = (picture, width, height) =>
@@ -84,9 +87,6 @@ function startPage() {
                                "100. Choose a smaller picture.");
       }
       const bytes = new Uint8Array(await file.arrayBuffer()), started = performance.now();
-      if (bytes.length > 1e6) {
-        await untilShown(started);  // that it is being opened
-      }
       const full = await decodePicture(bytes, file.name);
       if (file !== last) {
         return;
@@ -94,8 +94,12 @@ function startPage() {
       if (networkPart) {
         const [height, width] = data.network.input_size;
         networkPart.showComparison("");
-        networkPart.show(loadImage(full, height, width, isJpeg(bytes)), previewOf(full));
-        timings.opened = await untilShown(started);
+        await networkPart.show(loadImage(full, height, width, isJpeg(bytes)), previewOf(full));
+        timings.opened = performance.now() - started;
+        if (file !== last) {
+          return;
+        }
+        networkPart.explain();
       }
       const picture = atMostLongestSide(full);
       kernelPart.show(picture, file.name, noteOf(picture, full.width, full.height));

@@ -46,11 +46,15 @@ async function decodePicture(bytes, name) {
   canvas.width = width;
   canvas.height = height;
   const context = canvas.getContext("2d", {willReadFrequently: true});
-  context.fillStyle = "white";
-  context.fillRect(0, 0, width, height);
+  if (!isJpeg(bytes)) {  // which is never transparent
+    context.fillStyle = "white";
+    context.fillRect(0, 0, width, height);
+  }
   context.drawImage(bitmap, 0, 0);
   bitmap.close();
-  return {width, height, canvas, pixels: context.getImageData(0, 0, width, height).data};
+  const rows = (first, count) => context.getImageData(0, first, width, count).data;
+  let pixels;  // read when they are asked for: of a large photograph that takes a while
+  return {width, height, canvas, rows, get pixels() { return pixels ??= rows(0, height); }};
 }
 
 // A decoded picture as the browser scales it, no longer than LONGEST_SIDE: quickly, to be looked
@@ -229,24 +233,24 @@ function loadImage(picture, height, width, wasJpeg) {
 // A JPEG decoded at a half of its size: of each 2x2 pixels the mean, and so on. At the edge the
 // last pixel is repeated.
 function shrinkAsJpeg(picture, factor) {
-  const {pixels} = picture;
   const width = Math.ceil(picture.width / factor), height = Math.ceil(picture.height / factor);
-  const small = new Uint8ClampedArray(4 * width * height);
+  const small = new Uint8ClampedArray(4 * width * height), times = factor * factor;
   for (let row = 0, to = 0; row < height; row++) {
+    const lines = Math.min(factor, picture.height - factor * row);
+    const pixels = new Int32Array(picture.rows(factor * row, lines).buffer);  // one number for each
     for (let column = 0; column < width; column++) {
-      let red = 0, green = 0, blue = 0;
+      let redAndBlue = 0, green = 0;  // no colour's sum exceeds 64 x 255, which 16 bits hold
       for (let i = 0; i < factor; i++) {
-        const line = Math.min(factor * row + i, picture.height - 1) * picture.width;
+        const line = Math.min(i, lines - 1) * picture.width;
         for (let j = 0; j < factor; j++) {
-          const from = 4 * (line + Math.min(factor * column + j, picture.width - 1));
-          red += pixels[from];
-          green += pixels[from + 1];
-          blue += pixels[from + 2];
+          const pixel = pixels[line + Math.min(factor * column + j, picture.width - 1)];
+          redAndBlue += pixel & 0xFF00FF;
+          green += pixel >> 8 & 0xFF;
         }
       }
-      small[to++] = red / (factor * factor);  // stored rounded
-      small[to++] = green / (factor * factor);
-      small[to++] = blue / (factor * factor);
+      small[to++] = (redAndBlue & 0xFFFF) / times;  // stored rounded
+      small[to++] = green / times;
+      small[to++] = (redAndBlue >> 16) / times;
       small[to++] = 255;
     }
   }
@@ -270,6 +274,11 @@ function colourOf(value, limit) {
   return (value > 0 ? ORANGE : BLUE).map((level) => Math.round(strength * level));
 }
 
+// The same as a table of what a canvas holds, from SHADES negative to SHADES positive ones.
+const SHADES = 2000, shades = new Uint32Array(Uint8ClampedArray.from(
+  Array.from({length: 2 * SHADES + 1}, (_, index) => [...colourOf(index - SHADES, SHADES), 255])
+    .flat()).buffer);
+
 // What 98 percent of the numbers are no larger than, either way; 1 if that is 0. Of many numbers a
 // sample will do: it decides on colours only.
 function strongest(values) {
@@ -289,19 +298,16 @@ function drawNumbers(canvas, rows, columns, values, limit, channel = 0, channels
     return;
   }
   const context = canvas.getContext("2d"), image = context.createImageData(columns, rows);
-  const {data} = image;
-  for (let place = 0, from = channel, to = 0; place < rows * columns; place++, from += channels) {
+  const {data} = image, places = new Uint32Array(data.buffer);
+  for (let place = 0, from = channel; place < places.length; place++, from += channels) {
     const value = values[from];
     if (limit === null) {
-      data[to] = data[to + 1] = data[to + 2] = value;
+      data[4 * place] = data[4 * place + 1] = data[4 * place + 2] = value;
+      data[4 * place + 3] = 255;
     } else {
-      const strength = Math.min(1, Math.abs(value) / limit), colour = value > 0 ? ORANGE : BLUE;
-      data[to] = strength * colour[0];
-      data[to + 1] = strength * colour[1];
-      data[to + 2] = strength * colour[2];
+      const strength = Math.max(-1, Math.min(1, value / limit));
+      places[place] = shades[SHADES + (SHADES * strength | 0)];
     }
-    data[to + 3] = 255;
-    to += 4;
   }
   context.putImageData(image, 0, 0);
 }
@@ -311,24 +317,27 @@ function drawNumbers(canvas, rows, columns, values, limit, channel = 0, channels
 function drawHeatmap(canvas, {width, height, pixels}, {rows, columns, values}, limit) {
   resizeCanvas(canvas, width, height);
   const context = canvas.getContext("2d"), image = context.createImageData(width, height);
-  const across = neighbours(columns, width), down = neighbours(rows, height);
-  for (let row = 0, at = 0; row < height; row++) {
-    const [above, below, share] = down[row];
-    for (let column = 0; column < width; column++, at += 4) {
-      const [left, right, rest] = across[column];
-      const upper = values[above * columns + left] * (1 - rest) +
-        values[above * columns + right] * rest;
-      const lower = values[below * columns + left] * (1 - rest) +
-        values[below * columns + right] * rest;
-      const heat = (upper * (1 - share) + lower * share) / limit;
-      const strength = Math.min(1, Math.abs(heat)), colour = heat > 0 ? ORANGE : BLUE;
-      const grey = 0.15 * pixels[at] + 0.293 * pixels[at + 1] + 0.057 * pixels[at + 2];
-      for (let level = 0; level < 3; level++) {
-        image.data[at + level] = grey * (1 - strength) + colour[level] * strength;
-      }
-      image.data[at + 3] = 255;
+  const {data} = image, across = neighbours(columns, width), line = new Float64Array(columns);
+  const lefts = Int32Array.from(across, ([left]) => left);
+  const rights = Int32Array.from(across, ([, right]) => right);
+  const shares = Float64Array.from(across, ([, , rest]) => rest);
+  neighbours(rows, height).forEach(([above, below, share], row) => {
+    for (let column = 0; column < columns; column++) {
+      line[column] = values[above * columns + column] * (1 - share) +
+        values[below * columns + column] * share;
     }
-  }
+    for (let column = 0, at = 4 * width * row; column < width; column++, at += 4) {
+      const heat = (line[lefts[column]] * (1 - shares[column]) +
+                    line[rights[column]] * shares[column]) / limit;
+      const strength = Math.min(1, Math.abs(heat)), colour = heat > 0 ? ORANGE : BLUE;
+      const grey = (1 - strength) *
+        (0.15 * pixels[at] + 0.293 * pixels[at + 1] + 0.057 * pixels[at + 2]);
+      data[at] = grey + colour[0] * strength;
+      data[at + 1] = grey + colour[1] * strength;
+      data[at + 2] = grey + colour[2] * strength;
+      data[at + 3] = 255;
+    }
+  });
   context.putImageData(image, 0, 0);
 }
 

@@ -90,7 +90,11 @@ function startWhy(network, now, {openBlock, told}) {
   }
 
   return {show, askEffects, timings,
-          stop: workers.stop,
+          stop() {
+            workers.stop();
+            heat = null;
+            effects = new Map();
+          },
           heat: () => heat && {values: Array.from(heat.values), covers: heat.covers},
           effects: (block) => effects?.get(block) ?? null};
 }
