@@ -35,9 +35,10 @@ def curves_page(histories: dict[str, list[dict]], article: dict[str, dict[str, f
         best = run_folder.best_epoch(history)
         drawing.write(names, 54, y, f"{drawing.shorten(drawing.printable(name), 700)}, best epoch "
                       f"{best['epoch']:.0f} of {len(history)}", anchor="lm")
+    dashed = any(value is not None for each in article.values() for value in each.values())
     below = [drawing.paragraph(text) for text in (
-        *sentences, *["Dashed: the article's figure."] * any(
-            value is not None for each in article.values() for value in each.values()))]
+        *sentences, "From left to right: epochs. The dot is the best one, by accuracy."
+        + " Dashed: the article's figure, after training on 4096 photographs." * dashed)]
     return drawing.stack([drawing.paragraph("Epoch by epoch", 30), names,
                           drawing.image_grid(panels, columns=2), *below])
 

@@ -39,8 +39,9 @@ def print_start(network, source, dataset, config: Config, no_photographs: bool,
     print_beside(source)
     wanted = {part: getattr(config, f"{part}_size") or size for part, size in (
         ("train", TRAIN_SIZE), ("valid", VALID_SIZE)) if part in cut}
-    if not wanted.items() <= cut.items():
-        print(f"  ({' and '.join(map(str, wanted.values()))} were wanted: there are no more)")
+    missing = [size for part, size in wanted.items() if size != cut[part]]
+    if missing:
+        print(f"  ({' and '.join(map(str, missing))} were wanted: there are no more)")
         (fewer, rare), (more, other) = sorted(zip(source.counts(), source.class_names, strict=True))
         if more > fewer:
             print(f"  {more - sum(cut.values()) // 2} of {other} are left out: there are fewer of "
@@ -144,8 +145,8 @@ def print_end(best: dict, history: list[dict], run: Path, valid_size: int,
     print(f"best accuracy {accuracy:.1%} at t = {threshold:.1f} "
           f"({interval_text(best['accuracy_interval'])}{few})")
     if few and threshold != 0.5 and best["accuracies"][5] > best["accuracy_interval"][0]:
-        print(f"They cannot tell t = {threshold:.1f} from t = 0.5, which has "
-              f"{best['accuracies'][5]:.1%} and is the better guess for other pictures")
+        print(f"On so few, the {best['accuracies'][5]:.1%} at t = 0.5 are no real difference: for "
+              "other pictures 0.5 is the better choice")
     if "test" in best:
         test = best["test"]
         print(f"on {test['pictures']} held-out test pictures, at that threshold: "

@@ -141,4 +141,5 @@ def test_the_curves_of_two_runs_share_a_page_and_the_sentences_stand_below(monke
                                  ["The network overfits."])
     assert page.width == 1200
     assert {"a, best epoch 1 of 1", "b, best epoch 1 of 1", "The network overfits.",
-            "validation MSE", "Dashed: the article's figure."} <= {*texts}
+            "validation MSE", "From left to right: epochs. The dot is the best one, by accuracy. "
+            "Dashed: the article's figure, after training on 4096 photographs."} <= {*texts}
