@@ -148,7 +148,7 @@ FLAGS = [  # out of range, of the wrong type, contradicting one another
     ("data.py --sample=0", "--sample=0"),
     ("tools/bench.py fast", "takes flags only, not 'fast'"),
     ("tools/bench.py --networks=vgg", "--networks=vgg is none of the networks: mlp, "),
-    ("tools/bench.py --part=speed", "should be one of <training|loading|"),
+    ("tools/bench.py --part=speed", "should be one of <training|loading>"),
     ("tools/bench.py --rounds=0", "flag --rounds=0"),
     ("tools/bench.py --batch_size=-1", "flag --batch_size=-1"),
     ("tools/claims.py --claims=12", "--claims=12 is none of the claims: they are 1 to 11"),

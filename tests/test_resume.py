@@ -354,7 +354,7 @@ def test_a_run_whose_checkpoints_were_deleted_is_not_trained_over(folder):
 def test_any_other_flag_is_refused_by_name(given, names, folder):
     sentence = refused("--resume=runs/mine", *given)
     refusal = (" cannot be given with --resume: a run keeps the settings it was started with; "
-               "beside it only --epochs, --strategy, --data_dir can be given")
+               "beside it only --epochs, --strategy, --data_dir, --eager can be given")
     assert refusal in sentence and set(sentence.partition(refusal)[0].split(", ")) == set(
         names.split(", "))
 

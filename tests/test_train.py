@@ -767,7 +767,7 @@ def test_a_file_for_which_there_is_no_room_is_named(tmp_path, monkeypatch):
     def write(*_, **__):
         raise OSError(28, "No space left on device")  # of a `write`: it names no file
 
-    monkeypatch.setattr(Path, "write_text", write)
+    monkeypatch.setattr(Path, "write_bytes", write)
     with pytest.raises(OSError) as raised:
         run_folder.write_text(tmp_path / "config.json", "{}")
     assert cli.one_sentence(raised.value) == (
