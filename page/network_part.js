@@ -179,8 +179,8 @@ function startNetworkPart(network, {sendKernel, changed}) {
     const limit = units.draw(contributions), [first, second] = network.classes;
     drawColourBar(byId("contributions-bar"), limit);
     const [left, , right] = byId("contributions-bar").querySelectorAll("span");
-    left.textContent = `for ${second} (\u2212${textOf(limit, 3)})`;
-    right.textContent = `for ${first} (+${textOf(limit, 3)})`;
+    left.textContent = `for ${second} (\u2212${textOf(limit, 3)} and less)`;
+    right.textContent = `for ${first} (${textOf(limit, 3)} and more)`;
     const total = (numbers) => numbers.reduce((sum, each) => sum + each, 0);
     const [up, down] = [1, -1].map((sign) => contributions.filter((each) => each * sign > 0));
     const [logit, mirrored] = now.logits;
