@@ -23,6 +23,7 @@ from PIL import Image
 from rich.console import Console
 
 import data
+import metrics
 import models
 from page import compose
 from support import class_folders, cli, drawing, image_files, network_pages, run_folder
@@ -297,11 +298,10 @@ def examples_of(network: models.Network, run_dir: Path, count: int = 6) -> list[
             [data.load_image(file, network.input_size) for file in files])).numpy()
     else:
         return []
-    right = (probabilities > np.float32(run_folder.read_best(run_dir)["threshold"])) == labels
-    errors = np.abs(probabilities - labels)
-    mistakes = [index for index in errors.argsort()[::-1] if not right[index]]
-    hits = [index for index in errors.argsort() if right[index]]
-    cats, dogs = ([index for index in hits if labels[index] == label] for label in (1, 0))
+    mistakes = metrics.mistakes(probabilities, labels, run_folder.read_best(run_dir)["threshold"])
+    surest = np.abs(probabilities - labels).argsort()
+    cats, dogs = ([index for index in surest if labels[index] == label and index not in mistakes]
+                  for label in (1, 0))
     examples = []
     for index in [*mistakes[:count // 2], *chain(*zip(cats, dogs, strict=False)),
                   *mistakes[count // 2:]]:
