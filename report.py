@@ -51,7 +51,7 @@ def row(run_dir: Path) -> list[str]:
     test, best = run_folder.read_test(run_dir), run_folder.best_epoch(history)
     if best is None:
         raise UserError(f"{run_dir} has no finished epoch yet")
-    mse, correlation, accuracy = article_figures(run_dir)
+    mse, correlation, accuracy = article_figures(run_dir, record)
     with run_folder.damage_told(run_dir, "config.json, metrics.jsonl or test.json"):
         config, class_names = record["config"], run_folder.class_names_of(record)
         layers = [as_flag(name, config[name]) for name, usual in LAYERS.items()
@@ -69,11 +69,14 @@ def row(run_dir: Path) -> list[str]:
             else "photographs" if {*class_names} == {"cat", "dog"} else ", ".join(class_names)]
 
 
-def article_figures(run_dir: Path) -> tuple[float | None, float | None, float | None]:
-    """The article's MSE, Pearson and accuracy for a run's network; None where it gives none."""
-    with run_folder.damage_told(run_dir, "config.json, metrics.jsonl or test.json"):
-        arch = run_folder.read_config(run_dir)["config"]["arch"]
-    about = {*run_folder.read_class_names(run_dir)}
+def article_figures(run_dir: Path, record: dict
+                    ) -> tuple[float | None, float | None, float | None]:
+    """The article's MSE, Pearson and accuracy for a run's network; None where it gives none.
+
+    record: what run_folder.read_config returned for the run.
+    """
+    with run_folder.damage_told(run_dir, "config.json"):
+        arch, about = record["config"]["arch"], {*run_folder.class_names_of(record)}
     return ARTICLE.get(arch if about == {"cat", "dog"} else None, (None, None, None))
 
 
@@ -102,8 +105,9 @@ def write_curves(run_dirs: list[Path], file: Path) -> None:
         with run_folder.damage_told(run_dir, "metrics.jsonl"):
             histories[name] = [{key: None if record[key] is None else float(record[key])
                                 for key in ("epoch", *run_pages.CURVES)} for record in history]
-        figures[name] = dict(zip(("mse", "pearson", "best_accuracy"), article_figures(run_dir),
-                                 strict=True))
+        figures[name] = dict(zip(
+            ("mse", "pearson", "best_accuracy"),
+            article_figures(run_dir, run_folder.read_config(run_dir)), strict=True))
     sentences = [f"{name}: {text[0].lower()}{text[1:]}" for name, history in histories.items()
                  if (text := summary.overfitting_text(history, run_folder.best_epoch(history)))]
     with cli.naming(file):
