@@ -210,7 +210,7 @@ class Run:
             elif resumed:
                 print(f"{self.folder} resumes in epoch {progress.epoch}, after step "
                       f"{progress.step}", flush=True)
-            if not resumed:
+            else:
                 run_folder.write_first_kernels(self.folder, 0, state.network.kernels[0].numpy())
         distribution.broadcast(state)
         self.saved_best = self.best  # that of the newest checkpoint
