@@ -33,8 +33,8 @@ function inkOn([red, green, blue]) {
   return light > 0.18 ? "#000000" : "#ffffff";
 }
 
-// Write cells into a table: cellOf(row, column) -> {text, colour, corner, kind}. Colour: three
-// levels or undefined; corner: a second number; kind: a class.
+// Write cells into a table: cellOf(row, column) -> {text, colour, kind}. Colour: three levels or
+// undefined; kind: a class. A text that stays is not written again, or the browser would lay it out.
 function fillGrid(table, rows, columns, cellOf) {
   table.classList.toggle("wide", columns >= 5);
   while (table.rows.length > rows) {
@@ -47,14 +47,13 @@ function fillGrid(table, rows, columns, cellOf) {
     }
     for (let column = 0; column < columns; column++) {
       const cell = line.cells[column] ?? line.insertCell();
-      const {text, colour, corner, kind} = cellOf(row, column);
-      cell.textContent = text;
+      const {text, colour, kind} = cellOf(row, column);
+      if (cell.textContent !== `${text}`) {
+        cell.textContent = text;
+      }
       cell.className = kind ?? "";
       cell.style.backgroundColor = colour ? `rgb(${colour})` : "";
       cell.style.color = colour ? inkOn(colour) : "";
-      if (corner !== undefined) {
-        cell.append(element("small", {textContent: corner}));
-      }
     }
   }
 }

@@ -33,7 +33,7 @@ function startKernelPart(presets, start, changed) {
   const CHOICES = {channel: ["grey", "red", "green", "blue"], padding: ["same", "valid"],
                    stride: [1, 2], relu: [false, true], pooling: [false, true]};
   const place = {row: 0, column: 0};  // of the window, as a place of the convolution's output
-  let picture, A, B, afterRelu, filtered, limit, playing = null;
+  let picture, A, padded, B, afterRelu, filtered, limit, playing = null;
   const timings = {};
 
   // ---- computing -------------------------------------------------------------------------
@@ -53,11 +53,15 @@ function startKernelPart(presets, start, changed) {
     stop();
     if (A?.channel !== settings.channel) {
       A = {...channelOf(picture, settings.channel), channel: settings.channel};
+      padded = null;
     }
-    B = convolve(A, matrix(settings.size, settings.size, Float32Array.from(settings.kernel)),
-                 settings.padding, settings.stride);
+    if (padded?.border !== border()) {
+      padded = {...pad(A, border()), border: border()};
+    }
+    B = convolve(padded, matrix(settings.size, settings.size, Float32Array.from(settings.kernel)),
+                 settings.stride, B);
     if (settings.bias !== 0) {
-      B = matrix(B.rows, B.columns, B.values.map((sum) => sum + settings.bias));
+      B.values.forEach((sum, index) => { B.values[index] = sum + settings.bias; });
     }
     afterRelu = settings.relu ? relu(B) : B;
     filtered = settings.pooling ? maxPool(afterRelu) : afterRelu;
@@ -297,13 +301,11 @@ function startKernelPart(presets, start, changed) {
     const {size, kernel} = settings, grid = byId("kernel");
     byId("size").value = size;
     const names = Object.keys(presets[size]);
-    byId("preset").replaceChildren(...[...names, "your own"].map(
-      (name) => element("option", {textContent: name, value: name})));
     const named = names.find((name) => presets[size][name].every(
       (weight, index) => Math.fround(weight) === Math.fround(kernel[index]))) ?? "your own";
-    byId("preset").value = named;
-    byId("preset-words").textContent = WORDS[named] ?? "";
     if (grid.children.length !== kernel.length) {
+      byId("preset").replaceChildren(...[...names, "your own"].map(
+        (name) => element("option", {textContent: name, value: name})));
       grid.style.gridTemplateColumns = `repeat(${size}, auto)`;
       grid.classList.toggle("wide", size === 5);
       grid.replaceChildren(...kernel.map((_, index) => {
@@ -315,6 +317,8 @@ function startKernelPart(presets, start, changed) {
         return input;
       }));
     }
+    byId("preset").value = named;
+    byId("preset-words").textContent = WORDS[named] ?? "";
     [...grid.children].forEach((input, index) => {
       input.removeAttribute("aria-invalid");
       if (input !== document.activeElement || numberIn(input) !== kernel[index]) {

@@ -293,31 +293,31 @@ function strongest(values) {
 // Draw numbers, `channels` to a pixel of which the one at `channel` is meant, on a canvas of their
 // own size: in orange and blue or, without a limit, as grey values from 0 to 255.
 function drawNumbers(canvas, rows, columns, values, limit, channel = 0, channels = 1) {
-  resizeCanvas(canvas, Math.max(1, columns), Math.max(1, rows));
+  const image = imageFor(canvas, Math.max(1, columns), Math.max(1, rows));
   if (rows * columns === 0) {
     return;
   }
-  const context = canvas.getContext("2d"), image = context.createImageData(columns, rows);
   const {data} = image, places = new Uint32Array(data.buffer);
-  for (let place = 0, from = channel; place < places.length; place++, from += channels) {
-    const value = values[from];
-    if (limit === null) {
-      data[4 * place] = data[4 * place + 1] = data[4 * place + 2] = value;
+  if (limit === null) {
+    for (let place = 0, from = channel; place < places.length; place++, from += channels) {
+      data[4 * place] = data[4 * place + 1] = data[4 * place + 2] = values[from];
       data[4 * place + 3] = 255;
-    } else {
-      const strength = Math.max(-1, Math.min(1, value / limit));
-      places[place] = shades[SHADES + (SHADES * strength | 0)];
+    }
+  } else {
+    const perUnit = SHADES / limit;
+    for (let place = 0, from = channel; place < places.length; place++, from += channels) {
+      const shade = Math.max(-SHADES, Math.min(SHADES, values[from] * perUnit));
+      places[place] = shades[SHADES + (shade | 0)];
     }
   }
-  context.putImageData(image, 0, 0);
+  canvas.getContext("2d").putImageData(image, 0, 0);
 }
 
 // Draw a picture in dark grey, turning orange where a heat map is `limit` and blue where it is
 // -limit. heatmap: {rows, columns, values}, of any size; in between it is interpolated.
 function drawHeatmap(canvas, {width, height, pixels}, {rows, columns, values}, limit) {
-  resizeCanvas(canvas, width, height);
-  const context = canvas.getContext("2d"), image = context.createImageData(width, height);
-  const {data} = image, across = neighbours(columns, width), line = new Float64Array(columns);
+  const image = imageFor(canvas, width, height), {data} = image;
+  const across = neighbours(columns, width), line = new Float64Array(columns);
   const lefts = Int32Array.from(across, ([left]) => left);
   const rights = Int32Array.from(across, ([, right]) => right);
   const shares = Float64Array.from(across, ([, , rest]) => rest);
@@ -338,7 +338,7 @@ function drawHeatmap(canvas, {width, height, pixels}, {rows, columns, values}, l
       data[at + 3] = 255;
     }
   });
-  context.putImageData(image, 0, 0);
+  canvas.getContext("2d").putImageData(image, 0, 0);
 }
 
 // For each of so many places along a picture the two nearest of its numbers, and the second's share.
@@ -353,6 +353,16 @@ function neighbours(numbers, places) {
 function drawPicture(canvas, {width, height, pixels}) {
   resizeCanvas(canvas, width, height);
   canvas.getContext("2d").putImageData(new ImageData(pixels, width, height), 0, 0);
+}
+
+// What is to be drawn on a canvas of this size. It stays with the canvas: of a large one, to get new
+// memory takes longer than to fill it.
+function imageFor(canvas, width, height) {
+  resizeCanvas(canvas, width, height);
+  if (canvas.image?.width !== width || canvas.image.height !== height) {
+    canvas.image = new ImageData(width, height);
+  }
+  return canvas.image;
 }
 
 // A canvas of another size takes new memory; of the same size it would, too. The style sheet uses
