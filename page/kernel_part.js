@@ -50,6 +50,7 @@ function startKernelPart(presets, start, changed) {
 
   function compute() {
     const started = performance.now();
+    dispatchEvent(new Event("edit"));  // see workers.js
     stop();
     if (A?.channel !== settings.channel) {
       A = {...channelOf(picture, settings.channel), channel: settings.channel};

@@ -315,30 +315,36 @@ function drawNumbers(canvas, rows, columns, values, limit, channel = 0, channels
 
 // Draw a picture in dark grey, turning orange where a heat map is `limit` and blue where it is
 // -limit. heatmap: {rows, columns, values}, of any size; in between it is interpolated.
-function drawHeatmap(canvas, {width, height, pixels}, {rows, columns, values}, limit) {
-  const image = imageFor(canvas, width, height), {data} = image;
+function drawHeatmap(canvas, picture, {rows, columns, values}, limit) {
+  const {width, height} = picture, image = imageFor(canvas, width, height), {data} = image;
   const across = neighbours(columns, width), line = new Float64Array(columns);
   const lefts = Int32Array.from(across, ([left]) => left);
   const rights = Int32Array.from(across, ([, right]) => right);
   const shares = Float64Array.from(across, ([, , rest]) => rest);
+  const greys = picture.greys ??= darkGreysOf(picture);  // it is drawn several times
   neighbours(rows, height).forEach(([above, below, share], row) => {
     for (let column = 0; column < columns; column++) {
-      line[column] = values[above * columns + column] * (1 - share) +
-        values[below * columns + column] * share;
+      line[column] = (values[above * columns + column] * (1 - share) +
+        values[below * columns + column] * share) / limit;
     }
-    for (let column = 0, at = 4 * width * row; column < width; column++, at += 4) {
-      const heat = (line[lefts[column]] * (1 - shares[column]) +
-                    line[rights[column]] * shares[column]) / limit;
+    for (let column = 0, place = width * row; column < width; column++, place++) {
+      const heat = line[lefts[column]] * (1 - shares[column]) +
+        line[rights[column]] * shares[column];
       const strength = Math.min(1, Math.abs(heat)), colour = heat > 0 ? ORANGE : BLUE;
-      const grey = (1 - strength) *
-        (0.15 * pixels[at] + 0.293 * pixels[at + 1] + 0.057 * pixels[at + 2]);
-      data[at] = grey + colour[0] * strength;
-      data[at + 1] = grey + colour[1] * strength;
-      data[at + 2] = grey + colour[2] * strength;
-      data[at + 3] = 255;
+      const grey = (1 - strength) * greys[place];
+      data[4 * place] = grey + colour[0] * strength;
+      data[4 * place + 1] = grey + colour[1] * strength;
+      data[4 * place + 2] = grey + colour[2] * strength;
+      data[4 * place + 3] = 255;
     }
   });
   canvas.getContext("2d").putImageData(image, 0, 0);
+}
+
+// A picture's grey values, half as bright.
+function darkGreysOf({width, height, pixels}) {
+  return new Float32Array(width * height).map((_, place) => 0.15 * pixels[4 * place] +
+    0.293 * pixels[4 * place + 1] + 0.057 * pixels[4 * place + 2]);
 }
 
 // For each of so many places along a picture the two nearest of its numbers, and the second's share.

@@ -52,8 +52,20 @@ function startWorkers(network) {
                                            {type: "text/javascript"}));
   const workers = Array.from({length: Math.max(1, Math.min(4, navigator.hardwareConcurrency))},
                              () => new Worker(url));
-  let job = 0, waiting = [], done = [], finish, tell;
-  const next = (worker) => waiting.length && worker.postMessage({job, task: waiting.shift()});
+  let job = 0, waiting = [], done = [], resting = 0, finish, tell;
+
+  // Ask a worker the next question. Right after an edit it rests: where there are only two cores,
+  // the edit would wait for it.
+  function next(worker) {
+    const rest = resting - performance.now();
+    if (rest > 0) {
+      setTimeout(next, rest, worker);
+    } else if (waiting.length) {
+      worker.postMessage({job, task: waiting.shift()});
+    }
+  }
+  addEventListener("edit", () => { resting = performance.now() + 100; });
+
   for (const worker of workers) {
     worker.postMessage({network});
     worker.addEventListener("message", ({data}) => {
