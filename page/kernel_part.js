@@ -50,7 +50,6 @@ function startKernelPart(presets, start, changed) {
 
   function compute() {
     const started = performance.now();
-    dispatchEvent(new Event("edit"));  // see workers.js
     stop();
     if (A?.channel !== settings.channel) {
       A = {...channelOf(picture, settings.channel), channel: settings.channel};
@@ -291,6 +290,7 @@ function startKernelPart(presets, start, changed) {
   // Take over settings and show what follows from them. The promise resolves when it is on the
   // screen.
   function update(changes) {
+    dispatchEvent(new Event("edit"));  // see workers.js
     take(changes);
     showSettings();
     const shown = compute();

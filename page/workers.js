@@ -54,8 +54,8 @@ function startWorkers(network) {
                              () => new Worker(url));
   let job = 0, waiting = [], done = [], resting = 0, finish, tell;
 
-  // Ask a worker the next question. Right after an edit it rests: where there are only two cores,
-  // the edit would wait for it.
+  // Ask a worker the next question. While someone edits a kernel it rests: where there are only two
+  // cores, the edit would wait for it.
   function next(worker) {
     const rest = resting - performance.now();
     if (rest > 0) {
@@ -64,7 +64,9 @@ function startWorkers(network) {
       worker.postMessage({job, task: waiting.shift()});
     }
   }
-  addEventListener("edit", () => { resting = performance.now() + 100; });
+  for (const event of ["edit", "focusin"]) {
+    addEventListener(event, () => { resting = performance.now() + 400; });
+  }
 
   for (const worker of workers) {
     worker.postMessage({network});
