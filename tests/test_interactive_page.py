@@ -244,7 +244,7 @@ def test_a_run_without_a_finished_epoch_gets_no_page(folder, tmp_path):
 
 @pytest.mark.parametrize("size", [3, 5])
 def test_every_preset_equals_filters_convolve(page, kernel_page, size):
-    page.open(kernel_page)
+    page.show(kernel_page)
     grey = filters.brightness(Image.fromarray(NOISE))
     np.testing.assert_array_equal(matrix(page.evaluate("page.picture()")), grey)
     assert len(PRESETS[size]) == 9
@@ -265,7 +265,7 @@ def test_every_preset_equals_filters_convolve(page, kernel_page, size):
 
 @pytest.mark.parametrize("size", [3, 5])
 def test_a_kernel_of_any_numbers_equals_filters_convolve(page, kernel_page, size):
-    page.open(kernel_page)
+    page.show(kernel_page)
     kernel = GENERATOR.normal(size=(size, size)).astype(np.float32) / size
     page.evaluate(f"page.update({json.dumps({'kernel': kernel.ravel().tolist()})})")
     for index, channel in enumerate(("red", "green", "blue")):
@@ -279,7 +279,7 @@ def test_a_kernel_of_any_numbers_equals_filters_convolve(page, kernel_page, size
 @pytest.mark.parametrize("padding", ["same", "valid"])
 @pytest.mark.parametrize("stride", [1, 2])
 def test_the_window_shows_the_products_and_their_sum(page, kernel_page, padding, stride):
-    page.open(kernel_page)
+    page.show(kernel_page)
     page.evaluate(f"page.update({{padding: '{padding}', stride: {stride}, relu: true}})")
     grey = filters.brightness(Image.fromarray(NOISE))
     surrounded = np.pad(grey, 1) if padding == "same" else grey
@@ -299,7 +299,7 @@ def test_the_window_shows_the_products_and_their_sum(page, kernel_page, padding,
 
 
 def test_the_window_shows_what_pooling_takes(page, kernel_page):
-    page.open(kernel_page)
+    page.show(kernel_page)
     page.evaluate("page.update({pooling: true}); page.moveTo(5, 8)")
     response = filters.convolve(filters.brightness(Image.fromarray(NOISE)), filters.V, "same")
     assert page.evaluate("page.place()")["result"] == response[4:6, 8:10].max()
@@ -313,7 +313,7 @@ def test_arrow_keys_pointer_touch_and_buttons_move_the_window(page, kernel_page)
         told = page.evaluate("page.place()")
         return told["row"], told["column"]
 
-    page.open(kernel_page)
+    page.show(kernel_page)
     for stage in ("#picture", "#filtered"):
         page.evaluate(f"page.moveTo(10, 20); document.querySelector('{stage}').focus()")
         for key in ("ArrowRight", "ArrowRight", "ArrowDown", "ArrowLeft", "ArrowUp", "ArrowUp"):
@@ -354,7 +354,7 @@ def test_every_control_is_reached_by_the_tabulator_key(page, kernel_page):
 
 
 def test_a_kernel_is_typed(page, kernel_page):
-    page.open(kernel_page)
+    page.show(kernel_page)
     grey = filters.brightness(Image.fromarray(NOISE))
     for index, number in enumerate((1, "-2.5", 0, 0, "\u22124", 0, 0, 0, "0,5")):
         page.type(f"#kernel input:nth-child({index + 1})", str(number))
@@ -368,7 +368,7 @@ def test_a_kernel_is_typed(page, kernel_page):
 
 @pytest.mark.parametrize("typed, number", [("1,5", 1.5), ("-.25", -0.25), ("2.50", 2.5)])
 def test_a_weight_is_typed_character_by_character(page, kernel_page, typed, number):
-    page.open(kernel_page)
+    page.show(kernel_page)
     page.type("#kernel input", "")
     for character in typed:
         page.call("Input.insertText", text=character)
@@ -377,7 +377,7 @@ def test_a_weight_is_typed_character_by_character(page, kernel_page, typed, numb
 
 @pytest.mark.parametrize("typed", ["", "one", "1e39", "<b>"])
 def test_what_is_no_number_is_named_when_its_field_is_left(page, kernel_page, typed):
-    page.open(kernel_page)
+    page.show(kernel_page)
     message = "document.querySelector('#kernel-message').textContent"
     page.type("#kernel input:nth-child(5)", typed)
     assert page.evaluate(message) == ""
@@ -390,7 +390,7 @@ def test_what_is_no_number_is_named_when_its_field_is_left(page, kernel_page, ty
 
 
 def test_a_weight_keeps_more_digits_than_its_field_shows(page, kernel_page):
-    page.open(kernel_page)
+    page.show(kernel_page)
     kernel = [0.123456789, -1 / 256, 9.87654e-6, 0, 0, 0, 0, 0, 0]
     page.evaluate(f"page.update({{kernel: {kernel}}})")
     assert page.evaluate("[...document.querySelectorAll('#kernel input')].map((each) => each.value)"
@@ -400,7 +400,7 @@ def test_a_weight_keeps_more_digits_than_its_field_shows(page, kernel_page):
 
 
 def test_a_preset_a_size_and_the_switches_are_chosen(page, kernel_page):
-    page.open(kernel_page)
+    page.show(kernel_page)
     page.choose("#preset", "outline")
     page.choose("#size", "5")
     page.choose("#padding", "valid")
@@ -414,11 +414,11 @@ def test_a_preset_a_size_and_the_switches_are_chosen(page, kernel_page):
 
 
 def test_the_address_holds_the_kernel_and_the_switches(page, kernel_page):
-    page.open(kernel_page)
+    page.show(kernel_page)
     page.evaluate("""page.update({kernel: [1, 2, 3, 4, 5, 6, 7, -8, 0.5], channel: "blue",
                                   padding: "valid", stride: 2, relu: true, pooling: true})""")
     settings, fragment = page.evaluate("[page.settings(), location.hash]")
-    page.open(kernel_page)
+    page.show(kernel_page)
     assert page.evaluate("page.settings()") != settings
     page.open(kernel_page, fragment)
     assert page.evaluate("page.settings()") == settings
@@ -449,7 +449,7 @@ def test_the_page_begins_with_the_kernel_of_the_command(page, run_script, tmp_pa
 
 
 def test_play_slides_the_window_row_by_row_until_it_is_paused(page, kernel_page):
-    page.open(kernel_page)
+    page.show(kernel_page)
     page.evaluate("page.moveTo(3, 36)")
     page.click("#play")
     page.wait_for("page.place().row === 4 && page.place().column > 0")
@@ -470,7 +470,7 @@ def test_play_slides_the_window_row_by_row_until_it_is_paused(page, kernel_page)
 
 def test_with_reduced_motion_nothing_fades_and_play_takes_a_second_a_step(page, kernel_page):
     page.screen(1200, calm=True)
-    page.open(kernel_page)
+    page.show(kernel_page)
     assert page.evaluate("getComputedStyle(document.querySelector('#play')).transitionDuration"
                          ) == "0s"
     page.evaluate("page.moveTo(0, 0)")
@@ -490,7 +490,7 @@ def test_a_click_holds_both_pictures_and_is_seen_until_escape(page, kernel_page)
         told = page.evaluate("page.place()")
         return told["row"], told["column"]
 
-    page.open(kernel_page)
+    page.show(kernel_page)
     assert page.evaluate("document.querySelector('#kernel-held').hidden")
     page.click("#picture", 11.5 / 38, 6.5 / 29)
     assert not page.evaluate("document.querySelector('#kernel-held').hidden")
@@ -511,7 +511,7 @@ def test_a_click_holds_both_pictures_and_is_seen_until_escape(page, kernel_page)
 
 
 def test_the_colour_bar_names_the_numbers(page, kernel_page):
-    page.open(kernel_page)
+    page.show(kernel_page)
     grey = filters.brightness(Image.fromarray(NOISE))
     for factor in (1, 10, 0.01):
         page.evaluate(f"page.update({{kernel: {(factor * filters.V).ravel().tolist()}}})")
@@ -526,7 +526,7 @@ def test_the_colour_bar_names_the_numbers(page, kernel_page):
 
 
 def test_terms_that_are_rounded_are_not_said_to_add_up(page, kernel_page):
-    page.open(kernel_page)
+    page.show(kernel_page)
     page.evaluate("page.moveTo(9, 9)")
     assert " = " in text(page, "#sum") and "rounded" not in text(page, "#sum")
     page.evaluate("page.update({kernel: Array(9).fill(0.123456)})")
@@ -534,7 +534,7 @@ def test_terms_that_are_rounded_are_not_said_to_add_up(page, kernel_page):
 
 
 def test_a_bias_is_added(page, kernel_page):
-    page.open(kernel_page)
+    page.show(kernel_page)
     page.type("#bias", "-70.5")
     grey = filters.brightness(Image.fromarray(NOISE))
     np.testing.assert_array_equal(matrix(page.evaluate("page.filtered()")),
@@ -552,7 +552,7 @@ def paste(page, pasted):
 
 
 def test_a_kernel_is_pasted_as_filters_py_takes_it(page, kernel_page):
-    page.open(kernel_page)
+    page.show(kernel_page)
     for pasted in ("-1 0 1; -2 0 2; -1 0 1", "-1,0,1;-2,0,2;-1,0,1;"):
         page.evaluate("page.update({kernel: Array(9).fill(1)})")
         paste(page, pasted)
@@ -563,14 +563,14 @@ def test_a_kernel_is_pasted_as_filters_py_takes_it(page, kernel_page):
 
 
 def test_every_preset_has_a_sentence(page, kernel_page):
-    page.open(kernel_page)
+    page.show(kernel_page)
     assert set(page.evaluate("Object.keys(WORDS)")) == {*PRESETS[3], "your own"}
     page.choose("#preset", "V")
     assert "lines that run from left to right" in text(page, "#preset-words")
 
 
 def test_play_passes_over_a_large_picture_in_a_minute(page, kernel_page):
-    page.open(kernel_page)
+    page.show(kernel_page)
     steps = page.evaluate("""(() => { let place = 0, steps = 0;
         while (place < 800 * 600) { place += placesOfStep(steps++, false); } return steps; })()""")
     assert steps * 0.09 < 60
@@ -578,7 +578,7 @@ def test_play_passes_over_a_large_picture_in_a_minute(page, kernel_page):
 
 
 def test_what_is_not_reached_does_not_look_like_0(page, kernel_page):
-    page.open(kernel_page)
+    page.show(kernel_page)
     page.evaluate("page.moveTo(0, 0)")
     page.click("#play")
     assert "gradient" in page.evaluate(
@@ -588,7 +588,7 @@ def test_what_is_not_reached_does_not_look_like_0(page, kernel_page):
 
 def test_captions_of_any_length_leave_both_pictures_side_by_side(page, kernel_page, tmp_path):
     page.screen(375, 812)
-    page.open(kernel_page)
+    page.show(kernel_page)
     drop(page, save_picture(tmp_path / f"{'a long name ' * 6}.png"))
     tops = page.evaluate("""["#picture", "#filtered"].map(
         (each) => document.querySelector(each).getBoundingClientRect().top)""")
@@ -616,7 +616,7 @@ def test_headings_are_read_without_punctuation_of_the_style_sheet():
 
 def test_a_printed_page_is_light_and_its_numbers_keep_their_colours(page, kernel_page):
     page.screen(1200, dark=True)
-    page.open(kernel_page)
+    page.show(kernel_page)
     style = """(() => { const {color, printColorAdjust} = getComputedStyle(
         document.querySelector("#submatrix td")), body = getComputedStyle(document.body);
         return [printColorAdjust, body.color, body.backgroundColor]; })()"""
@@ -660,7 +660,7 @@ def test_touch_users_read_no_word_of_keys_and_clicks(page, kernel_page):
         return page.evaluate("""[...document.querySelectorAll(".lead")].filter(
             (each) => each.offsetHeight).map((each) => each.textContent).join("")""")
 
-    page.open(kernel_page)
+    page.show(kernel_page)
     assert "Shift" in lead()
     page.call("Emulation.setTouchEmulationEnabled", enabled=True)
     page.call("Emulation.setDeviceMetricsOverride", width=375, height=812, deviceScaleFactor=1,
@@ -721,7 +721,7 @@ def opened(page, file):
 
 
 def test_a_picture_is_dropped_or_chosen(page, kernel_page, tmp_path):
-    page.open(kernel_page)
+    page.show(kernel_page)
     pixels = GENERATOR.integers(0, 256, (17, 23, 3), dtype=np.uint8)
     expected = filters.brightness(Image.fromarray(pixels))
     np.testing.assert_array_equal(opened(page, save_picture(tmp_path / "a.png", pixels)), expected)
@@ -732,7 +732,7 @@ def test_a_picture_is_dropped_or_chosen(page, kernel_page, tmp_path):
 
 
 def test_of_two_pictures_the_one_that_was_dropped_last_is_shown(page, kernel_page, tmp_path):
-    page.open(kernel_page)
+    page.show(kernel_page)
     png = base64.b64encode(save_picture(tmp_path / "a.png").read_bytes()).decode()
     page.evaluate(f"""(() => {{ const file = (name, milliseconds) => {{
           const bytes = fromBase64("{png}"), each = new File([bytes], name);
@@ -745,7 +745,7 @@ def test_of_two_pictures_the_one_that_was_dropped_last_is_shown(page, kernel_pag
 
 
 def test_a_high_picture_fits_on_the_screen(page, kernel_page, tmp_path):
-    page.open(kernel_page)
+    page.show(kernel_page)
     drop(page, save_picture(tmp_path / "a.png", np.zeros((700, 40, 3), np.uint8)))
     for stage in ("#picture", "#filtered"):
         box = page.evaluate(f"document.querySelector('{stage}').getBoundingClientRect().toJSON()")
@@ -754,7 +754,7 @@ def test_a_high_picture_fits_on_the_screen(page, kernel_page, tmp_path):
 
 @pytest.mark.parametrize("shape", [(1, 1), (2, 40), (3, 3)])
 def test_of_a_picture_that_is_too_small_nothing_is_left(page, kernel_page, tmp_path, shape):
-    page.open(kernel_page)
+    page.show(kernel_page)
     pixels = GENERATOR.integers(0, 256, (*shape, 3), dtype=np.uint8)
     grey = filters.brightness(Image.fromarray(pixels))
     np.testing.assert_array_equal(opened(page, save_picture(tmp_path / "a.png", pixels)), grey)
@@ -769,7 +769,7 @@ def test_of_a_picture_that_is_too_small_nothing_is_left(page, kernel_page, tmp_p
 
 
 def test_a_large_picture_is_scaled_down_as_pillow_does_it(page, kernel_page, tmp_path):
-    page.open(kernel_page)
+    page.show(kernel_page)
     pixels = GENERATOR.integers(0, 256, (901, 1203, 3), dtype=np.uint8)
     numbers = opened(page, save_picture(tmp_path / "large.png", pixels))
     expected = Image.fromarray(pixels).resize((800, 599), Image.Resampling.BILINEAR)
@@ -786,14 +786,14 @@ GAMMA.add(b"gAMA", (100_000).to_bytes(4, "big"))
     ("a.png", {}), ("a.bmp", {}), ("a.webp", {"lossless": True}), ("a.gif", {}),
     ("gamma.png", {"pnginfo": GAMMA})])
 def test_formats_without_loss_give_pillows_numbers(page, kernel_page, tmp_path, name, options):
-    page.open(kernel_page)
+    page.show(kernel_page)
     file = save_picture(tmp_path / name, **options)
     np.testing.assert_array_equal(opened(page, file),
                                   filters.brightness(image_files.read_checked(file)))
 
 
 def test_transparency_is_shown_on_white(page, kernel_page, tmp_path):
-    page.open(kernel_page)
+    page.show(kernel_page)
     pixels = np.dstack([NOISE, GENERATOR.integers(0, 256, (29, 38), dtype=np.uint8)])
     pixels[:5, :, 3], pixels[5:10, :, 3] = 0, 255
     numbers = opened(page, save_picture(tmp_path / "a.png", pixels))
@@ -804,7 +804,7 @@ def test_transparency_is_shown_on_white(page, kernel_page, tmp_path):
 
 @pytest.mark.parametrize("orientation", range(1, 9))
 def test_a_photograph_is_turned_upright(page, kernel_page, tmp_path, orientation):
-    page.open(kernel_page)
+    page.show(kernel_page)
     smooth = Image.fromarray(NOISE).resize((64, 48), Image.Resampling.BICUBIC)
     exif = Image.Exif()
     exif[0x0112] = orientation
@@ -832,7 +832,7 @@ def test_a_damaged_or_huge_picture_gets_one_sentence(page, kernel_page, tmp_path
     else:
         save_picture(file)
         file.write_bytes(file.read_bytes()[:-40])
-    page.open(kernel_page)
+    page.show(kernel_page)
     before = page.evaluate("page.filtered()")
     page.drop(file)
     page.wait_for("page.message()")
@@ -1090,7 +1090,7 @@ def test_a_layer_that_the_page_does_not_know_is_named(page, folder, tmp_path, mo
 
 
 def test_the_page_says_how_to_get_a_network_and_what_it_cannot_show(page, kernel_page, folder):
-    page.open(kernel_page)
+    page.show(kernel_page)
     assert page.evaluate("page.network") is None
     told = page.evaluate("document.querySelector('#no-network').innerText")
     assert "python train.py" in told and "--page" in told
@@ -1363,7 +1363,7 @@ def test_colours_keep_the_contrast_of_wcag_aa_in_light_and_dark():
 
 
 def test_numbers_are_readable_on_every_grey(page, kernel_page):
-    page.open(kernel_page)
+    page.show(kernel_page)
     for level, ink in enumerate(page.evaluate(
             "Array.from({length: 256}, (_, level) => inkOn([level, level, level]))")):
         dark, light = sorted((luminance(ink), luminance(f"#{level:02x}{level:02x}{level:02x}")))
