@@ -165,7 +165,9 @@ function startPage() {
   const address = () => `#${kernelPart.address()}${networkPart ? networkPart.address() : ""}`;
 
   function writeAddress() {
-    history.replaceState(null, "", address());
+    if (location.hash !== address()) {  // to write it takes ten milliseconds
+      history.replaceState(null, "", address());
+    }
   }
 
   // Take over what stands after # in the address, and name what is wrong there.

@@ -58,7 +58,7 @@ class Page:
     def __init__(self, connection):
         self.connection, self.number, self.events = connection, 0, []
         self.opened, self.resettable = 0, None  # how many pages; the one that `show` opened
-        for domain in ("Page", "Runtime", "Log", "Network", "DOM"):
+        for domain in ("Page", "Runtime", "Log", "Network"):
             self.call(f"{domain}.enable")
 
     def call(self, method: str, **parameters) -> dict:
@@ -184,6 +184,7 @@ class Page:
         root = self.call("DOM.getDocument")["root"]["nodeId"]
         node = self.call("DOM.querySelector", nodeId=root, selector=selector)["nodeId"]
         self.call("DOM.setFileInputFiles", nodeId=node, files=[str(file)])
+        self.call("DOM.disable")  # or every change of the document would be an event from here on
 
     # What a person may not be able to do.
 

@@ -237,9 +237,13 @@ def test_every_preset_equals_filters_convolve(page, kernel_page, size):
     np.testing.assert_array_equal(matrix(page.evaluate("page.picture()")), grey)
     assert len(PRESETS[size]) == 9
     for name, kernel in PRESETS[size].items():
-        page.evaluate(f"page.update({json.dumps({'kernel': kernel.ravel().tolist()})})")
-        shown = page.evaluate(f"""{json.dumps(SETTINGS)}.map(
-            (settings) => {{ page.update(settings); return page.filtered(); }})""")
+        shown = page.evaluate(f"""(() => {{  // hidden: to lay the page out each time takes longer
+            document.body.hidden = true;
+            page.update({json.dumps({'kernel': kernel.ravel().tolist()})});
+            const shown = {json.dumps(SETTINGS)}.map(
+                (settings) => {{ page.update(settings); return page.filtered(); }});
+            document.body.hidden = false;
+            return shown; }})()""")
         assert page.evaluate("document.querySelector('#preset').value") == name
         for settings, numbers in zip(SETTINGS, shown, strict=True):
             expected = filters.convolve(grey, kernel, settings["padding"])
