@@ -496,7 +496,10 @@ function startKernelPart(presets, start, changed) {
           reset() {
             settings.bias = 0;
             hold.set(false);
-            return update({channel: "grey", stride: 1, relu: false, pooling: false, ...start});
+            byId("speed").value = "pixel";
+            const shown = update({channel: "grey", stride: 1, relu: false, pooling: false, ...start});
+            moveTo(B.rows >> 1, B.columns >> 1);
+            return shown;
           },
           numbers: () => A, filtered: () => filtered,
           canvases: () => stages.map((stage) => stage.querySelector("canvas"))};

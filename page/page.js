@@ -5,6 +5,7 @@
 //
 //   await page.ready                the embedded picture is shown
 //   await page.open(file)           show another picture, a File, as if it had been dropped
+//   page.reset()                    as it was when it was opened; a promise
 //   page.message()                  the sentence about the last picture that could not be opened
 //   page.settings(), page.update(changes)        kernel, channel, padding, stride, relu, pooling
 //   page.picture()                  {rows, columns, values}: the numbers that are filtered
@@ -164,7 +165,9 @@ function startPage() {
   const address = () => `#${kernelPart.address()}${networkPart ? networkPart.address() : ""}`;
 
   function writeAddress() {
-    history.replaceState(null, "", address());
+    if (location.hash !== address()) {  // to write it takes ten milliseconds
+      history.replaceState(null, "", address());
+    }
   }
 
   // Take over what stands after # in the address, and name what is wrong there.
@@ -268,7 +271,7 @@ function startPage() {
   window.page = {
     ready: showEmbedded().then(() => location.hash.length > 1 && useAddress()).catch(
       (error) => { byId("message").textContent = error.message; }),
-    open,
+    open, reset,
     message: () => byId("message").textContent,
     settings: () => ({...kernelPart.settings}),
     update: kernelPart.update,

@@ -11,6 +11,7 @@ Of all clients the lightest: websocket-client carries the messages, the protocol
 
 import base64
 import contextlib
+import functools
 import importlib.util
 import json
 import shutil
@@ -27,16 +28,28 @@ KEYS = {"ArrowLeft": 37, "ArrowUp": 38, "ArrowRight": 39, "ArrowDown": 40, "Tab"
 SHIFT = 8  # of the protocol's modifiers
 OPTIONS = ("--headless=new", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run",
            "--disable-background-networking", "--disable-component-update", "--disable-sync",
-           "--disable-extensions", "--hide-scrollbars", "--remote-debugging-port=0")
+           "--disable-extensions", "--disable-ipc-flooding-protection", "--hide-scrollbars",
+           "--remote-debugging-port=0")
 
 
 def why_not() -> str | None:
     """Why no browser can be started here; None if one can."""
     if EXECUTABLE is None:
         return "there is no chromium: apt-get install chromium"
-    if importlib.util.find_spec("websocket") is None:
-        return "there is no client for it: pip install -r requirements-dev.txt"
+    for package, what in (("websocket", "client for it"), ("axe_playwright_python", "axe-core")):
+        if importlib.util.find_spec(package) is None:
+            return f"there is no {what}: pip install -r requirements-dev.txt"
     return None
+
+
+@functools.cache
+def axe_core() -> str:
+    """The text of axe-core (https://github.com/dequelabs/axe-core), which checks accessibility.
+
+    Only this file of the package is used: its Python needs a browser of its own.
+    """
+    folder, = importlib.util.find_spec("axe_playwright_python").submodule_search_locations
+    return (Path(folder) / "axe.min.js").read_text(encoding="utf-8")
 
 
 class Page:
@@ -44,7 +57,8 @@ class Page:
 
     def __init__(self, connection):
         self.connection, self.number, self.events = connection, 0, []
-        for domain in ("Page", "Runtime", "Log", "Network", "DOM"):
+        self.opened, self.resettable = 0, None  # how many pages; the one that `show` opened
+        for domain in ("Page", "Runtime", "Log", "Network"):
             self.call(f"{domain}.enable")
 
     def call(self, method: str, **parameters) -> dict:
@@ -61,10 +75,24 @@ class Page:
 
     def open(self, file: Path, fragment: str = "") -> None:
         """Open a page of the disk, and wait until it is ready."""
-        self.call("Page.navigate", url="about:blank")  # or only the fragment would change
-        self.call("Page.navigate", url=file.resolve().as_uri() + fragment)
-        self.wait_for("document.readyState === 'complete' && window.page !== undefined")
+        self.opened, self.resettable = self.opened + 1, None
+        query = f"?{self.opened}"  # or only the fragment would change, and nothing be loaded
+        self.call("Page.navigate", url=file.resolve().as_uri() + query + fragment)
+        self.wait_for(f"location.search === '{query}' && document.readyState === 'complete' && "
+                      "window.page !== undefined")
         self.evaluate("page.ready")
+
+    def show(self, file: Path) -> None:
+        """A page as `open` leaves it, but quicker: by its own reset if `show` has opened it.
+
+        For tests that leave nothing behind that a reset does not take away.
+        """
+        if self.resettable != file:
+            self.open(file)
+            self.resettable = file
+        else:
+            self.evaluate("""page.reset().then(() => { document.activeElement.blur();
+                scrollTo(0, 0); history.replaceState(null, "", location.pathname); })""")
 
     def evaluate(self, expression: str) -> Any:
         """The value of a JavaScript expression, of a promise what it resolves to."""
@@ -156,6 +184,29 @@ class Page:
         root = self.call("DOM.getDocument")["root"]["nodeId"]
         node = self.call("DOM.querySelector", nodeId=root, selector=selector)["nodeId"]
         self.call("DOM.setFileInputFiles", nodeId=node, files=[str(file)])
+        self.call("DOM.disable")  # or every change of the document would be an event from here on
+
+    # What a person may not be able to do.
+
+    def barriers(self) -> list[dict]:
+        """The violations of WCAG 2.2, levels A and AA, that axe-core finds in what is shown.
+
+        The two dashed lines over the kernel part are taken away for it: they cover most of it, and
+        of text below another element axe does not decide whether it has contrast.
+        """
+        if not self.evaluate("'axe' in window"):
+            self.evaluate(axe_core() + "; 0")
+        return self.evaluate("""(async () => {
+            const lines = document.querySelector(".joins");
+            lines.style.display = "none";
+            const {violations} = await axe.run({
+              runOnly: ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa"],
+              resultTypes: ["violations"], preload: false,
+              checks: {"color-contrast": {options: {ignoreLength: true}}}});
+            lines.style.display = "";
+            return violations.map(({id, help, nodes}) => ({id, help, nodes: nodes.map(
+              ({target, failureSummary}) => [target.join(" "), failureSummary])}));
+            })()""")
 
     # What a screen is like.
 

@@ -74,11 +74,15 @@ def start():
     """start(function, *arguments): the function in a process of its own, which may be killed.
 
     On Linux it is forked from a process that has imported TensorFlow but has never used it: a start
-    takes milliseconds, not seconds.
+    takes milliseconds, not seconds. That process begins to import at once, beside the tests.
     """
     context = multiprocessing.get_context("forkserver" if sys.platform == "linux" else "spawn")
     if sys.platform == "linux":
+        from multiprocessing import forkserver  # which other systems refuse to import
         context.set_forkserver_preload(["script_process"])
+        with pytest.MonkeyPatch.context() as monkeypatch:  # where it finds script_process
+            monkeypatch.setenv("PYTHONPATH", str(ROOT / "tests"))
+            forkserver.ensure_running()
     started = []
 
     def begin(function: Callable, *arguments) -> multiprocessing.Process:
