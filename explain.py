@@ -12,7 +12,7 @@ With --page it writes one HTML file instead, filtered/kittens-pretrained.html, w
 network in the browser, for any picture.
 """
 
-from itertools import chain
+from itertools import chain, islice
 from pathlib import Path
 from typing import NamedTuple
 
@@ -262,14 +262,13 @@ def examples_of(network: models.Network, run_dir: Path, count: int = 6) -> list[
     surest = np.abs(probabilities - labels).argsort()
     cats, dogs = ([index for index in surest if labels[index] == label and index not in mistakes]
                   for label in (1, 0))
-    examples = []
-    for index in [*mistakes[:count // 2], *chain(*zip(cats, dogs, strict=False)),
-                  *mistakes[count // 2:]]:
-        if len(examples) < count and files[index].exists():  # it may be gone by now
-            examples.append({"name": files[index].name, "label": int(1 - labels[index]),
-                             "probability": float(probabilities[index]),
-                             "jpeg": compose.small_jpeg(image_files.read_checked(files[index]))})
-    return examples
+    wanted = [*mistakes[:count // 2], *chain(*zip(cats, dogs, strict=False)),
+              *mistakes[count // 2:]]
+    there = islice((index for index in wanted if files[index].exists()), count)  # some may be gone
+    return [{"name": files[index].name, "label": int(1 - labels[index]),
+             "probability": float(probabilities[index]),
+             "jpeg": compose.small_jpeg(image_files.read_checked(files[index]))}
+            for index in there]
 
 
 # ---------------------------------------------------------------------------------------------

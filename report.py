@@ -104,7 +104,7 @@ def write_curves(run_dirs: list[Path], file: Path) -> None:
         name, history = run_dir.as_posix(), run_folder.read_history(run_dir)
         with run_folder.damage_told(run_dir, "metrics.jsonl"):
             histories[name] = [{key: None if record[key] is None else float(record[key])
-                                for key in ("epoch", *run_pages.CURVES)} for record in history]
+                                for key in ("epoch", *summary.CURVES)} for record in history]
         figures[name] = dict(zip(
             ("mse", "pearson", "best_accuracy"),
             article_figures(run_dir, run_folder.read_config(run_dir)), strict=True))

@@ -82,14 +82,12 @@ def shorten(name: str, width: int, size: int = 17) -> str:
 # Several images as one
 # ---------------------------------------------------------------------------------------------
 
-def stack(images: list[Image.Image], gap: int = 0) -> Image.Image:
-    """One below the other."""
-    height = sum(image.height + gap for image in images) - gap
-    page = Image.new("RGB", (max(image.width for image in images), height), "white")
-    y = 0
+def stack(images: list[Image.Image]) -> Image.Image:
+    """One below the other, all as wide as a page."""
+    page, y = Image.new("RGB", (WIDTH, sum(image.height for image in images)), "white"), 0
     for image in images:
         page.paste(image, (0, y))
-        y += image.height + gap
+        y += image.height
     return page
 
 

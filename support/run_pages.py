@@ -10,10 +10,7 @@ import numpy as np
 from PIL import Image, ImageDraw, ImageOps
 
 from support import drawing, image_files, run_folder
-
-# What is drawn over the epochs: the key in metrics.jsonl and its name.
-CURVES = {"train_loss": "training loss", "mse": "validation MSE",
-          "best_accuracy": "validation accuracy", "pearson": "validation Pearson correlation"}
+from support.summary import CURVES
 
 # One for each run, then from the start. Source: Okabe and Ito, "Color Universal Design", 2008:
 # whoever is colour-blind tells them apart, too.
@@ -25,7 +22,7 @@ def curves_page(histories: dict[str, list[dict]], article: dict[str, dict[str, f
     """CURVES of one or more runs over their epochs, the best epoch as a dot.
 
     histories: the lines of metrics.jsonl for each run's name; article: for the same names the
-    article's figures for CURVES, drawn as a dashed line; sentences: what is written below.
+    article's figures for these, drawn as a dashed line; sentences: what is written below.
     """
     panels = [(label, curves_panel(key, histories, article)) for key, label in CURVES.items()]
     names = Image.new("RGB", (drawing.WIDTH, 26 * len(histories) + 8), "white")
@@ -97,38 +94,34 @@ def mistakes_page(files: list[Path], predictions: np.ndarray, labels: np.ndarray
     1; all (n,). wrong: the indices of the mistakes, the most confident first.
     """
     class_names = [drawing.printable(name) for name in class_names]
-    page = Image.new("RGB", (drawing.WIDTH, 1000), "white")
-    drawing.write(page, 4, 14, f"Where {run_name} goes wrong", 30)
-    drawing.write(page, 4, 64, f"Most confident, and wrong (of {len(wrong)} mistakes in "
-                  f"{len(files)} validation pictures; predicted {class_names[0]} above "
-                  f"{threshold:.1f})", 22)
-    drawing.write(page, 4, 540, "Most undecided", 22)
-    for top, chosen in ((100, wrong), (576, most_undecided(predictions))):
-        for place, index in enumerate(chosen[:12]):
-            x, y = place % 6 * 202, top + place // 6 * 210
+    undecided = np.argsort(np.abs(predictions - 0.5), kind="stable")  # the nearest to a half first
+    strips = [drawing.paragraph(f"Where {run_name} goes wrong", 30)]
+    for heading, chosen in (
+            (f"Most confident, and wrong (of {len(wrong)} mistakes in {len(files)} validation "
+             f"pictures; predicted {class_names[0]} above {threshold:.1f})", wrong),
+            ("Most undecided", undecided)):
+        panels = []
+        for index in chosen[:12]:
             label, prediction = (class_names[0] if is_first else class_names[1]
                                  for is_first in (labels[index], predicted[index]))
             probability = predictions[index] if predicted[index] else 1 - predictions[index]
-            name = drawing.shorten(drawing.printable(files[index].name), width=190)
-            caption = f"{label}, predicted {prediction} {probability:.1%}"
-            page.paste(thumbnail(files[index]), (x, y))
-            drawing.write(page, x + 2, y + 148, name)
-            drawing.write(page, x + 2, y + 170, drawing.shorten(caption, 190, size=15), size=15)
-    return page
-
-
-def most_undecided(predictions: np.ndarray) -> np.ndarray:
-    """The indices of all predictions, the one nearest to a half first."""
-    return np.argsort(np.abs(predictions - 0.5), kind="stable")
+            caption = (drawing.printable(files[index].name),
+                       f"{label}, predicted {prediction} {probability:.1%}")
+            panels.append(("\n".join(drawing.shorten(line, 285) for line in caption),
+                           thumbnail(files[index])))
+        strips.append(drawing.paragraph(heading, 22))
+        if panels:
+            strips.append(drawing.image_grid(panels, columns=4))
+    return drawing.stack(strips)
 
 
 def thumbnail(file: Path) -> Image.Image:
-    """192x144, grey where the image has another shape; one that is gone or broken says so."""
+    """294x220, grey where the image has another shape; one that is gone or broken says so."""
     try:
-        return ImageOps.pad(image_files.read(file), (192, 144), color="lightgrey")
+        return ImageOps.pad(image_files.read(file), (294, 220), color="lightgrey")
     except Exception:  # a broken file can make a decoder raise nearly anything
-        grey = Image.new("RGB", (192, 144), "lightgrey")
-        drawing.write(grey, 96, 72, "can't be read now", anchor="mm")
+        grey = Image.new("RGB", (294, 220), "lightgrey")
+        drawing.write(grey, 147, 110, "can't be read now", anchor="mm")
         return grey
 
 
@@ -140,10 +133,9 @@ def histogram_page(predictions: np.ndarray, labels: np.ndarray, predicted: np.nd
     predictions, labels, predicted: as for mistakes_page. summary: a sentence on how good they are.
     (The notebook plots the same numbers as points, predictions against labels.)
     """
-    chosen = [[(labels == label) & ((predicted == labels) == right) for right in (True, False)]
-              for label in (1, 0)]
-    counts = np.array([[np.histogram(predictions[these], 20, (0, 1))[0] for these in sides]
-                       for sides in chosen])  # (2, 2, 20): class, right or wrong, bar
+    counts = np.array([[
+        np.histogram(predictions[(labels == label) & (predicted == shown)], 20, (0, 1))[0]
+        for shown in (label, 1 - label)] for label in (1, 0)])  # (2, 2, 20): class, right or wrong
     class_names = [drawing.printable(name) for name in class_names]
     page = Image.new("RGB", (drawing.WIDTH, 750), "white")
     draw = ImageDraw.Draw(page)
