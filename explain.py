@@ -198,9 +198,8 @@ def look_into(path: Path, run_dir: Path) -> Path:
 def write_page(path: Path, run_dir: Path) -> Path:
     """Write the page of a run's network, shown on the image; returns the file.
 
-    Prints the probability of the first class, and by how much it changes when the kernels are
-    rounded to float16, as the page holds them. Raises UserError for a file that is no image, for a
-    folder that is not a whole run's, and for a network that is too large for a page.
+    Raises UserError for a file that is no image, for a folder that is not a whole run's, and for a
+    network that is too large for a page.
     """
     photo = image_files.read_checked(path)
     compose.check_size(models.shapes_only(models.saved_options(run_dir)), f"--run={run_dir}")
@@ -210,11 +209,7 @@ def write_page(path: Path, run_dir: Path) -> Path:
     record = compose.describe(network, run_dir.resolve().name, image, probability,
                               run_folder.read_best(run_dir)["threshold"], class_names,
                               learning_of(network, run_dir), examples_of(network, run_dir))
-    for kernel in network.kernels:
-        kernel.assign(kernel.numpy().astype(np.float16))
-    change = float(network.probability(image[None])[0]) - probability
-    print(f"{drawing.printable(path.name)}: {class_names[0]} with probability {probability:.1%}; "
-          f"rounding the kernels to float16 changes it by {change:.6f}")
+    print(f"{drawing.printable(path.name)}: {class_names[0]} with probability {probability:.1%}")
     return compose.write(f"{path.stem}-{run_dir.resolve().name}", compose.page(
         photo, path.name, edge_filters(3)["V"], "same", record))
 

@@ -89,7 +89,7 @@ def describe(network: Any, name: str, image: np.ndarray, probability: float, thr
                        if hasattr(layer, each)}
     return {"name": name, "classes": class_names, "threshold": threshold, "tta": network.tta,
             "input_size": network.input_size, "dtype": network.scale.dtype, "layers": layers,
-            "input": base64_of(png_of(Image.fromarray(image))), "probability": probability,
+            "input": base64_of(encoded(image, "PNG")), "probability": probability,
             "learning": learning and learning | {
                 "kernels": base64_of(rounded(learning["kernels"], name))},
             "examples": [each | {"jpeg": base64_of(each["jpeg"])} for each in examples]}
@@ -107,11 +107,10 @@ def check_size(network: Any, name: str) -> None:
 
 
 def small_jpeg(image: Image.Image) -> bytes:
-    """At most EXAMPLE_SIDE pixels wide and high, and without what else the file said."""
-    shown, file = Image.fromarray(np.asarray(image)), io.BytesIO()
+    """At most EXAMPLE_SIDE pixels wide and high."""
+    shown = image.copy()
     shown.thumbnail((EXAMPLE_SIDE, EXAMPLE_SIDE))
-    shown.save(file, "JPEG", quality=90)
-    return file.getvalue()
+    return encoded(shown, "JPEG", quality=90)
 
 
 def rounded(kernel: np.ndarray, name: str) -> bytes:
@@ -129,21 +128,19 @@ def rounded(kernel: np.ndarray, name: str) -> bytes:
 
 def fitting_png(image: Image.Image) -> bytes:
     """The image as PNG, scaled down if it would not fit into the page."""
-    factor, shown = min(1.0, LONGEST_SIDE / max(image.size)), image
-    while True:
-        if factor < 1:  # always from the original: scaled twice, an image is blurred twice
-            size = [max(1, round(factor * length)) for length in image.size]
-            shown = image.resize(size, Image.Resampling.BILINEAR)
-        png = png_of(shown)
+    factor = min(1.0, LONGEST_SIDE / max(image.size))
+    while True:  # always from the original: scaled twice, an image is blurred twice
+        size = [max(1, round(factor * length)) for length in image.size]
+        png = encoded(image.resize(size, Image.Resampling.BILINEAR), "PNG")
         if len(png) <= MAX_PNG_BYTES:
             return png
         factor *= 0.95 * math.sqrt(MAX_PNG_BYTES / len(png))
 
 
-def png_of(image: Image.Image) -> bytes:
-    """Without loss, and without what else the file said, such as a colour profile."""
+def encoded(image: Image.Image | np.ndarray, form: str, **options: int) -> bytes:
+    """The image as a file without what else its own file said, such as a colour profile."""
     file = io.BytesIO()
-    Image.fromarray(np.asarray(image)).save(file, "PNG")
+    Image.fromarray(np.asarray(image)).save(file, form, **options)
     return file.getvalue()
 
 

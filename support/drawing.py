@@ -66,16 +66,10 @@ def printable(name: str) -> str:
     return ascii(name)[1:-1]
 
 
-def shorten(name: str, width: int, size: int = 17) -> str:
-    """A printable name, at most this many pixels wide: shortened in its middle: "cat.01….jpg"."""
-    font, short, start, end = ImageFont.load_default(size), name, name[:-9], name[-9:]
-    while font.getlength(short) > width and (start or end):
-        if start:
-            start = start[:-1]
-        else:  # nine wide letters can be too many
-            end = end[1:]
-        short = f"{start}…{end}"
-    return short
+def shorten(name: str, length: int) -> str:
+    """The name as `printable`, in at most so many letters: without its middle, "cat.01….jpg"."""
+    name = printable(name)
+    return name if len(name) <= length else f"{name[:length - 10]}…{name[-9:]}"
 
 
 # ---------------------------------------------------------------------------------------------

@@ -41,7 +41,7 @@ def evidence_strip(image: np.ndarray, probability: float,
     image: uint8 (height, width, 3), and both maps (height, width). probability: of the first of
     class_names; occlusions: row, column and remaining probability of each grey square, `side` wide.
     """
-    name, other = (drawing.shorten(drawing.printable(each), 120) for each in class_names)
+    name, other = map(drawing.printable, class_names)
     row, column, remaining = max(occlusions, key=lambda each: abs(each[2] - probability))
     covered = image.copy()
     covered[row:row + side, column:column + side] = drawing.GREY
@@ -105,8 +105,8 @@ def kernels_strip(kernels: np.ndarray, similarities: np.ndarray) -> Image.Image:
 
 
 def kernel_image(kernel: np.ndarray, limit: float) -> Image.Image:
-    """A (size, size, 3) kernel as an image of its size; from a weight of `limit` on none is more.
+    """A (size, size, 3) kernel as an image: 0 is grey; `limit` or more, either way, is full colour.
 
-    Neither black nor white, so that its sides can be seen on a white page.
+    Which is neither black nor white, so that it ends visibly on a white page.
     """
     return Image.fromarray((128 + 100 * (kernel / limit).clip(-1, 1)).astype(np.uint8))

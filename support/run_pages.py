@@ -17,7 +17,7 @@ from support.summary import CURVES
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
 
 
-def curves_page(histories: dict[str, list[dict]], article: dict[str, dict[str, float | None]],
+def curves_page(histories: dict[str, list[dict]], article: dict[str, dict[str, float]],
                 sentences: list[str]) -> Image.Image:
     """CURVES of one or more runs over their epochs, the best epoch as a dot.
 
@@ -30,18 +30,18 @@ def curves_page(histories: dict[str, list[dict]], article: dict[str, dict[str, f
         y = 26 * row + 14
         ImageDraw.Draw(names).line([4, y, 44, y], COLOURS[row % len(COLOURS)], 4)
         best = run_folder.best_epoch(history)
-        drawing.write(names, 54, y, f"{drawing.shorten(drawing.printable(name), 700)}, best epoch "
-                      f"{best['epoch']:.0f} of {len(history)}", anchor="lm")
-    dashed = any(value is not None for each in article.values() for value in each.values())
-    below = [drawing.paragraph(text) for text in (
-        *sentences, "From left to right: epochs. The dot is the best one, by accuracy."
-        + " Dashed: the article's figure, after training on 4096 photographs." * dashed)]
+        drawing.write(names, 54, y, f"{drawing.shorten(name, 80)}, best epoch {best['epoch']:.0f} "
+                      f"of {len(history)}", anchor="lm")
+    how_to_read = "From left to right: epochs. The dot is the best one, by accuracy."
+    if any(article.values()):
+        how_to_read += " Dashed: the article's figure, after training on 4096 photographs."
     return drawing.stack([drawing.paragraph("Epoch by epoch", 30), names,
-                          drawing.image_grid(panels, columns=2), *below])
+                          drawing.image_grid(panels, columns=2),
+                          *map(drawing.paragraph, (*sentences, how_to_read))])
 
 
 def curves_panel(key: str, histories: dict[str, list[dict]],
-                 article: dict[str, dict[str, float | None]]) -> Image.Image:
+                 article: dict[str, dict[str, float]]) -> Image.Image:
     """One of CURVES over the epochs; drawn at twice its size, so that lines become smooth."""
     width, height, left, right, top, bottom = 1192, 700, 120, 1160, 20, 630
     panel = Image.new("RGB", (width, height), "white")
@@ -78,7 +78,7 @@ def curves_panel(key: str, histories: dict[str, list[dict]],
         if best[key] is not None:
             x, y = place(best["epoch"], best[key])
             draw.ellipse([x - 11, y - 11, x + 11, y + 11], colour)
-        if article[name].get(key) is not None:
+        if key in article[name]:
             y = place(1, article[name][key])[1]
             for x in range(left, right, 40):
                 draw.line([x, y, x + 20, y], colour, 4)
@@ -93,7 +93,6 @@ def mistakes_page(files: list[Path], predictions: np.ndarray, labels: np.ndarray
     predictions, the probabilities of class 1; labels, and those predicted at the threshold, 0 or
     1; all (n,). wrong: the indices of the mistakes, the most confident first.
     """
-    class_names = [drawing.printable(name) for name in class_names]
     undecided = np.argsort(np.abs(predictions - 0.5), kind="stable")  # the nearest to a half first
     strips = [drawing.paragraph(f"Where {run_name} goes wrong", 30)]
     for heading, chosen in (
@@ -105,11 +104,10 @@ def mistakes_page(files: list[Path], predictions: np.ndarray, labels: np.ndarray
             label, prediction = (class_names[0] if is_first else class_names[1]
                                  for is_first in (labels[index], predicted[index]))
             probability = predictions[index] if predicted[index] else 1 - predictions[index]
-            caption = (drawing.printable(files[index].name),
-                       f"{label}, predicted {prediction} {probability:.1%}")
-            panels.append(("\n".join(drawing.shorten(line, 285) for line in caption),
+            caption = files[index].name, f"{label}, predicted {prediction} {probability:.1%}"
+            panels.append(("\n".join(drawing.shorten(line, 31) for line in caption),
                            thumbnail(files[index])))
-        strips.append(drawing.paragraph(heading, 22))
+        strips.append(drawing.paragraph(drawing.printable(heading), 22))
         if panels:
             strips.append(drawing.image_grid(panels, columns=4))
     return drawing.stack(strips)

@@ -82,8 +82,8 @@ def test_a_damaged_run_is_named(file, contents, tmp_path):
 
 def test_a_mistake_in_the_program_is_not_called_a_damaged_run(tmp_path, monkeypatch):
     run = make_run(tmp_path / "a", "conv1", [(0.3, 0.2, 0.61)])
-    monkeypatch.setattr(report, "ARTICLE", {"conv1": (0.36, 0.152)})  # the accuracy is missing
-    with pytest.raises(ValueError, match="not enough values") as error:
+    monkeypatch.setattr(report, "ARTICLE", {"conv1": {"mse": "0.36"}})  # no number
+    with pytest.raises(ValueError, match="Unknown format code") as error:
         report.row(run)
     assert not isinstance(error.value, UserError)
 
