@@ -59,12 +59,10 @@ def similarity_table(kernels: np.ndarray, initial: np.ndarray) -> Table:
     Both (size, size, 3, n). A kernel counts as the edge filter that it is most similar to. The last
     column is the length of what training added to the kernels, as a share of their own.
     """
-    names = [*edge_filters(len(kernels))]
-    table = Table(title="kernels of the first layer that are edge filters: "
-                  f"{', '.join(names[:-1])} or {names[-1]} to {EDGE_SIMILARITY} or more",
-                  title_justify="left")
-    for column in ("network", "kernels", "edge filters", *names, "median similarity", "largest",
-                   "change"):
+    table = Table(title="kernels of the first layer that are edge filters: V, H, \\ or / to "
+                  f"{EDGE_SIMILARITY} or more", title_justify="left")
+    for column in ("network", "kernels", "edge filters", *edge_filters(len(kernels)),
+                   "median similarity", "largest", "change"):
         table.add_column(column, justify="left" if column == "network" else "right")
     for network, each in (("trained", kernels), ("untrained", initial)):
         similarities = edge_similarities(each)

@@ -48,9 +48,7 @@ def row(run_dir: Path) -> list[str]:
     Raises UserError unless the run is whole.
     """
     record, history = run_folder.read_config(run_dir), run_folder.read_history(run_dir)
-    test, best = run_folder.read_test(run_dir), run_folder.best_epoch(history)
-    if best is None:
-        raise UserError(f"{run_dir} has no finished epoch yet")
+    test, best = run_folder.read_test(run_dir), run_folder.read_best(run_dir)
     article = article_figures(run_dir, record)
     mse, correlation, accuracy = (
         format(article[key], form) if key in article else "-"
@@ -99,10 +97,8 @@ def write_curves(run_dirs: list[Path], file: Path) -> None:
             histories[name] = [{key: None if record[key] is None else float(record[key])
                                 for key in ("epoch", *summary.CURVES)} for record in history]
         figures[name] = article_figures(run_dir, run_folder.read_config(run_dir))
-    sentences = [f"{name}: {text[0].lower()}{text[1:]}" for name, history in histories.items()
-                 if (text := summary.overfitting_text(history, run_folder.best_epoch(history)))]
     with cli.naming(file):
-        run_pages.curves_page(histories, figures, sentences).save(file)
+        run_pages.curves_page(histories, figures).save(file)
 
 
 def write_pages(run_dir: Path) -> list[Path]:

@@ -10,34 +10,37 @@ import numpy as np
 from PIL import Image, ImageDraw, ImageOps
 
 from support import drawing, image_files, run_folder
-from support.summary import CURVES
+from support.summary import CURVES, overfitting_text
 
 # One for each run, then from the start. Source: Okabe and Ito, "Color Universal Design", 2008:
 # whoever is colour-blind tells them apart, too.
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
 
 
-def curves_page(histories: dict[str, list[dict]], article: dict[str, dict[str, float]],
-                sentences: list[str]) -> Image.Image:
+def curves_page(histories: dict[str, list[dict]], article: dict[str, dict[str, float]]
+                ) -> Image.Image:
     """CURVES of one or more runs over their epochs, the best epoch as a dot.
 
     histories: the lines of metrics.jsonl for each run's name; article: for the same names the
-    article's figures for these, drawn as a dashed line; sentences: what is written below.
+    article's figures for these, drawn as a dashed line.
     """
     panels = [(label, curves_panel(key, histories, article)) for key, label in CURVES.items()]
     names = Image.new("RGB", (drawing.WIDTH, 26 * len(histories) + 8), "white")
+    sentences = []
     for row, (name, history) in enumerate(histories.items()):
         y = 26 * row + 14
         ImageDraw.Draw(names).line([4, y, 44, y], COLOURS[row % len(COLOURS)], 4)
         best = run_folder.best_epoch(history)
         drawing.write(names, 54, y, f"{drawing.shorten(name, 80)}, best epoch {best['epoch']:.0f} "
                       f"of {len(history)}", anchor="lm")
-    how_to_read = "From left to right: epochs. The dot is the best one, by accuracy."
+        if overfits := overfitting_text(history, best):
+            sentences.append(f"{name}: {overfits[0].lower()}{overfits[1:]}")
+    sentences.append("From left to right: epochs. The dot is the best one, by accuracy.")
     if any(article.values()):
-        how_to_read += " Dashed: the article's figure, after training on 4096 photographs."
+        sentences[-1] += " Dashed: the article's figure, after training on 4096 photographs."
     return drawing.stack([drawing.paragraph("Epoch by epoch", 30), names,
                           drawing.image_grid(panels, columns=2),
-                          *map(drawing.paragraph, (*sentences, how_to_read))])
+                          *map(drawing.paragraph, sentences)])
 
 
 def curves_panel(key: str, histories: dict[str, list[dict]],

@@ -114,11 +114,8 @@ def line_of_eighths(values: list[float], encoding: str | None = None) -> str:
 
     encoding: the terminal's, that of standard output if None.
     """
-    try:
-        EIGHTHS.encode(encoding or sys.stdout.encoding or "ascii")
-        characters = EIGHTHS
-    except UnicodeEncodeError:
-        characters = PLAIN
+    unicode = (encoding or sys.stdout.encoding or "ascii").lower().startswith("utf")
+    characters = EIGHTHS if unicode else PLAIN
     low, high = min(values), max(values)
     return "".join(characters[round(7 * (value - low) / (high - low)) if high > low else 0]
                    for value in values)
@@ -216,12 +213,10 @@ def print_census(source, shapes, skipped: list) -> None:
     print(f"{source.folder}: {len(source.images)} pictures, {source}")
     print_beside(source)
     read = shapes.total()
-    looked_at = read + len(skipped)
-    print(f"the most common shapes of the first {looked_at} (height x width):")
+    print(f"the most common shapes of the first {read + len(skipped)} (height x width):")
     for (height, width), count in shapes.most_common(8):
         print(f"  {height:5} x {width:<5} {count:6}  {count / read:6.1%}")
-    print(f"unreadable: {len(skipped)}"
-          + (f" of the first {looked_at}" if looked_at < len(source.all_images()) else ""))
+    print(f"unreadable: {len(skipped)}")
     for path, reason in skipped:
         print(f"  {path}: {reason}")
     quarters: Counter = Counter()

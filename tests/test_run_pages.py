@@ -134,9 +134,11 @@ def test_the_curves_of_two_runs_share_a_page_and_the_sentences_stand_below(monke
     monkeypatch.setattr(run_pages.drawing, "write", lambda page, x, y, text, *style, **options: (
         texts.append(text), write(page, x, y, text, *style, **options)))
     history = [{"epoch": 1, "train_loss": 0.5, "mse": 0.2, "best_accuracy": 0.7, "pearson": 0.3}]
-    page = run_pages.curves_page({"a": history, "b": history}, {"a": {"mse": 0.3}, "b": {}},
-                                 ["The network overfits."])
+    overfitted = [history[0] | {"epoch": epoch, "train_loss": 1 / epoch} for epoch in range(1, 7)]
+    page = run_pages.curves_page({"a": history, "b": overfitted}, {"a": {"mse": 0.3}, "b": {}})
     assert page.width == 1200
-    assert {"a, best epoch 1 of 1", "b, best epoch 1 of 1", "The network overfits.",
-            "validation MSE", "From left to right: epochs. The dot is the best one, by accuracy. "
+    assert {"a, best epoch 1 of 1", "b, best epoch 1 of 6", "validation MSE",
+            "b: the network overfits after epoch 1: the training loss still falls (1.000 to "
+            "0.167), validation does not improve.",
+            "From left to right: epochs. The dot is the best one, by accuracy. "
             "Dashed: the article's figure, after training on 4096 photographs."} <= {*texts}
