@@ -89,7 +89,7 @@ def kernels_strip(kernels: np.ndarray, similarities: np.ndarray) -> Image.Image:
     """
     edges = edge_filters(len(kernels))
     nearest, best = similarities.argmax(axis=1), similarities.max(axis=1)
-    limit = np.percentile(np.abs(kernels), 99)
+    limit = np.percentile(np.abs(kernels), 99) or 1.0
     return drawing.stack([
         drawing.paragraph(f"The {len(best)} kernels of convolution 1", 22),
         drawing.paragraph(
