@@ -213,10 +213,12 @@ def print_census(source, shapes, skipped: list) -> None:
     print(f"{source.folder}: {len(source.images)} pictures, {source}")
     print_beside(source)
     read = shapes.total()
-    print(f"the most common shapes of the first {read + len(skipped)} (height x width):")
+    looked_at = read + len(skipped)
+    print(f"the most common shapes of the first {looked_at} (height x width):")
     for (height, width), count in shapes.most_common(8):
         print(f"  {height:5} x {width:<5} {count:6}  {count / read:6.1%}")
-    print(f"unreadable: {len(skipped)}")
+    print(f"unreadable: {len(skipped)}"
+          + (f" of the first {looked_at}" if looked_at < len(source.all_images()) else ""))
     for path, reason in skipped:
         print(f"  {path}: {reason}")
     quarters: Counter = Counter()
