@@ -1,26 +1,25 @@
-"""A trained network looked into: its kernels, its feature maps, and why it predicts what it does.
+"""A trained network looked into: why it predicts what it does, its feature maps, its kernels.
 
     python explain.py --image kittens.jpg                       # the network in pretrained/
     python explain.py --image kittens.jpg --run=runs/NAME       # one that you trained
     python explain.py --image kittens.jpg --page                # a page for the browser
 
-Three pages, written to filtered/, show the kernels that the network learned, beside V and H of
-filters.py, their feature maps of the image, and which parts of the image carry its prediction. A
-table tells how many of the kernels are edge filters like V and H.
+Draws one picture, filtered/kittens-pretrained.png: which parts of the image carry the prediction,
+the feature maps of each convolution, and the kernels that the first one learned, beside V and H of
+filters.py. A table tells how many of the kernels are edge filters like V and H.
 
 With --page it writes one HTML file instead, filtered/kittens-pretrained.html, which computes the
 network in the browser, for any picture.
 """
 
-import functools
-from itertools import chain
+from itertools import chain, islice
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 from absl import app, flags
-from PIL import Image
 from rich.console import Console
+from rich.table import Table
 
 import data
 import metrics
@@ -54,35 +53,41 @@ def edge_similarities(kernels: np.ndarray) -> np.ndarray:
 EDGE_SIMILARITY = 0.8
 
 
-def relative_change(kernels: np.ndarray, initial: np.ndarray) -> float:
-    """The length of what training added to the initial kernels, as a share of their own."""
-    return np.linalg.norm(kernels - initial) / np.linalg.norm(initial)
+def similarity_table(kernels: np.ndarray, initial: np.ndarray) -> Table:
+    """How many of a first layer's kernels are edge filters, after training and before it.
 
-
-def mean_activations(network: models.Network, inputs: list[np.ndarray]) -> np.ndarray:
-    """The mean |response| of each of the first layer's kernels to uint8 images: (n,)."""
-    scale, convolution = network.layers[:2]
-    responses = (tf.cast(convolution(scale(image[None])), tf.float32) for image in inputs)
-    return np.mean([np.abs(response).mean(axis=(0, 1, 2)) for response in responses], axis=0)
-
-
-def feature_maps(network: models.Network, image: np.ndarray
-                 ) -> list[tuple[np.ndarray, np.ndarray]]:
-    """The responses of each convolution's kernels, and what ReLU and pooling make of them.
-
-    image: uint8 (height, width, 3). Returns a pair for each convolution, responses and activations,
-    both float32 (rows, columns, n): a matrix, or feature map, for each kernel.
+    Both (size, size, 3, n). A kernel counts as the edge filter that it is most similar to. The last
+    column is the length of what training added to the kernels, as a share of their own.
     """
-    x, pairs = image[None], []
+    table = Table(title="kernels of the first layer that are edge filters: V, H, \\ or / to "
+                  f"{EDGE_SIMILARITY} or more", title_justify="left")
+    for column in ("network", "kernels", "edge filters", *edge_filters(len(kernels)),
+                   "median similarity", "largest", "change"):
+        table.add_column(column, justify="left" if column == "network" else "right")
+    for network, each in (("trained", kernels), ("untrained", initial)):
+        similarities = edge_similarities(each)
+        best = similarities.max(axis=1)  # (n,)
+        counts = np.bincount(similarities.argmax(axis=1)[best >= EDGE_SIMILARITY], minlength=4)
+        change = np.linalg.norm(each - initial) / np.linalg.norm(initial)
+        table.add_row(network, str(len(best)), str(counts.sum()), *map(str, counts),
+                      f"{np.median(best):.2f}", f"{best.max():.2f}", f"{change:.1%}")
+    return table
+
+
+def feature_maps(network: models.Network, image: np.ndarray) -> list[np.ndarray]:
+    """The responses of each convolution's kernels to a uint8 image (height, width, 3).
+
+    Returns for each convolution float32 (rows, columns, n): a matrix, or feature map, for each
+    kernel.
+    """
+    x, maps = image[None], []
     for layer in network.layers:
         if len(layer.output_shape) != 3:  # flattened: matrices no more
             break
         x = layer(x)
         if isinstance(layer, models.Conv2D):
-            pairs.append((x, x))
-        elif pairs:  # BiasRelu and pooling, in either order: the later one's output stays
-            pairs[-1] = pairs[-1][0], x
-    return [tuple(tf.cast(maps[0], tf.float32).numpy() for maps in pair) for pair in pairs]
+            maps.append(tf.cast(x[0], tf.float32).numpy())
+    return maps
 
 
 # ---------------------------------------------------------------------------------------------
@@ -147,79 +152,41 @@ def saliency_map(network: models.Network, image: np.ndarray) -> np.ndarray:
 
 
 # ---------------------------------------------------------------------------------------------
-# The pages of a network
+# One picture of all of it
 # ---------------------------------------------------------------------------------------------
 
-def look_into(path: Path, run_dir: Path) -> list[Path]:
-    """Draw the pages of a run's network and the image; returns the files written.
+def look_into(path: Path, run_dir: Path) -> Path:
+    """Draw what a run's network makes of the image; returns the file written.
 
     Prints the probability of the positive class, and the table of edge filters. A network without
-    convolutions has no kernels to show: only which parts of the image carry its prediction. Raises
-    UserError for a file that is no image, and for a folder that is not a whole run's.
+    convolutions has no maps and no kernels to show. Raises UserError for a file that is no image,
+    and for a folder that is not a whole run's.
     """
-    network = models.load(run_dir)
-    photo = image_files.read_checked(path)
-    load = functools.partial(data.load_image, size=network.input_size)
-    image = load(path)
-    names = [drawing.printable(each.name) for each in (path, run_dir.resolve())]
-    probability = network.probability(image[None]).numpy()[0]
-    class_names = run_folder.read_class_names(run_dir)
+    network, class_names = models.load(run_dir), run_folder.read_class_names(run_dir)
+    image_files.read_checked(path)
+    image = data.load_image(path, network.input_size)
+    probability = float(network.probability(image[None])[0])
+    names = [drawing.printable(name) for name in (path.name, run_dir.resolve().name)]
     print(f"{names[0]}: {class_names[0]} with probability {probability:.1%}")
 
-    pages = {}
+    height, width = network.input_size
+    side = max(1, min(height, width) // 5)
+    occlusions = occlude(network, image, side)
+    strips = [drawing.paragraph(f"{names[1]} on {names[0]}: probability of "
+                                f"{drawing.printable(class_names[0])} {probability:.1%}", 30),
+              network_pages.evidence_strip(
+                  image, probability, occlusions, side,
+                  occlusion_map((height, width), side, probability, occlusions),
+                  saliency_map(network, image), class_names)]
     if isinstance(network.layers[1], models.Conv2D):  # the layer after Scale
-        files = (run_folder.read_predictions(run_dir)[0]  # of the validation images
-                 if (run_dir / "predictions.jsonl").exists() else [])
-        others = [other for other in image_files.in_threads(load, files[:100])
-                  if not isinstance(other, image_files.Skipped)]  # they may be gone by now
-        order = mean_activations(network, [image, *others]).argsort()[::-1]  # the strongest first
-        pages["kernels"] = compare_kernels(network, models.load(run_dir, trained=False), order,
-                                           1 + len(others), names[1])
-        pages["maps"] = show_feature_maps(network, image, order, *names)
+        kernels = network.kernels[0].numpy()
+        initial = models.load(run_dir, trained=False).kernels[0].numpy()
+        Console(width=150).print(similarity_table(kernels, initial))
+        strips += [network_pages.maps_strip(feature_maps(network, image)),
+                   network_pages.kernels_strip(kernels, edge_similarities(kernels))]
     else:
         print(f"{network.name} has no convolution: there are no kernels and no maps to show")
-    pages["why"] = explain_prediction(network, image, photo, *names, class_names)
-    return drawing.save({f"{path.stem}-{run_dir.resolve().name}-{kind}": page
-                         for kind, page in pages.items()})
-
-
-def compare_kernels(network: models.Network, untrained: models.Network, order: np.ndarray,
-                    image_count: int, run_name: str) -> Image.Image:
-    """The page of the first layer's kernels beside V and H; prints the table of edge filters."""
-    kernels, initial = network.kernels[0].numpy(), untrained.kernels[0].numpy()
-    similarities, before = edge_similarities(kernels), edge_similarities(initial)
-    made_by_hand = edge_filters(len(kernels))
-    Console(width=150).print(network_pages.similarity_table(
-        similarities, before, relative_change(kernels, initial), list(made_by_hand),
-        EDGE_SIMILARITY))
-    return network_pages.kernels_page(kernels, order, similarities, before, made_by_hand,
-                                      EDGE_SIMILARITY, image_count, run_name)
-
-
-def show_feature_maps(network: models.Network, image: np.ndarray, order: np.ndarray,
-                      image_name: str, run_name: str) -> Image.Image:
-    """The page of all convolutions' feature maps; order: that of the first layer's kernels."""
-    maps = feature_maps(network, image)
-    orders = [order, *(activations.mean(axis=(0, 1)).argsort()[::-1]
-                       for _, activations in maps[1:])]
-    pooled = any(isinstance(layer, models.MaxPool) for layer in network.layers)
-    return network_pages.maps_page(image, network.kernels[0].numpy(), maps, orders, pooled,
-                                   image_name, run_name)
-
-
-def explain_prediction(network: models.Network, image: np.ndarray, photo: Image.Image,
-                       image_name: str, run_name: str,
-                       class_names: tuple[str, str]) -> Image.Image:
-    """The page of which parts of the image carry the prediction. photo: the image at full size."""
-    height, width, _ = image.shape
-    probability = network.probability(image[None]).numpy()[0]
-    size = max(1, min(height, width) // 5)
-    occlusions = occlude(network, image, size)
-    strongest = max(occlusions, key=lambda each: abs(each.probability - probability))
-    return network_pages.why_page(
-        photo, probability, strongest, size,
-        occlusion_map((height, width), size, probability, occlusions),
-        saliency_map(network, image), image_name, run_name, class_names)
+    return drawing.save(f"{path.stem}-{run_dir.resolve().name}", drawing.stack(strips))
 
 
 # ---------------------------------------------------------------------------------------------
@@ -232,31 +199,17 @@ def write_page(path: Path, run_dir: Path) -> Path:
     Raises UserError for a file that is no image, for a folder that is not a whole run's, and for a
     network that is too large for a page.
     """
-    image, kernel = image_files.read_checked(path), edge_filters(3)["V"]
-    page = compose.page(image, path.name, kernel, "same", describe_network(path, run_dir))
-    return compose.write(f"{path.stem}-{run_dir.resolve().name}", page)
-
-
-def describe_network(path: Path, run_dir: Path) -> dict:
-    """The run's network and its input for this image, for the page.
-
-    Prints the probability of the first class, and by how much it changes when the kernels are
-    rounded to float16, as the page holds them.
-    """
-    compose.fits_whole(models.shapes_only(models.saved_options(run_dir)), f"--run={run_dir}")
-    network = models.load(run_dir)
-    class_names = run_folder.read_class_names(run_dir)
+    photo = image_files.read_checked(path)
+    compose.check_size(models.shapes_only(models.saved_options(run_dir)), f"--run={run_dir}")
+    network, class_names = models.load(run_dir), run_folder.read_class_names(run_dir)
     image = data.load_image(path, network.input_size)
     probability = float(network.probability(image[None])[0])
     record = compose.describe(network, run_dir.resolve().name, image, probability,
                               run_folder.read_best(run_dir)["threshold"], class_names,
                               learning_of(network, run_dir), examples_of(network, run_dir))
-    for kernel in network.kernels:
-        kernel.assign(kernel.numpy().astype(np.float16))
-    change = float(network.probability(image[None])[0]) - probability
-    print(f"{drawing.printable(path.name)}: {class_names[0]} with probability {probability:.1%}; "
-          f"rounding the kernels to float16 changes it by {change:.6f}")
-    return record
+    print(f"{drawing.printable(path.name)}: {class_names[0]} with probability {probability:.1%}")
+    return compose.write(f"{path.stem}-{run_dir.resolve().name}", compose.page(
+        photo, path.name, edge_filters(3)["V"], "same", record))
 
 
 def learning_of(network: models.Network, run_dir: Path) -> dict | None:
@@ -276,8 +229,8 @@ def learning_of(network: models.Network, run_dir: Path) -> dict | None:
         kernels, epochs = np.stack([initial, trained]), [0, best["epoch"]]
     accuracies = {record["epoch"]: record["best_accuracy"]
                   for record in run_folder.read_history(run_dir)}
-    return compose.describe_learning(kernels, epochs, [accuracies.get(epoch) for epoch in epochs],
-                                     run_dir.name)
+    return {"epochs": epochs, "accuracies": [accuracies.get(epoch) for epoch in epochs],
+            "kernels": kernels}
 
 
 def examples_of(network: models.Network, run_dir: Path, count: int = 6) -> list[dict]:
@@ -302,14 +255,13 @@ def examples_of(network: models.Network, run_dir: Path, count: int = 6) -> list[
     surest = np.abs(probabilities - labels).argsort()
     cats, dogs = ([index for index in surest if labels[index] == label and index not in mistakes]
                   for label in (1, 0))
-    examples = []
-    for index in [*mistakes[:count // 2], *chain(*zip(cats, dogs, strict=False)),
-                  *mistakes[count // 2:]]:
-        if len(examples) < count and files[index].exists():  # it may be gone by now
-            examples.append({"name": files[index].name, "label": int(1 - labels[index]),
-                             "probability": float(probabilities[index]),
-                             "jpeg": compose.small_jpeg(image_files.read_checked(files[index]))})
-    return examples
+    wanted = [*mistakes[:count // 2], *chain(*zip(cats, dogs, strict=False)),
+              *mistakes[count // 2:]]
+    there = islice((index for index in wanted if files[index].exists()), count)  # some may be gone
+    return [{"name": files[index].name, "label": int(1 - labels[index]),
+             "probability": float(probabilities[index]),
+             "jpeg": compose.small_jpeg(image_files.read_checked(files[index]))}
+            for index in there]
 
 
 # ---------------------------------------------------------------------------------------------
@@ -325,9 +277,8 @@ def define_flags() -> None:
 @cli.script(tf.errors.OpError)
 def main(argv: list[str]) -> None:
     path, run_dir = Path(flags.FLAGS.image), run_folder.chosen(flags.FLAGS.run)
-    files = [write_page(path, run_dir)] if flags.FLAGS.page else look_into(path, run_dir)
-    for file in files:
-        print(file)
+    write = write_page if flags.FLAGS.page else look_into
+    print(write(path, run_dir))
 
 
 if __name__ == "__main__":

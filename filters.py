@@ -72,11 +72,17 @@ def convolve(image: np.ndarray, kernel: np.ndarray, padding: str) -> np.ndarray:
 # Filtering an image
 # ---------------------------------------------------------------------------------------------
 
-def filter_image(path: Path, kernels: dict[str, np.ndarray], padding: str) -> list[Path]:
-    """Make the image grey and filter it by each of the named kernels; returns the files written.
+CAPTIONS = {"V": "V: vertical edges, above against below",
+            "H": "H: horizontal edges, left against right"}
 
-    Raises UserError for a file that is no image and, with padding "valid", for an image smaller
-    than a kernel.
+
+def filter_image(path: Path, kernels: dict[str, np.ndarray], padding: str) -> list[Path]:
+    """Make the image grey, filter it by each of the named kernels, and draw the responses.
+
+    They share one scale: the colour is full where a response, positive or negative, is as large as
+    the larger of their 98th percentiles. Returns the files written: one for each kernel, and a page
+    of the image beside them all. Raises UserError for a file that is no image and, with padding
+    "valid", for an image smaller than a kernel.
     """
     image = image_files.read_checked(path)
     if padding == "valid" and min(image.size) < max(map(len, kernels.values())):
@@ -84,7 +90,12 @@ def filter_image(path: Path, kernels: dict[str, np.ndarray], padding: str) -> li
                         "kernel: use --padding=same or a larger picture")
     grey = brightness(image)
     responses = {name: convolve(grey, kernel, padding) for name, kernel in kernels.items()}
-    return drawing.save_responses(path, image, responses, padding)
+    limit = max(np.percentile(np.abs(response), 98) for response in responses.values()) or 1.0
+    pages = {name: drawing.colourize(response, limit) for name, response in responses.items()}
+    panels = [(CAPTIONS.get(name, name), page) for name, page in pages.items()]
+    pages["-".join(kernels) + "-sheet"] = drawing.image_grid([("the picture", image), *panels])
+    suffix = "" if padding == "same" else "-valid"
+    return [drawing.save(f"{path.stem}-{name}{suffix}", page) for name, page in pages.items()]
 
 
 def brightness(image: Image.Image) -> np.ndarray:

@@ -18,15 +18,15 @@ import metrics
 from support import cli, drawing, run_folder, run_pages, summary
 from support.cli import UserError
 
-# What the article reports, or, for mlp and the MSE of conv2_128, its notebook: validation MSE,
-# Pearson, accuracy. The 61% that it gives for conv2_48 is no accuracy but the precision at
+# What the article reports, or, for mlp and the MSE of conv2_128, its notebook, of the validation
+# images. The 61% that it gives for conv2_48 is no accuracy but the precision at
 # threshold 0.9: how many of the images predicted cat are cats.
 ARTICLE = {
-    "mlp":         (0.50, None, 0.50),
-    "conv1":       (0.36, 0.152, None),
-    "conv2_48":    (0.33, 0.21, None),
-    "conv2_128":   (0.247, 0.30, 0.67),
-    "conv2_fc512": (None, 0.42, 0.75),
+    "mlp": {"mse": 0.50, "best_accuracy": 0.50},
+    "conv1": {"mse": 0.36, "pearson": 0.152},
+    "conv2_48": {"mse": 0.33, "pearson": 0.21},
+    "conv2_128": {"mse": 0.247, "pearson": 0.30, "best_accuracy": 0.67},
+    "conv2_fc512": {"pearson": 0.42, "best_accuracy": 0.75},
 }
 
 
@@ -48,36 +48,31 @@ def row(run_dir: Path) -> list[str]:
     Raises UserError unless the run is whole.
     """
     record, history = run_folder.read_config(run_dir), run_folder.read_history(run_dir)
-    test, best = run_folder.read_test(run_dir), run_folder.best_epoch(history)
-    if best is None:
-        raise UserError(f"{run_dir} has no finished epoch yet")
-    mse, correlation, accuracy = article_figures(run_dir, record)
+    test, best = run_folder.read_test(run_dir), run_folder.read_best(run_dir)
+    article = article_figures(run_dir, record)
+    mse, correlation, accuracy = (
+        format(article[key], form) if key in article else "-"
+        for key, form in (("mse", ".3f"), ("pearson", ".3f"), ("best_accuracy", ".0%")))
     with run_folder.damage_told(run_dir, "config.json, metrics.jsonl or test.json"):
         config, class_names = record["config"], run_folder.class_names_of(record)
         layers = [as_flag(name, config[name]) for name, usual in LAYERS.items()
                   if config[name] != usual]
         return [
             run_dir.name, " ".join([config["arch"], *layers]), f"{config['lr']:g}",
-            f"{best['epoch']}/{len(history)}", f"{best['mse']:.3f}", or_dash(mse, ".3f"),
-            "undefined" if best["pearson"] is None else f"{best['pearson']:.3f}",
-            or_dash(correlation, ".3f"),
-            with_interval(best["best_accuracy"], best["accuracy_interval"]),
-            or_dash(accuracy, ".0%"),
+            f"{best['epoch']}/{len(history)}", f"{best['mse']:.3f}", mse,
+            "undefined" if best["pearson"] is None else f"{best['pearson']:.3f}", correlation,
+            with_interval(best["best_accuracy"], best["accuracy_interval"]), accuracy,
             "-" if test is None else with_interval(test["accuracy"], test["accuracy_interval"]),
             f"{sum(epoch['seconds'] for epoch in history):.0f} s",
             "drawn" if record["data"]["bundled_sample"]
             else "photographs" if {*class_names} == {"cat", "dog"} else ", ".join(class_names)]
 
 
-def article_figures(run_dir: Path, record: dict
-                    ) -> tuple[float | None, float | None, float | None]:
-    """The article's MSE, Pearson and accuracy for a run's network; None where it gives none.
-
-    record: what run_folder.read_config returned for the run.
-    """
+def article_figures(run_dir: Path, record: dict) -> dict[str, float]:
+    """What the article gives for a run's network, of ARTICLE; record: the run's config.json."""
     with run_folder.damage_told(run_dir, "config.json"):
         arch, about = record["config"]["arch"], {*run_folder.class_names_of(record)}
-    return ARTICLE.get(arch if about == {"cat", "dog"} else None, (None, None, None))
+    return ARTICLE.get(arch, {}) if about == {"cat", "dog"} else {}
 
 
 def as_flag(name: str, value: int | str | list[int] | None) -> str:
@@ -93,10 +88,6 @@ def with_interval(accuracy: float, interval: tuple[float, float]) -> str:
     return f"{accuracy:.1%} ({100 * low:.0f}-{100 * high:.0f})"
 
 
-def or_dash(value: float | None, form: str) -> str:
-    return "-" if value is None else format(value, form)
-
-
 def write_curves(run_dirs: list[Path], file: Path) -> None:
     """The learning curves of runs, in one picture. Raises UserError, OSError."""
     histories, figures = {}, {}
@@ -104,14 +95,10 @@ def write_curves(run_dirs: list[Path], file: Path) -> None:
         name, history = run_dir.as_posix(), run_folder.read_history(run_dir)
         with run_folder.damage_told(run_dir, "metrics.jsonl"):
             histories[name] = [{key: None if record[key] is None else float(record[key])
-                                for key in ("epoch", *run_pages.CURVES)} for record in history]
-        figures[name] = dict(zip(
-            ("mse", "pearson", "best_accuracy"),
-            article_figures(run_dir, run_folder.read_config(run_dir)), strict=True))
-    sentences = [f"{name}: {text[0].lower()}{text[1:]}" for name, history in histories.items()
-                 if (text := summary.overfitting_text(history, run_folder.best_epoch(history)))]
+                                for key in ("epoch", *summary.CURVES)} for record in history]
+        figures[name] = article_figures(run_dir, run_folder.read_config(run_dir))
     with cli.naming(file):
-        run_pages.curves_page(histories, figures, sentences).save(file)
+        run_pages.curves_page(histories, figures).save(file)
 
 
 def write_pages(run_dir: Path) -> list[Path]:

@@ -61,8 +61,8 @@ def page(image: Image.Image, name: str, kernel: np.ndarray, padding: str,
 
 
 def describe(network: Any, name: str, image: np.ndarray, probability: float, threshold: float,
-             class_names: tuple[str, str], learning: dict[str, Any] | None = None,
-             examples: list[dict[str, Any]] | None = None) -> dict[str, Any]:
+             class_names: tuple[str, str], learning: dict[str, Any] | None,
+             examples: list[dict[str, Any]]) -> dict[str, Any]:
     """A network for the page: its layers in their order, with kernels rounded to float16.
 
     Where these are too many for a page, the kernels are left out from the first fully connected
@@ -70,10 +70,11 @@ def describe(network: Any, name: str, image: np.ndarray, probability: float, thr
 
     network: a models.Network; name: of its run; image: the picture as its input, uint8 (height,
     width, 3); probability: of the first of class_names for it, which is predicted above the
-    threshold. learning: see describe_learning; examples: of each a name, a label, a probability and
-    a small JPEG. Raises UserError as fits_whole does, and for a kernel that float16 cannot hold.
+    threshold. learning: a first layer's kernels, (len(epochs), size, size, 3, n), after the epochs
+    with these accuracies, for the page's slider; 0: before the first one. examples: of each a name,
+    a label, a probability and a small JPEG. Raises UserError for a kernel that float16 cannot hold.
     """
-    layers, left_out = [], not fits_whole(network, name)
+    layers, left_out = [], network.weight_count > MAX_WEIGHTS
     for layer in network.layers:
         layers.append({"type": type(layer).__name__, "name": layer.name,
                        "shape": list(layer.output_shape), "weights": layer.weight_count})
@@ -81,56 +82,44 @@ def describe(network: Any, name: str, image: np.ndarray, probability: float, thr
             layers[-1]["left_out"] = True
             continue
         if hasattr(layer, "kernel"):
-            layers[-1]["kernel"] = base64_of(rounded(layer.kernel.numpy(), name).tobytes())
+            layers[-1]["kernel"] = base64_of(rounded(layer.kernel.numpy(), name))
         layers[-1] |= {each: getattr(layer, each).numpy().tolist()
                        for each in ("bias", "mean", "std") if hasattr(layer, each)}
         layers[-1] |= {each: getattr(layer, each) for each in ("kernel_size", "stride", "relu")
                        if hasattr(layer, each)}
     return {"name": name, "classes": class_names, "threshold": threshold, "tta": network.tta,
             "input_size": network.input_size, "dtype": network.scale.dtype, "layers": layers,
-            "input": base64_of(png_of(Image.fromarray(image))), "probability": probability,
-            "learning": learning, "examples": [
-                each | {"jpeg": base64_of(each["jpeg"])} for each in examples or []]}
+            "input": base64_of(encoded(image, "PNG")), "probability": probability,
+            "learning": learning and learning | {
+                "kernels": base64_of(rounded(learning["kernels"], name))},
+            "examples": [each | {"jpeg": base64_of(each["jpeg"])} for each in examples]}
 
 
-def fits_whole(network: Any, name: str) -> bool:
-    """Whether all of a network fits into a page, not only what comes before its first dense layer.
-
-    Raises UserError if even that does not, or if there is nothing before it.
+def check_size(network: Any, name: str) -> None:
+    """Raise UserError unless a page can hold the network, or at least what comes before its first
+    fully connected layer.
     """
     before = sum(layer.weight_count for layer in network.layers if len(layer.output_shape) == 3)
     if network.weight_count > MAX_WEIGHTS and not 0 < before <= MAX_WEIGHTS:
         raise UserError(f"{name} has {network.weight_count:,} weights, and the page holds "
                         f"{MAX_WEIGHTS:,}: train a network with a smaller --input_size, or that of "
                         "recipes/ten-seconds.flags")
-    return network.weight_count <= MAX_WEIGHTS
-
-
-def describe_learning(kernels: np.ndarray, epochs: list[int], accuracies: list[float | None],
-                      name: str) -> dict[str, Any]:
-    """A first layer's kernels after these epochs, for the page's slider; 0: before the first.
-
-    kernels: (len(epochs), size, size, 3, n); accuracies: None before the first epoch.
-    """
-    return {"epochs": epochs, "accuracies": accuracies,
-            "kernels": base64_of(rounded(kernels, name).tobytes())}
 
 
 def small_jpeg(image: Image.Image) -> bytes:
-    """At most EXAMPLE_SIDE pixels wide and high, and without what else the file said."""
-    shown, file = Image.fromarray(np.asarray(image)), io.BytesIO()
+    """At most EXAMPLE_SIDE pixels wide and high."""
+    shown = image.copy()
     shown.thumbnail((EXAMPLE_SIDE, EXAMPLE_SIDE))
-    shown.save(file, "JPEG", quality=90)
-    return file.getvalue()
+    return encoded(shown, "JPEG", quality=90)
 
 
-def rounded(kernel: np.ndarray, name: str) -> np.ndarray:
+def rounded(kernel: np.ndarray, name: str) -> bytes:
     """The kernel as little-endian float16. Raises UserError if it does not hold the numbers."""
     largest = np.abs(kernel).max()
     if not largest <= np.finfo(np.float16).max:
         raise UserError(f"{name} has a weight of {largest:g}, and the page holds weights up to "
                         "65504: train it with a smaller --lr")
-    return kernel.astype("<f2")
+    return kernel.astype("<f2").tobytes()
 
 
 # ---------------------------------------------------------------------------------------------
@@ -139,21 +128,19 @@ def rounded(kernel: np.ndarray, name: str) -> np.ndarray:
 
 def fitting_png(image: Image.Image) -> bytes:
     """The image as PNG, scaled down if it would not fit into the page."""
-    factor, shown = min(1.0, LONGEST_SIDE / max(image.size)), image
-    while True:
-        if factor < 1:  # always from the original: scaled twice, an image is blurred twice
-            size = [max(1, round(factor * length)) for length in image.size]
-            shown = image.resize(size, Image.Resampling.BILINEAR)
-        png = png_of(shown)
+    factor = min(1.0, LONGEST_SIDE / max(image.size))
+    while True:  # always from the original: scaled twice, an image is blurred twice
+        size = [max(1, round(factor * length)) for length in image.size]
+        png = encoded(image.resize(size, Image.Resampling.BILINEAR), "PNG")
         if len(png) <= MAX_PNG_BYTES:
             return png
         factor *= 0.95 * math.sqrt(MAX_PNG_BYTES / len(png))
 
 
-def png_of(image: Image.Image) -> bytes:
-    """Without loss, and without what else the file said, such as a colour profile."""
+def encoded(image: Image.Image | np.ndarray, form: str, **options: int) -> bytes:
+    """The image as a file without what else its own file said, such as a colour profile."""
     file = io.BytesIO()
-    Image.fromarray(np.asarray(image)).save(file, "PNG")
+    Image.fromarray(np.asarray(image)).save(file, form, **options)
     return file.getvalue()
 
 

@@ -32,32 +32,15 @@ def colourize(values: np.ndarray, limit: float) -> Image.Image:
     return Image.fromarray((np.abs(strength) * colours).round().astype(np.uint8))
 
 
-def overlay_heatmap(photo: Image.Image, heatmap: np.ndarray) -> Image.Image:
-    """The photo darkened and grey, turning orange where the heat map is 1 and blue where it is -1.
+def overlay_heatmap(image: np.ndarray, heatmap: np.ndarray) -> Image.Image:
+    """The image darkened and grey, turning orange where the heat map is 1 and blue where it is -1.
 
-    heatmap: float32 of any height and width, -1 to 1.
+    image: uint8 (height, width, 3); heatmap: float32 (height, width), -1 to 1.
     """
-    # Bilinear: what fits smoother overshoots beside an edge, into the other colour.
-    heatmap = Image.fromarray(heatmap).resize(photo.size, Image.Resampling.BILINEAR)
-    heatmap = np.asarray(heatmap)[:, :, None]  # (height, width, 1)
-    grey = np.asarray(photo.convert("L"), np.float32)[:, :, None] / 2
-    colours = np.where(heatmap > 0, ORANGE, BLUE)
-    pixels = grey * (1 - np.abs(heatmap)) + colours * np.abs(heatmap)
+    strength = np.abs(heatmap)[:, :, None]  # (height, width, 1)
+    grey = image.mean(axis=2, keepdims=True) / 2
+    pixels = grey * (1 - strength) + np.asarray(colourize(heatmap, limit=1))
     return Image.fromarray(pixels.round().astype(np.uint8))
-
-
-def legend(negative: str, positive: str) -> Image.Image:
-    """The colours from blue to orange and what their ends mean; as wide as a page."""
-    strip = Image.new("RGB", (WIDTH, 36), "white")
-    strip.paste(colourize(np.linspace(-1, 1, 240)[None], limit=1).resize((240, 18)), (480, 12))
-    write(strip, 470, 21, negative, anchor="rm")
-    write(strip, 730, 21, positive, anchor="lm")
-    return strip
-
-
-def enlarge(image: Image.Image, size: tuple[int, int]) -> Image.Image:
-    """To (width, height), every number still a block of one colour."""
-    return image.resize(size, Image.Resampling.NEAREST)
 
 
 # ---------------------------------------------------------------------------------------------
@@ -83,43 +66,30 @@ def printable(name: str) -> str:
     return ascii(name)[1:-1]
 
 
-def shorten(name: str, width: int, size: int = 17) -> str:
-    """A printable name, at most this many pixels wide: shortened in its middle: "cat.01….jpg"."""
-    font, short, start, end = ImageFont.load_default(size), name, name[:-9], name[-9:]
-    while font.getlength(short) > width and (start or end):
-        if start:
-            start = start[:-1]
-        else:  # nine wide letters can be too many
-            end = end[1:]
-        short = f"{start}…{end}"
-    return short
+def shorten(name: str, length: int) -> str:
+    """The name as `printable`, in at most so many letters: without its middle, "cat.01….jpg"."""
+    name = printable(name)
+    return name if len(name) <= length else f"{name[:length - 10]}…{name[-9:]}"
 
 
 # ---------------------------------------------------------------------------------------------
 # Several images as one
 # ---------------------------------------------------------------------------------------------
 
-def stack(images: list[Image.Image], gap: int = 0) -> Image.Image:
-    """One below the other."""
-    height = sum(image.height + gap for image in images) - gap
-    page = Image.new("RGB", (max(image.width for image in images), height), "white")
-    y = 0
+def stack(images: list[Image.Image]) -> Image.Image:
+    """One below the other, all as wide as a page."""
+    page, y = Image.new("RGB", (WIDTH, sum(image.height for image in images)), "white"), 0
     for image in images:
         page.paste(image, (0, y))
-        y += image.height + gap
+        y += image.height
     return page
-
-
-def side_by_side(images: list[Image.Image], gap: int) -> Image.Image:
-    """One beside the other: `stack`, with the axes exchanged before and after."""
-    turned = [image.transpose(Image.Transpose.TRANSPOSE) for image in images]
-    return stack(turned, gap).transpose(Image.Transpose.TRANSPOSE)
 
 
 def image_grid(panels: list[tuple[str, Image.Image]], columns: int | None = None) -> Image.Image:
     """(label, image) panels, `columns` (all) side by side; as wide as a page.
 
-    Each image is resized to its column, and to the first image's shape.
+    Each image is resized to its column, and to the first one's shape: a smaller one in blocks, so
+    that every pixel can be seen.
     """
     columns = columns or len(panels)
     gap, label_height = 8, 8 + 22 * max(len(label.split("\n")) for label, _ in panels)
@@ -131,40 +101,16 @@ def image_grid(panels: list[tuple[str, Image.Image]], columns: int | None = None
         x = number % columns * (width + gap)
         y = number // columns * (label_height + height + gap)
         write(grid, x + 4, y + label_height // 2, label, anchor="lm")
-        grid.paste(image.resize((width, height), Image.Resampling.LANCZOS), (x, y + label_height))
+        small = image.width < width
+        resampling = Image.Resampling.NEAREST if small else Image.Resampling.LANCZOS
+        grid.paste(image.resize((width, height), resampling), (x, y + label_height))
     return grid
 
 
-# ---------------------------------------------------------------------------------------------
-# The images in filtered/
-# ---------------------------------------------------------------------------------------------
-
-CAPTIONS = {"V": "V: vertical edges, above against below",
-            "H": "H: horizontal edges, left against right"}
-
-
-def save_responses(path: Path, image: Image.Image, responses: dict[str, np.ndarray],
-                   padding: str) -> list[Path]:
-    """Write what filters.py shows: each response, and a page of the image beside them all.
-
-    path: the image's file; responses: those of the named kernels, float32 (height, width). They
-    share one scale: the colour is full where a response, positive or negative, is as large as the
-    larger of their 98th percentiles. Returns the files, named after image, kernels and padding.
-    """
-    limit = max(np.percentile(np.abs(response), 98) for response in responses.values()) or 1.0
-    pages = {name: colourize(response, limit) for name, response in responses.items()}
-    panels = [(CAPTIONS.get(name, name), page) for name, page in pages.items()]
-    pages["-".join(responses) + "-sheet"] = image_grid([("the picture", image), *panels])
-    suffix = "" if padding == "same" else "-valid"
-    return save({f"{path.stem}-{name}{suffix}": page for name, page in pages.items()})
-
-
-def save(pages: dict[str, Image.Image]) -> list[Path]:
-    """Write each image to filtered/NAME.png; returns the files."""
+def save(name: str, image: Image.Image) -> Path:
+    """Write the image to filtered/NAME.png; returns the file."""
     OUTPUT.mkdir(exist_ok=True)
-    files = []
-    for name, page in pages.items():
-        files.append(OUTPUT / f"{name}.png")
-        with naming(files[-1]):
-            page.save(files[-1])
-    return files
+    file = OUTPUT / f"{name}.png"
+    with naming(file):
+        image.save(file)
+    return file

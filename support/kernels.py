@@ -38,9 +38,8 @@ def preset_kernels(size: int) -> dict[str, np.ndarray]:
 def parse_kernel(text: str) -> np.ndarray:
     """'-1 0 1; -2 0 2; -1 0 1' -> float32 (3, 3). Raises UserError unless odd and square."""
     try:
-        rows = [[float(number) for number in row.replace(",", " ").split()]
-                for row in text.strip().rstrip(";").split(";")]
-        kernel = np.array(rows, np.float32)
+        kernel = np.array([[float(number) for number in row.replace(",", " ").split()]
+                           for row in text.strip().rstrip(";").split(";")], np.float32)
     except ValueError:
         kernel = np.empty(0)
     size = len(kernel)

@@ -10,41 +10,41 @@ import numpy as np
 from PIL import Image, ImageDraw, ImageOps
 
 from support import drawing, image_files, run_folder
-
-# What is drawn over the epochs: the key in metrics.jsonl and its name.
-CURVES = {"train_loss": "training loss", "mse": "validation MSE",
-          "best_accuracy": "validation accuracy", "pearson": "validation Pearson correlation"}
+from support.summary import CURVES, overfitting_text
 
 # One for each run, then from the start. Source: Okabe and Ito, "Color Universal Design", 2008:
 # whoever is colour-blind tells them apart, too.
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
 
 
-def curves_page(histories: dict[str, list[dict]], article: dict[str, dict[str, float | None]],
-                sentences: list[str]) -> Image.Image:
+def curves_page(histories: dict[str, list[dict]], article: dict[str, dict[str, float]]
+                ) -> Image.Image:
     """CURVES of one or more runs over their epochs, the best epoch as a dot.
 
     histories: the lines of metrics.jsonl for each run's name; article: for the same names the
-    article's figures for CURVES, drawn as a dashed line; sentences: what is written below.
+    article's figures for these, drawn as a dashed line.
     """
     panels = [(label, curves_panel(key, histories, article)) for key, label in CURVES.items()]
     names = Image.new("RGB", (drawing.WIDTH, 26 * len(histories) + 8), "white")
+    sentences = []
     for row, (name, history) in enumerate(histories.items()):
         y = 26 * row + 14
         ImageDraw.Draw(names).line([4, y, 44, y], COLOURS[row % len(COLOURS)], 4)
         best = run_folder.best_epoch(history)
-        drawing.write(names, 54, y, f"{drawing.shorten(drawing.printable(name), 700)}, best epoch "
-                      f"{best['epoch']:.0f} of {len(history)}", anchor="lm")
-    dashed = any(value is not None for each in article.values() for value in each.values())
-    below = [drawing.paragraph(text) for text in (
-        *sentences, "From left to right: epochs. The dot is the best one, by accuracy."
-        + " Dashed: the article's figure, after training on 4096 photographs." * dashed)]
+        drawing.write(names, 54, y, f"{drawing.shorten(name, 80)}, best epoch {best['epoch']:.0f} "
+                      f"of {len(history)}", anchor="lm")
+        if overfits := overfitting_text(history, best):
+            sentences.append(f"{name}: {overfits[0].lower()}{overfits[1:]}")
+    sentences.append("From left to right: epochs. The dot is the best one, by accuracy.")
+    if any(article.values()):
+        sentences[-1] += " Dashed: the article's figure, after training on 4096 photographs."
     return drawing.stack([drawing.paragraph("Epoch by epoch", 30), names,
-                          drawing.image_grid(panels, columns=2), *below])
+                          drawing.image_grid(panels, columns=2),
+                          *map(drawing.paragraph, sentences)])
 
 
 def curves_panel(key: str, histories: dict[str, list[dict]],
-                 article: dict[str, dict[str, float | None]]) -> Image.Image:
+                 article: dict[str, dict[str, float]]) -> Image.Image:
     """One of CURVES over the epochs; drawn at twice its size, so that lines become smooth."""
     width, height, left, right, top, bottom = 1192, 700, 120, 1160, 20, 630
     panel = Image.new("RGB", (width, height), "white")
@@ -81,7 +81,7 @@ def curves_panel(key: str, histories: dict[str, list[dict]],
         if best[key] is not None:
             x, y = place(best["epoch"], best[key])
             draw.ellipse([x - 11, y - 11, x + 11, y + 11], colour)
-        if article[name].get(key) is not None:
+        if key in article[name]:
             y = place(1, article[name][key])[1]
             for x in range(left, right, 40):
                 draw.line([x, y, x + 20, y], colour, 4)
@@ -96,39 +96,33 @@ def mistakes_page(files: list[Path], predictions: np.ndarray, labels: np.ndarray
     predictions, the probabilities of class 1; labels, and those predicted at the threshold, 0 or
     1; all (n,). wrong: the indices of the mistakes, the most confident first.
     """
-    class_names = [drawing.printable(name) for name in class_names]
-    page = Image.new("RGB", (drawing.WIDTH, 1000), "white")
-    drawing.write(page, 4, 14, f"Where {run_name} goes wrong", 30)
-    drawing.write(page, 4, 64, f"Most confident, and wrong (of {len(wrong)} mistakes in "
-                  f"{len(files)} validation pictures; predicted {class_names[0]} above "
-                  f"{threshold:.1f})", 22)
-    drawing.write(page, 4, 540, "Most undecided", 22)
-    for top, chosen in ((100, wrong), (576, most_undecided(predictions))):
-        for place, index in enumerate(chosen[:12]):
-            x, y = place % 6 * 202, top + place // 6 * 210
+    undecided = np.argsort(np.abs(predictions - 0.5), kind="stable")  # the nearest to a half first
+    strips = [drawing.paragraph(f"Where {run_name} goes wrong", 30)]
+    for heading, chosen in (
+            (f"Most confident, and wrong (of {len(wrong)} mistakes in {len(files)} validation "
+             f"pictures; predicted {class_names[0]} above {threshold:.1f})", wrong),
+            ("Most undecided", undecided)):
+        panels = []
+        for index in chosen[:12]:
             label, prediction = (class_names[0] if is_first else class_names[1]
                                  for is_first in (labels[index], predicted[index]))
             probability = predictions[index] if predicted[index] else 1 - predictions[index]
-            name = drawing.shorten(drawing.printable(files[index].name), width=190)
-            caption = f"{label}, predicted {prediction} {probability:.1%}"
-            page.paste(thumbnail(files[index]), (x, y))
-            drawing.write(page, x + 2, y + 148, name)
-            drawing.write(page, x + 2, y + 170, drawing.shorten(caption, 190, size=15), size=15)
-    return page
-
-
-def most_undecided(predictions: np.ndarray) -> np.ndarray:
-    """The indices of all predictions, the one nearest to a half first."""
-    return np.argsort(np.abs(predictions - 0.5), kind="stable")
+            caption = files[index].name, f"{label}, predicted {prediction} {probability:.1%}"
+            panels.append(("\n".join(drawing.shorten(line, 31) for line in caption),
+                           thumbnail(files[index])))
+        strips.append(drawing.paragraph(drawing.printable(heading), 22))
+        if panels:
+            strips.append(drawing.image_grid(panels, columns=4))
+    return drawing.stack(strips)
 
 
 def thumbnail(file: Path) -> Image.Image:
-    """192x144, grey where the image has another shape; one that is gone or broken says so."""
+    """294x220, grey where the image has another shape; one that is gone or broken says so."""
     try:
-        return ImageOps.pad(image_files.read(file), (192, 144), color="lightgrey")
+        return ImageOps.pad(image_files.read(file), (294, 220), color="lightgrey")
     except Exception:  # a broken file can make a decoder raise nearly anything
-        grey = Image.new("RGB", (192, 144), "lightgrey")
-        drawing.write(grey, 96, 72, "can't be read now", anchor="mm")
+        grey = Image.new("RGB", (294, 220), "lightgrey")
+        drawing.write(grey, 147, 110, "can't be read now", anchor="mm")
         return grey
 
 
@@ -140,10 +134,9 @@ def histogram_page(predictions: np.ndarray, labels: np.ndarray, predicted: np.nd
     predictions, labels, predicted: as for mistakes_page. summary: a sentence on how good they are.
     (The notebook plots the same numbers as points, predictions against labels.)
     """
-    chosen = [[(labels == label) & ((predicted == labels) == right) for right in (True, False)]
-              for label in (1, 0)]
-    counts = np.array([[np.histogram(predictions[these], 20, (0, 1))[0] for these in sides]
-                       for sides in chosen])  # (2, 2, 20): class, right or wrong, bar
+    counts = np.array([[
+        np.histogram(predictions[(labels == label) & (predicted == shown)], 20, (0, 1))[0]
+        for shown in (label, 1 - label)] for label in (1, 0)])  # (2, 2, 20): class, right or wrong
     class_names = [drawing.printable(name) for name in class_names]
     page = Image.new("RGB", (drawing.WIDTH, 750), "white")
     draw = ImageDraw.Draw(page)

@@ -7,6 +7,9 @@ from pathlib import Path
 
 import numpy as np
 from absl import flags
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
 
 from support import settings
 from support.settings import Config
@@ -80,11 +83,14 @@ def print_epoch(record: dict, epochs: int) -> None:
           flush=True)
 
 
+# What is shown over the epochs, here and in curves.png: the key in metrics.jsonl and its name.
+CURVES = {"train_loss": "training loss", "mse": "validation MSE", "best_accuracy": "accuracy",
+          "pearson": "Pearson correlation"}
 EIGHTHS, PLAIN = "▁▂▃▄▅▆▇█", "_.-:=+*#"  # the smallest number to the largest
 
 
 def print_curves(history: list[dict], best: dict) -> None:
-    """The metrics over the epochs, a character an epoch, and a sentence on overfitting.
+    """CURVES over the epochs, a character an epoch, and a sentence on overfitting.
 
     history: the lines of metrics.jsonl; best: that of the best epoch. Of more than 60 epochs, 60
     at equal distances, the last one among them.
@@ -94,8 +100,7 @@ def print_curves(history: list[dict], best: dict) -> None:
     print()
     shown = [history[round(place)] for place in np.linspace(
         0, len(history) - 1, min(60, len(history)))]
-    for label, key in (("training loss", "train_loss"), ("validation MSE", "mse"),
-                       ("accuracy", "best_accuracy"), ("Pearson correlation", "pearson")):
+    for key, label in CURVES.items():
         values = [record[key] for record in shown]
         if None not in values:
             print(f"{label:<20} {line_of_eighths(values)}  {values[0]:.3f} to {values[-1]:.3f}")
@@ -109,11 +114,8 @@ def line_of_eighths(values: list[float], encoding: str | None = None) -> str:
 
     encoding: the terminal's, that of standard output if None.
     """
-    try:
-        EIGHTHS.encode(encoding or sys.stdout.encoding or "ascii")
-        characters = EIGHTHS
-    except UnicodeEncodeError:
-        characters = PLAIN
+    unicode = (encoding or sys.stdout.encoding or "ascii").lower().startswith("utf")
+    characters = EIGHTHS if unicode else PLAIN
     low, high = min(values), max(values)
     return "".join(characters[round(7 * (value - low) / (high - low)) if high > low else 0]
                    for value in values)
@@ -165,16 +167,15 @@ def print_evaluation(record: dict, at_threshold: dict, what: str,
     print(f"{what}: MSE {record['mse']:.4f}, Pearson {pearson_text(record['pearson'])}")
     print_accuracies(record, class_names)
     matrix = at_threshold["confusion_matrix"]
-    columns = [f"predicted {name}" for name in class_names]
-    width = max(map(len, ["precision", *class_names]))
-    rows = [(name, *map(str, row), share(row[number], sum(row)))
-            for number, (name, row) in enumerate(zip(class_names, matrix, strict=True))]
-    by_column = zip(*matrix, strict=True)
-    rows.append(("precision", *(share(column[number], sum(column))
-                                for number, column in enumerate(by_column)), ""))
-    for name, *cells, recall in [("", *columns, "recall"), *rows]:
-        print(f"{name:<{width}}" + "".join(f"  {cell:>{len(column)}}" for cell, column in zip(
-            cells, columns, strict=True)) + f"  {recall:>6}".rstrip())
+    table = Table(box=None, pad_edge=False)
+    table.add_column()
+    for column in (*(f"predicted {name}" for name in class_names), "recall"):
+        table.add_column(Text(column), justify="right")
+    for number, (name, row) in enumerate(zip(class_names, matrix, strict=True)):
+        table.add_row(Text(name), *map(str, row), share(row[number], sum(row)))
+    table.add_row("precision", *(share(column[number], sum(column))
+                                 for number, column in enumerate(zip(*matrix, strict=True))))
+    Console(width=1000).print(table)
     print(f"accuracy {at_threshold['accuracy']:.1%} "
           f"({interval_text(at_threshold['accuracy_interval'])}) at t = "
           f"{at_threshold['threshold']:.1f}, the threshold that the run's validation chose")

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from PIL import Image, ImageFont
+from PIL import Image
 
 import needs
 from support import drawing
@@ -24,22 +24,12 @@ def test_positive_negative_and_zero_are_told_apart():
     ("cat.1.jpg", "cat.1.jpg"), ("a\nb.jpg", "a\\nb.jpg"), ("猫.jpg", "\\u732b.jpg"),
     ("\udcff.jpg", "\\udcff.jpg")])
 def test_names_are_written_in_letters_that_the_font_has(name, printed):
-    assert drawing.shorten(drawing.printable((Path("folder") / name).name), 190) == printed
+    assert drawing.shorten((Path("folder") / name).name, 20) == printed
 
 
 def test_long_names_are_shortened_in_the_middle():
-    short = drawing.shorten("cat." + "0123456789" * 20 + ".jpeg", 190)
-    assert short.startswith("cat.0123") and short.endswith("…6789.jpeg")
-    assert ImageFont.load_default(17).getlength(short) <= 190
-
-
-@pytest.mark.parametrize("count, width", [(20, 150), (9, 100), (5, 60), (20, 1)])
-def test_of_wide_letters_as_many_are_left_as_fit(count, width):
-    length_of = ImageFont.load_default(17).getlength
-    short = drawing.shorten("W" * count, width)
-    assert short == "…" + "W" * (len(short) - 1) and len(short) <= min(count, 9)
-    assert length_of(short) <= width or short == "…"
-    assert length_of(short + "W") > width
+    assert drawing.shorten("cat." + "0123456789" * 20 + ".jpeg", 20) == "cat.012345…6789.jpeg"
+    assert drawing.shorten("cat.0123456789.jpeg!", 20) == "cat.0123456789.jpeg!"
 
 
 def test_a_grid_shows_an_image_of_any_shape():

@@ -11,7 +11,7 @@ import explain
 import filters
 import models
 from conftest import ROOT, make_network, write_config
-from support import checkpoints, run_folder
+from support import checkpoints, network_pages, run_folder
 from support.cli import UserError
 from support.tensorflow_setup import tf
 
@@ -63,36 +63,27 @@ def test_of_kernels_that_sum_to_zero_four_percent_do_and_of_larger_ones_hardly_a
     assert np.mean(larger >= explain.EDGE_SIMILARITY) < 0.001
 
 
-def test_mean_activation_is_the_mean_response_whatever_its_sign():
-    network = make_network("conv1", (12, 14), scaling="unit")
-    kernels = np.zeros((3, 3, 3, 24), np.float32)
-    kernels[1, 1, 0, 5], kernels[1, 1, 1, 6] = 2, -3  # twice the red, three times less the green
-    network.kernels[0].assign(kernels)
-    red, green = np.zeros((2, 12, 14, 3), np.uint8)
-    red[:, :, 0] = green[:, :, 1] = 255
-    by_hand = np.zeros(24)
-    by_hand[5], by_hand[6] = 2 / 3, 2 * 3 / 3  # one image is red and two are green
-    np.testing.assert_allclose(explain.mean_activations(network, [red, green, green]), by_hand,
-                               rtol=1e-6)
-
-
 @pytest.mark.parametrize("pooling", ["max", "average", "none"])
 def test_feature_maps_equal_the_articles_words(pooling):
-    network = make_network("conv1", (12, 15), pooling=pooling, scaling="unit")
+    """Those of the second convolution, too: of what ReLU and pooling make of the first one's."""
+    network = make_network("conv2_48", (12, 15), pooling=pooling, scaling="unit", filters=(3, 2))
     bias = next(layer.bias for layer in network.layers if isinstance(layer, models.BiasRelu))
-    bias.assign(np.linspace(-0.5, 0.5, 24))
+    bias.assign([-0.5, 0, 0.5])
     image = GENERATOR.integers(0, 256, (12, 15, 3), dtype=np.uint8)
-    (responses, activations), = explain.feature_maps(network, image)
-    for index in (0, 23):
-        kernel = network.kernels[0].numpy()[:, :, :, index]
-        by_hand = sum(filters.convolve_by_hand(image[:, :, colour] / 255, kernel[:, :, colour],
-                                               "valid") for colour in range(3))
-        np.testing.assert_allclose(responses[:, :, index], by_hand, atol=1e-5)
-        by_hand = np.maximum(by_hand + bias.numpy()[index], 0)
-        if pooling != "none":
-            fours = by_hand[:10, :12].reshape(5, 2, 6, 2)
-            by_hand = {"max": fours.max, "average": fours.mean}[pooling](axis=(1, 3))
-        np.testing.assert_allclose(activations[:, :, index], by_hand, atol=1e-5)
+    first, second = explain.feature_maps(network, image)
+
+    def by_hand(channels, kernel):  # (rows, columns, channels), (3, 3, channels, n)
+        return np.stack([sum(
+            filters.convolve_by_hand(channels[:, :, channel], kernel[:, :, channel, index], "valid")
+            for channel in range(channels.shape[2])) for index in range(kernel.shape[3])], axis=2)
+
+    kernels = [kernel.numpy() for kernel in network.kernels]
+    np.testing.assert_allclose(first, by_hand(image / 255, kernels[0]), atol=1e-5)
+    passed_on = np.maximum(first + bias.numpy(), 0)
+    if pooling != "none":
+        fours = passed_on[:10, :12].reshape(5, 2, 6, 2, 3)
+        passed_on = {"max": fours.max, "average": fours.mean}[pooling](axis=(1, 3))
+    np.testing.assert_allclose(second, by_hand(passed_on, kernels[1]), atol=1e-5)
 
 
 def test_the_occlusion_map_is_the_mean_loss_of_the_squares_that_cover_a_pixel():
@@ -156,19 +147,19 @@ def test_a_network_made_to_look_at_one_corner_shows_that_corner(arch, corner):
     carried = explain.occlusion_map((24, 32), 4, before, occlusions)
     assert before > 0.6 and inside.flat[carried.argmax()]
     assert carried[inside].sum() > 0.8 * carried.sum() > 0 and carried.min() > -1e-6
-    # On the page: orange in this corner, none in the others; what is evidence for a dog is blue.
+    # In the picture: orange in this corner, none in the others; what is evidence for a dog is blue.
     for sign, colour in ((1, 0), (-1, 2)):
-        page = explain.explain_prediction(looks_at(arch, rows, columns, sign), image,
-                                          Image.fromarray(image), "x.jpg", "planted",
-                                          ("cat", "dog"))
-        pixels = np.asarray(page).astype(int)
-        height = round(394 * 24 / 32)
-        top = page.height - 36 - height
-        panel = pixels[top:top + height, 402:402 + 394]
+        network = looks_at(arch, rows, columns, sign)
+        before = network.probability(image[None]).numpy()[0]
+        occlusions = explain.occlude(network, image, 4)
+        strip = np.asarray(network_pages.evidence_strip(
+            image, before, occlusions, 4, explain.occlusion_map((24, 32), 4, before, occlusions),
+            gradient, ("cat", "dog"))).astype(int)
+        panel = strip[-220:, 604:604 + 294]  # the third of four
         coloured = panel[:, :, colour] - panel[:, :, 2 - colour]
         for other, (rows_of, columns_of) in CORNERS.items():
-            part = coloured[rows_of.start * height // 24:rows_of.stop * height // 24,
-                            columns_of.start * 394 // 32:columns_of.stop * 394 // 32]
+            part = coloured[rows_of.start * 220 // 24:rows_of.stop * 220 // 24,
+                            columns_of.start * 294 // 32:columns_of.stop * 294 // 32]
             assert (part.max() > 100) == (other == corner) and part.min() > -3
 
 
@@ -189,17 +180,14 @@ def test_the_saliency_map_equals_the_change_of_the_logit():
     ("conv1", {"pooling": "none", "kernel_size": 5, "dtype": "bfloat16"}),
     ("conv2_fc512", {"pooling": "average", "kernel_size": 1, "scaling": "standard"}),
     ("conv1", {"stride": 2, "kernel_size": 2})])
-def test_a_network_gets_three_pages(arch, options, photos, tmp_path, monkeypatch, capsys):
+def test_a_network_gets_one_picture(arch, options, photos, tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     network = make_network(arch, (24, 32), **options)
-    run = make_run(tmp_path / "runs" / "of mine", network,
-                   [*photos.iterdir(), tmp_path / "gone.jpg"], **options)
+    run = make_run(tmp_path / "runs" / "of mine", network, **options)
     written = explain.look_into(photos / "cat.0.png", run)
-    assert [str(file) for file in written] == [
-        f"filtered/cat.0-of mine-{kind}.png" for kind in ("kernels", "maps", "why")]
-    for file in written:
-        with Image.open(file) as page:
-            assert page.width == 1200
+    assert str(written) == "filtered/cat.0-of mine.png"
+    with Image.open(written) as page:
+        assert page.width == 1200
     image = np.asarray(Image.open(photos / "cat.0.png"))
     probability = 1 / (1 + np.exp(-network(image[None]).numpy()[0]))
     said = capsys.readouterr().out
@@ -208,11 +196,13 @@ def test_a_network_gets_three_pages(arch, options, photos, tmp_path, monkeypatch
     assert len(re.findall(rf"│ (trained|untrained) +│ +{count} │", said)) == 2
 
 
-def test_a_network_without_convolutions_shows_only_why(photos, tmp_path, monkeypatch, capsys):
+def test_a_network_without_convolutions_shows_only_what_carries_its_prediction(
+        photos, tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     run = make_run(tmp_path / "mine", make_network("mlp", (24, 32)))
-    written = explain.look_into(photos / "dog.1.png", run)
-    assert [file.name for file in written] == ["dog.1-mine-why.png"]
+    for strip in ("maps_strip", "kernels_strip"):
+        monkeypatch.delattr(network_pages, strip)
+    assert explain.look_into(photos / "dog.1.png", run).exists()
     assert "mlp has no convolution: there are no kernels" in capsys.readouterr().out
 
 
@@ -233,11 +223,9 @@ def test_a_network_with_a_new_layer_shows_the_feature_maps_before_it(photos, tmp
     network = make_network("conv2_48", (24, 32))
     assert network.layers[7].output_shape == (48,)
     maps = explain.feature_maps(network, np.zeros((24, 32, 3), np.uint8))
-    assert [each.shape for pair in maps for each in pair] == [
-        (22, 30, 48), (11, 15, 48), (9, 13, 48), (4, 6, 48)]
+    assert [each.shape for each in maps] == [(22, 30, 48), (9, 13, 48)]
     run = make_run(tmp_path / "mine", network, photos.iterdir())
-    assert [file.name for file in explain.look_into(photos / "cat.0.png", run)] == [
-        f"cat.0-mine-{kind}.png" for kind in ("kernels", "maps", "why")]
+    assert explain.look_into(photos / "cat.0.png", run).exists()
     assert '"type":"GlobalAveragePool"' in explain.write_page(photos / "cat.0.png", run).read_text()
 
 
@@ -267,8 +255,6 @@ def test_what_no_page_can_be_drawn_of_is_refused(photos, tmp_path):
         explain.look_into(Path("none.jpg"), run)
     with pytest.raises(UserError, match="is not the folder of a run"):
         explain.look_into(photos / "cat.0.png", tmp_path)
-    with pytest.raises(UserError, match="there are no predictions"):
-        explain.look_into(photos / "cat.0.png", run)
 
 
 def test_explain_looks_into_a_network_from_the_command_line(run_script, tmp_path):
@@ -277,5 +263,4 @@ def test_explain_looks_into_a_network_from_the_command_line(run_script, tmp_path
     assert result.returncode == 0 and result.stderr == ""
     assert result.stdout.startswith("kittens.jpg: cat with probability")
     assert "trained" in result.stdout and "untrained" in result.stdout
-    assert result.stdout.splitlines()[-3:] == [
-        f"filtered/kittens-a-{kind}.png" for kind in ("kernels", "maps", "why")]
+    assert result.stdout.splitlines()[-1] == "filtered/kittens-a.png"

@@ -1,25 +1,20 @@
-"""The pages of a network: the table of edge filters, its kernels, its feature maps."""
+"""What explain.py shows of a network: the table of edge filters, its feature maps, its kernels."""
 
 import io
 
 import numpy as np
 import pytest
-from PIL import Image
 from rich.console import Console
 
 import explain
 import filters
-from conftest import make_network
 from support import drawing, network_pages
 from support.kernels import edge_filters
 
 
 def table_rows(kernels, initial):
     console = Console(file=io.StringIO(), width=150)
-    console.print(network_pages.similarity_table(
-        explain.edge_similarities(kernels), explain.edge_similarities(initial),
-        explain.relative_change(kernels, initial), list(edge_filters(3)),
-        explain.EDGE_SIMILARITY))
+    console.print(explain.similarity_table(kernels, initial))
     lines = console.file.getvalue().splitlines()
     return [[cell.strip() for cell in line.split("│")[1:-1]] for line in lines if "│" in line]
 
@@ -36,23 +31,6 @@ def test_the_table_counts_the_edge_filters_of_both_networks():
         ["untrained", "24", "0", "0", "0", "0", "0", "0.00", "0.00", "0.0%"]]
 
 
-def test_the_strongest_kernel_comes_first():
-    network = make_network("conv1", (24, 32))
-    kernels = 0.01 * np.ones((3, 3, 3, 24), np.float32)
-    kernels[:, :, :, 17] = 1
-    network.kernels[0].assign(kernels)
-    image = np.full((24, 32, 3), 99, np.uint8)
-    order = explain.mean_activations(network, [image]).argsort()[::-1]
-    similarities = explain.edge_similarities(kernels)
-    page = np.asarray(network_pages.kernels_page(
-        kernels, order, similarities, similarities, edge_filters(3),
-        explain.EDGE_SIMILARITY, 1, "mine"))
-    orange = (page == drawing.ORANGE).all(axis=2)
-    rows = np.flatnonzero(orange[:, :8].any(axis=1))  # the first column: V, and then the first one
-    assert orange[rows[-1] - 100:rows[-1], 2:106].all()
-    assert not orange[rows[-1] - 100:, 151:].any()
-
-
 @pytest.fixture
 def paragraphs(monkeypatch):
     """The texts of the paragraphs that are drawn."""
@@ -62,29 +40,56 @@ def paragraphs(monkeypatch):
     return texts
 
 
-@pytest.mark.parametrize("pooled, after", [(True, "after ReLU and pooling"), (False, "after ReLU")])
-def test_every_convolution_is_shown_under_its_number(pooled, after, paragraphs):
+@pytest.fixture
+def panels(monkeypatch):
+    """The labels of the images that are drawn, and their pixels."""
+    drawn, image_grid = [], drawing.image_grid
+    monkeypatch.setattr(drawing, "image_grid", lambda panels, *columns: drawn.extend(
+        (label, np.asarray(image)) for label, image in panels) or image_grid(panels, *columns))
+    return drawn
+
+
+def test_every_convolution_is_shown_under_its_number(paragraphs):
     generator = np.random.default_rng(0)
-    image = generator.integers(0, 256, (40, 48, 3), dtype=np.uint8)
-    feature_maps = [(generator.normal(size=(rows, rows + 8, n)),
-                     generator.random((rows // 2, rows // 2 + 4, n)))
-                    for rows, n in ((38, 2), (17, 3), (6, 14))]
-    orders = [generator.permutation(responses.shape[2]) for responses, _ in feature_maps]
-    network_pages.maps_page(image, generator.normal(size=(3, 3, 3, 2)), feature_maps, orders,
-                            pooled, "a.png", "mine")
-    after = f"response, and {after}"
-    assert paragraphs[1:] == [f"Convolution 1: filter, {after}",
-                              f"Convolution 2, the 3 strongest of 3 filters: {after}",
-                              f"Convolution 3, the 12 strongest of 14 filters: {after}"]
+    network_pages.maps_strip([generator.normal(size=(rows, rows + 8, n)).astype(np.float32)
+                              for rows, n in ((38, 2), (17, 3), (6, 14))])
+    assert paragraphs[2:] == ["Convolution 1: the 2 strongest of 2 maps, 38 x 46",
+                              "Convolution 2: the 3 strongest of 3 maps, 17 x 25",
+                              "Convolution 3: the 10 strongest of 14 maps, 6 x 14"]
 
 
-def test_the_class_names_stand_in_the_texts(paragraphs, monkeypatch):
-    labels, image_grid = [], drawing.image_grid
-    monkeypatch.setattr(drawing, "image_grid", lambda panels, *columns: labels.extend(
-        label for label, _ in panels) or image_grid(panels, *columns))
+def test_the_map_with_the_strongest_positive_response_comes_first(panels):
+    responses = np.zeros((20, 30, 12), np.float32)
+    responses[:10] = -np.arange(12)  # of opposites the last one has most
+    responses[10:, :, 4], responses[10:, :, 7] = 5, 9
+    network_pages.maps_strip([responses])
+    assert [label for label, _ in panels[:2]] == ["8", "5"] and len(panels) == 10
+    # 300 of the 7,200 numbers are -11, the next 300 are -10: full colour, of which all get a share.
+    for (_, pixels), below, above in zip(panels[:2], (0.9, 0.5), (0.7, 0.4), strict=True):
+        np.testing.assert_allclose(pixels[19, 0], below * np.array(drawing.ORANGE), atol=1)
+        np.testing.assert_allclose(pixels[0, 0], above * np.array(drawing.BLUE), atol=1)
+
+
+def test_the_kernels_follow_the_edge_filters_the_most_similar_first(panels):
+    kernels = np.ones((3, 3, 3, 4), np.float32)
+    kernels[:, :, 1, 0] = -1  # red and blue, no edge
+    kernels[:, :, :, 2] = 0.5 * filters.H[:, :, None]
+    kernels[:, :, 0, 3] = filters.V  # on grey V + 2: the cosine is 6 / (6 * 42) ** 0.5
+    network_pages.kernels_strip(kernels, explain.edge_similarities(kernels))
+    assert [label for label, _ in panels[:6]] == ["V", "H", "\\", "/", "3: H 1.00", "4: V 0.38"]
+    pixels = dict(panels)
+    np.testing.assert_array_equal(pixels["V"][:, 0, 0], [28, 128, 228])
+    np.testing.assert_array_equal(pixels["3: H 1.00"][0, :, 1], [78, 128, 178])
+    assert pixels["1: V 0.00"][1, 1].tolist() == [228, 28, 228]
+
+
+def test_the_class_names_stand_in_the_texts(paragraphs, panels):
     ones = np.ones((24, 32), np.float32)
-    network_pages.why_page(Image.new("RGB", (64, 48)), 0.25, (3, 4, 0.125), 4, ones, ones, "a.png",
-                           "mine", class_names=("owl", "eagle"))
-    assert paragraphs == ["mine on a.png: probability of owl 25.0%"]
-    assert labels[0].endswith("25.0% becomes 12.5%")
-    assert labels[1].endswith("evidence for owl, blue for eagle")
+    image = np.full((24, 32, 3), 200, np.uint8)
+    network_pages.evidence_strip(image, 0.25, [(0, 0, 0.3), (3, 4, 0.125)], 4, ones, ones,
+                                 class_names=("owl", "eagle"))
+    assert paragraphs[1].startswith("Orange is evidence for owl: covered with grey, it makes owl ")
+    assert "Blue is evidence for eagle." in paragraphs[1]
+    (seen, _), (most, covered), *_ = panels
+    assert seen.endswith("24 x 32 pixels") and most.endswith("25.0% becomes 12.5%")
+    assert (covered[3:7, 4:8] == 128).all() and (covered == 128).sum() == 4 * 4 * 3

@@ -25,7 +25,7 @@ def make_run(folder, arch, epochs, sample=False, **options):
         "data": {"bundled_sample": sample}}))
     (folder / "metrics.jsonl").write_text("".join(
         json.dumps({"epoch": number, "mse": mse, "pearson": pearson, "best_accuracy": accuracy,
-                    "train_loss": 2 * mse,
+                    "train_loss": 2 * mse, "threshold": 0.5,
                     "accuracy_interval": [accuracy - 0.03, accuracy + 0.02],
                     "seconds": 10.0}) + "\n"
         for number, (mse, pearson, accuracy) in enumerate(epochs, start=1)))
@@ -67,9 +67,14 @@ def test_a_network_that_the_article_has_not_gets_dashes_for_its_figures(tmp_path
     ("config.json", {"config": {"arch": "conv1", "lr": "fast"} | ARTICLES_LAYERS | CATS_AND_DOGS}),
     ("config.json", {"config": {"arch": "conv1", "lr": 1e-5} | CATS_AND_DOGS}),
     ("config.json", {"config": {"arch": "conv1", "lr": 1e-5} | ARTICLES_LAYERS}),
-    ("metrics.jsonl", {"epoch": 1, "mse": 0.2, "best_accuracy": 0.5, "seconds": 1.0}),
-    ("metrics.jsonl", {"epoch": 1, "mse": 0.2, "best_accuracy": 0.5, "pearson": [0], "seconds": 1}),
-    ("metrics.jsonl", {"epoch": 1, "mse": 0.2, "best_accuracy": 0.5, "pearson": None}),
+    ("metrics.jsonl", {"epoch": 1, "mse": 0.2, "best_accuracy": 0.5, "threshold": 0.5,
+                       "seconds": 1.0}),
+    ("metrics.jsonl", {"epoch": 1, "mse": 0.2, "best_accuracy": 0.5, "threshold": 0.5,
+                       "pearson": [0], "seconds": 1}),
+    ("metrics.jsonl", {"epoch": 1, "mse": 0.2, "best_accuracy": 0.5, "threshold": 0.5,
+                       "pearson": None}),
+    ("metrics.jsonl", {"epoch": 1, "mse": 0.2, "best_accuracy": 0.5, "pearson": 0.3, "seconds": 1,
+                       "accuracy_interval": [0.4, 0.6]}),
     ("test.json", [0.5]), ("test.json", {"accuracy": "good"})])
 def test_a_damaged_run_is_named(file, contents, tmp_path):
     run = make_run(tmp_path / "a", "conv1", [(0.3, 0.2, 0.61)])
@@ -82,8 +87,8 @@ def test_a_damaged_run_is_named(file, contents, tmp_path):
 
 def test_a_mistake_in_the_program_is_not_called_a_damaged_run(tmp_path, monkeypatch):
     run = make_run(tmp_path / "a", "conv1", [(0.3, 0.2, 0.61)])
-    monkeypatch.setattr(report, "ARTICLE", {"conv1": (0.36, 0.152)})  # the accuracy is missing
-    with pytest.raises(ValueError, match="not enough values") as error:
+    monkeypatch.setattr(report, "ARTICLE", {"conv1": {"mse": "0.36"}})  # no number
+    with pytest.raises(ValueError, match="Unknown format code") as error:
         report.row(run)
     assert not isinstance(error.value, UserError)
 
@@ -99,7 +104,8 @@ def test_a_run_that_is_not_whole_costs_the_others_nothing(run_script, tmp_path):
     result = run_script("report.py", "runs/good", "runs/young")
     assert result.returncode == 1
     assert "61.0%" in result.stdout
-    assert result.stderr == "runs/young has no finished epoch yet\n"
+    assert result.stderr == (
+        "runs/young has no finished epoch yet: train it first, with --resume\n")
 
 
 def test_a_run_of_another_version_is_refused(run_script, tmp_path):

@@ -13,7 +13,6 @@ import tempfile
 from pathlib import Path
 
 from absl import app, flags
-from PIL import Image
 
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
@@ -22,8 +21,8 @@ import filters  # noqa: E402
 import report  # noqa: E402
 from support import cli, drawing, run_folder  # noqa: E402
 
-RUN = flags.DEFINE(cli.PATH, "run", str(run_folder.PRETRAINED), "the run whose kernels, feature "
-                   "maps and prediction are shown")
+RUN = flags.DEFINE(cli.PATH, "run", str(run_folder.PRETRAINED), "the run whose prediction, "
+                   "feature maps and kernels are shown")
 HISTOGRAM_RUN = flags.DEFINE(cli.PATH, "histogram_run", None, "the run whose predictions are shown "
                              "[none: histogram.png stays as it is]")
 CURVES_RUN = flags.DEFINE(cli.PATH, "curves_run", None, "the run whose learning curves are shown "
@@ -32,34 +31,17 @@ OUTPUT = flags.DEFINE(cli.PATH, "output", str(ROOT / "docs" / "pictures"), "the 
 
 # A drawn cat that the network, which knows photographs, predicts as one.
 CAT = ROOT / "sample" / "cat.83.jpg"
-# Of a long page the rows that are shown, in pixels from the top: the edge filters and a row of
-# kernels; an example and a row of filters.
-ROWS = {"kernels": [(125, 405), (455, 605)], "maps": [(0, 520)], "why": [(0, 440)]}
-
-
-def show_rows(page: Image.Image, rows: list[tuple[int, int]]) -> Image.Image:
-    """These rows of the page, one below the other."""
-    rows = [(top, min(bottom, page.height)) for top, bottom in rows]
-    shown = Image.new(page.mode, (page.width, sum(bottom - top for top, bottom in rows)))
-    place = 0
-    for top, bottom in rows:
-        shown.paste(page.crop((0, top, page.width, bottom)), (0, place))
-        place += bottom - top
-    return shown
 
 
 @cli.script()
 def main(argv: list[str]) -> None:
-    run, output = Path(RUN.value).resolve(), Path(OUTPUT.value)
+    output = Path(OUTPUT.value)
     output.mkdir(exist_ok=True)
     with tempfile.TemporaryDirectory() as folder:
         drawing.OUTPUT = Path(folder)
         filters.filter_image(ROOT / "kittens.jpg", {"V": filters.V, "H": filters.H}, "same")
-        explain.look_into(CAT, run)
         shutil.copy(drawing.OUTPUT / "kittens-V-H-sheet.png", output)
-        for kind, rows in ROWS.items():
-            with Image.open(drawing.OUTPUT / f"{CAT.stem}-{run.name}-{kind}.png") as page:
-                show_rows(page, rows).save(output / f"{kind}.png")
+        shutil.copy(explain.look_into(CAT, Path(RUN.value)), output / "explain.png")
     if CURVES_RUN.value is not None:
         report.write_curves([Path(CURVES_RUN.value)], output / "curves.png")
     if HISTOGRAM_RUN.value is not None:
