@@ -11,7 +11,8 @@
 //   page.filtered()                 the same of the result
 //   page.place(), page.moveTo(row, column)       the window: submatrix, products, sum, result
 //   page.timings()                  milliseconds: edit, of the last one until it was on the screen;
-//                                   opened, of the last picture, from its bytes to the prediction
+//                                   seen and opened, of the last picture, from its bytes until it
+//                                   was on the screen, and until the prediction was, too
 //   page.network                    null without a network, or
 //     .input()                      {width, height, pixels}: its input, red, green and blue
 //     .layers()                     [{name, shape, values}]: the activations of all layers
@@ -40,6 +41,7 @@ function startPage() {
     }});
   const timings = {};
   let last;  // of the files that were opened
+  let scaler;  // of the last one
   let shownName = data.picture.name;
   const numbersOf = ({rows, columns, values}) => ({rows, columns, values: Array.from(values)});
 
@@ -79,6 +81,7 @@ function startPage() {
   // can be dropped: the last one is shown.
   async function open(file) {
     last = file;
+    scaler?.stop();
     byId("message").textContent = "";
     byId("working").textContent = `Opening ${file.name} \u2026`;
     try {
@@ -86,23 +89,39 @@ function startPage() {
         throw new PictureError(`${file.name} has ${Math.round(file.size / 1e6)} MB: more than ` +
                                "100. Choose a smaller picture.");
       }
+      scaler = startScaler();  // while the picture is decoded
       const bytes = new Uint8Array(await file.arrayBuffer()), started = performance.now();
       const full = await decodePicture(bytes, file.name);
       if (file !== last) {
         return;
       }
+      const preview = previewOf(full), size = data.network?.input_size, isLarge = preview !== full;
+      const note = noteOf(preview, full.width, full.height);
+      const scaled = isLarge ? scaler.scale(full, size)
+        : {input: size && loadImage(full, ...size, full.wasJpeg), shown: full};
+      if (isLarge) {  // at first as the browser scales it: that is there sooner
+        networkPart ? networkPart.preview(preview)
+          : kernelPart.show(preview, `${file.name} \u2026`, note);
+        timings.seen = await untilShown(started);
+      }
       if (networkPart) {
-        const [height, width] = data.network.input_size;
+        const input = await scaled.input;
+        if (file !== last) {
+          return;
+        }
         networkPart.showComparison("");
-        await networkPart.show(loadImage(full, height, width, isJpeg(bytes)), previewOf(full));
+        await networkPart.show(input, preview);
         timings.opened = performance.now() - started;
         if (file !== last) {
           return;
         }
         networkPart.explain();
       }
-      const picture = atMostLongestSide(full);
-      kernelPart.show(picture, file.name, noteOf(picture, full.width, full.height));
+      const picture = await scaled.shown;
+      if (file !== last) {
+        return;
+      }
+      kernelPart.show(picture, file.name, note);
       entitle(file.name);
       say(`${file.name} is shown. ${byId("probability").textContent}`);
     } catch (error) {
@@ -112,8 +131,10 @@ function startPage() {
       byId("message").textContent = error instanceof PictureError ? error.message
         : `${file.name} cannot be opened (${error.message}). Choose another picture.`;
       byId("message").scrollIntoView({block: "nearest"});
+      networkPart?.redraw();  // what is shown stays
     } finally {
       if (file === last) {
+        scaler?.stop();
         byId("working").textContent = "";
       }
     }
@@ -242,6 +263,7 @@ function startPage() {
   // As the page was when it was opened.
   async function reset() {
     last = null;
+    scaler?.stop();
     networkPart?.reset();
     byId("message").textContent = byId("working").textContent = "";
     byId("link").hidden = true;

@@ -42,34 +42,49 @@ async function decodePicture(bytes, name) {
     throw new PictureError(`${name} is ${width} x ${height}: more than 50 million pixels. ` +
                            "Choose a smaller picture.");
   }
-  const canvas = document.createElement("canvas");
-  canvas.width = width;
-  canvas.height = height;
-  const context = canvas.getContext("2d", {willReadFrequently: true});
-  if (!isJpeg(bytes)) {  // which is never transparent
-    context.fillStyle = "white";
-    context.fillRect(0, 0, width, height);
-  }
-  context.drawImage(bitmap, 0, 0);
-  bitmap.close();
-  const rows = (first, count) => context.getImageData(0, first, width, count).data;
-  let pixels;  // read when they are asked for: of a large photograph that takes a while
-  return {width, height, canvas, rows, get pixels() { return pixels ??= rows(0, height); }};
+  return pictureOf(bitmap, isJpeg(bytes));
+}
+
+// A decoded bitmap as a picture. rows(first, count): some of its pixels. All of them are read when
+// they are asked for: of a large photograph that takes a while.
+function pictureOf(bitmap, wasJpeg) {
+  const {width, height} = bitmap;
+  let canvas, context, pixels;
+  const rows = (first, count) => {
+    if (canvas?.height !== count) {
+      canvas = new OffscreenCanvas(width, count);
+      context = canvas.getContext("2d", {alpha: false, willReadFrequently: true});
+    }
+    if (!wasJpeg) {  // which is never transparent
+      context.fillStyle = "white";
+      context.fillRect(0, 0, width, count);
+    }
+    context.drawImage(bitmap, 0, -first);
+    return context.getImageData(0, 0, width, count).data;
+  };
+  return {width, height, bitmap, wasJpeg, rows, get pixels() { return pixels ??= rows(0, height); }};
 }
 
 // A decoded picture as the browser scales it, no longer than LONGEST_SIDE: quickly, to be looked
 // at. (Whatever is computed is computed from Pillow's numbers.)
 function previewOf(picture) {
-  const factor = LONGEST_SIDE / Math.max(picture.width, picture.height);
-  if (factor >= 1) {
+  const {width, height} = sizeShown(picture);
+  if (width === picture.width && height === picture.height) {
     return picture;
   }
-  const width = Math.max(1, Math.round(factor * picture.width));
-  const height = Math.max(1, Math.round(factor * picture.height));
-  const canvas = Object.assign(document.createElement("canvas"), {width, height});
-  const context = canvas.getContext("2d", {willReadFrequently: true});
-  context.drawImage(picture.canvas, 0, 0, width, height);
+  const context = new OffscreenCanvas(width, height).getContext(
+    "2d", {alpha: false, willReadFrequently: true});
+  context.fillStyle = "white";
+  context.fillRect(0, 0, width, height);
+  context.drawImage(picture.bitmap, 0, 0, width, height);
   return {width, height, pixels: context.getImageData(0, 0, width, height).data};
+}
+
+// The width and height at which a picture is shown: no side is longer than LONGEST_SIDE.
+function sizeShown({width, height}) {
+  const factor = Math.min(1, LONGEST_SIDE / Math.max(width, height));
+  return {width: Math.max(1, Math.round(factor * width)),
+          height: Math.max(1, Math.round(factor * height))};
 }
 
 const isJpeg = (bytes) => bytes[0] === 0xFF && bytes[1] === 0xD8;
@@ -255,13 +270,6 @@ function shrinkAsJpeg(picture, factor) {
     }
   }
   return {width, height, pixels: small};
-}
-
-// The picture, or a smaller one where a side is longer than LONGEST_SIDE.
-function atMostLongestSide(picture) {
-  const factor = LONGEST_SIDE / Math.max(picture.width, picture.height);
-  return factor >= 1 ? picture : resize(picture, Math.max(1, Math.round(factor * picture.width)),
-                                        Math.max(1, Math.round(factor * picture.height)));
 }
 
 // -------------------------------------------------------------------------------------------
