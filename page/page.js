@@ -82,6 +82,7 @@ function startPage() {
   async function open(file) {
     last = file;
     scaler?.stop();
+    scaler = null;
     byId("message").textContent = "";
     byId("working").textContent = `Opening ${file.name} \u2026`;
     try {
@@ -89,17 +90,23 @@ function startPage() {
         throw new PictureError(`${file.name} has ${Math.round(file.size / 1e6)} MB: more than ` +
                                "100. Choose a smaller picture.");
       }
-      scaler = startScaler();  // while the picture is decoded
       const bytes = new Uint8Array(await file.arrayBuffer()), started = performance.now();
+      if (file !== last) {
+        return;
+      }
+      const said = sizeInHeader(bytes);
+      if (!said || isLarge(said)) {  // to start a worker takes a moment, as to decode does
+        scaler = startScaler();
+      }
       const full = await decodePicture(bytes, file.name);
       if (file !== last) {
         return;
       }
-      const preview = previewOf(full), size = data.network?.input_size, isLarge = preview !== full;
+      const preview = previewOf(full), size = data.network?.input_size;
       const note = noteOf(preview, full.width, full.height);
-      const scaled = isLarge ? scaler.scale(full, size)
+      const scaled = isLarge(full) ? (scaler ??= startScaler()).scale(full, size)
         : {input: size && loadImage(full, ...size, full.wasJpeg), shown: full};
-      if (isLarge) {  // at first as the browser scales it: that is there sooner
+      if (isLarge(full)) {  // at first as the browser scales it: that is there sooner
         networkPart ? networkPart.preview(preview)
           : kernelPart.show(preview, `${file.name} \u2026`, note);
         timings.seen = await untilShown(started);
