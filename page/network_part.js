@@ -35,6 +35,21 @@ function startNetworkPart(network, {sendKernel, changed}) {
     timings.classified = await untilShown(started);
   }
 
+  // A picture whose input is still computed, as it is to be seen.
+  function preview(photo) {
+    why?.stop();
+    if (!byId("as-input").checked) {
+      drawPicture(byId("input").querySelector("canvas"), photo);
+    }
+    byId("label").textContent = "\u2026";
+  }
+
+  // The picture that is shown, once more, after the preview of one that cannot be opened.
+  function redraw() {
+    drawInput();
+    showPrediction(byId("cover").checked);
+  }
+
   // All that explains the prediction, once it is on the screen.
   function explain() {
     showDecision(true);
@@ -343,7 +358,7 @@ function startNetworkPart(network, {sendKernel, changed}) {
   }
   showFacts();
 
-  return {show, explain, moveCover, timings, square, isWhole: !unknown, address, readAddress,
+  return {show, preview, redraw, explain, moveCover, timings, square, isWhole: !unknown, address, readAddress,
           choose: maps.choose, moveWindow: maps.moveWindow, atPlace: maps.atPlace,
           reset() {
             now.off = [];

@@ -12,7 +12,8 @@
 //   page.filtered()                 the same of the result
 //   page.place(), page.moveTo(row, column)       the window: submatrix, products, sum, result
 //   page.timings()                  milliseconds: edit, of the last one until it was on the screen;
-//                                   opened, of the last picture, from its bytes to the prediction
+//                                   seen and opened, of the last picture, from its bytes until it
+//                                   was on the screen, and until the prediction was, too
 //   page.network                    null without a network, or
 //     .input()                      {width, height, pixels}: its input, red, green and blue
 //     .layers()                     [{name, shape, values}]: the activations of all layers
@@ -41,6 +42,7 @@ function startPage() {
     }});
   const timings = {};
   let last;  // of the files that were opened
+  let scaler;  // of the last one
   let shownName = data.picture.name;
   const numbersOf = ({rows, columns, values}) => ({rows, columns, values: Array.from(values)});
 
@@ -80,6 +82,8 @@ function startPage() {
   // can be dropped: the last one is shown.
   async function open(file) {
     last = file;
+    scaler?.stop();
+    scaler = null;
     byId("message").textContent = "";
     byId("working").textContent = `Opening ${file.name} \u2026`;
     try {
@@ -88,22 +92,44 @@ function startPage() {
                                "100. Choose a smaller picture.");
       }
       const bytes = new Uint8Array(await file.arrayBuffer()), started = performance.now();
+      if (file !== last) {
+        return;
+      }
+      const said = sizeInHeader(bytes);
+      if (!said || isLarge(said)) {  // to start a worker takes a moment, as to decode does
+        scaler = startScaler();
+      }
       const full = await decodePicture(bytes, file.name);
       if (file !== last) {
         return;
       }
+      const preview = previewOf(full), size = data.network?.input_size;
+      const note = noteOf(preview, full.width, full.height);
+      const scaled = isLarge(full) ? (scaler ??= startScaler()).scale(full, size)
+        : {input: size && loadImage(full, ...size, full.wasJpeg), shown: full};
+      if (isLarge(full)) {  // at first as the browser scales it: that is there sooner
+        networkPart ? networkPart.preview(preview)
+          : kernelPart.show(preview, `${file.name} \u2026`, note);
+        timings.seen = await untilShown(started);
+      }
       if (networkPart) {
-        const [height, width] = data.network.input_size;
+        const input = await scaled.input;
+        if (file !== last) {
+          return;
+        }
         networkPart.showComparison("");
-        await networkPart.show(loadImage(full, height, width, isJpeg(bytes)), previewOf(full));
+        await networkPart.show(input, preview);
         timings.opened = performance.now() - started;
         if (file !== last) {
           return;
         }
         networkPart.explain();
       }
-      const picture = atMostLongestSide(full);
-      kernelPart.show(picture, file.name, noteOf(picture, full.width, full.height));
+      const picture = await scaled.shown;
+      if (file !== last) {
+        return;
+      }
+      kernelPart.show(picture, file.name, note);
       entitle(file.name);
       say(`${file.name} is shown. ${byId("probability").textContent}`);
     } catch (error) {
@@ -113,8 +139,10 @@ function startPage() {
       byId("message").textContent = error instanceof PictureError ? error.message
         : `${file.name} cannot be opened (${error.message}). Choose another picture.`;
       byId("message").scrollIntoView({block: "nearest"});
+      networkPart?.redraw();  // what is shown stays
     } finally {
       if (file === last) {
+        scaler?.stop();
         byId("working").textContent = "";
       }
     }
@@ -245,6 +273,7 @@ function startPage() {
   // As the page was when it was opened.
   async function reset() {
     last = null;
+    scaler?.stop();
     networkPart?.reset();
     byId("message").textContent = byId("working").textContent = "";
     byId("link").hidden = true;

@@ -42,34 +42,51 @@ async function decodePicture(bytes, name) {
     throw new PictureError(`${name} is ${width} x ${height}: more than 50 million pixels. ` +
                            "Choose a smaller picture.");
   }
-  const canvas = document.createElement("canvas");
-  canvas.width = width;
-  canvas.height = height;
-  const context = canvas.getContext("2d", {willReadFrequently: true});
-  if (!isJpeg(bytes)) {  // which is never transparent
-    context.fillStyle = "white";
-    context.fillRect(0, 0, width, height);
-  }
-  context.drawImage(bitmap, 0, 0);
-  bitmap.close();
-  const rows = (first, count) => context.getImageData(0, first, width, count).data;
-  let pixels;  // read when they are asked for: of a large photograph that takes a while
-  return {width, height, canvas, rows, get pixels() { return pixels ??= rows(0, height); }};
+  return pictureOf(bitmap, isJpeg(bytes));
+}
+
+// A decoded bitmap as a picture. rows(first, count): some of its pixels. All of them are read when
+// they are asked for: of a large photograph that takes a while.
+function pictureOf(bitmap, wasJpeg) {
+  const {width, height} = bitmap;
+  let canvas, context, pixels;
+  const rows = (first, count) => {
+    if (canvas?.height !== count) {
+      canvas = new OffscreenCanvas(width, count);
+      context = canvas.getContext("2d", {alpha: false, willReadFrequently: true});
+    }
+    if (!wasJpeg) {  // which is never transparent
+      context.fillStyle = "white";
+      context.fillRect(0, 0, width, count);
+    }
+    context.drawImage(bitmap, 0, -first);
+    return context.getImageData(0, 0, width, count).data;
+  };
+  return {width, height, bitmap, wasJpeg, rows, get pixels() { return pixels ??= rows(0, height); }};
 }
 
 // A decoded picture as the browser scales it, no longer than LONGEST_SIDE: quickly, to be looked
 // at. (Whatever is computed is computed from Pillow's numbers.)
 function previewOf(picture) {
-  const factor = LONGEST_SIDE / Math.max(picture.width, picture.height);
-  if (factor >= 1) {
+  if (!isLarge(picture)) {
     return picture;
   }
-  const width = Math.max(1, Math.round(factor * picture.width));
-  const height = Math.max(1, Math.round(factor * picture.height));
-  const canvas = Object.assign(document.createElement("canvas"), {width, height});
-  const context = canvas.getContext("2d", {willReadFrequently: true});
-  context.drawImage(picture.canvas, 0, 0, width, height);
+  const {width, height} = sizeShown(picture);
+  const context = new OffscreenCanvas(width, height).getContext(
+    "2d", {alpha: false, willReadFrequently: true});
+  context.fillStyle = "white";
+  context.fillRect(0, 0, width, height);
+  context.drawImage(picture.bitmap, 0, 0, width, height);
   return {width, height, pixels: context.getImageData(0, 0, width, height).data};
+}
+
+const isLarge = ({width, height}) => Math.max(width, height) > LONGEST_SIDE;
+
+// The width and height at which a large picture is shown: no side is longer than LONGEST_SIDE.
+function sizeShown({width, height}) {
+  const factor = LONGEST_SIDE / Math.max(width, height);
+  return {width: Math.max(1, Math.round(factor * width)),
+          height: Math.max(1, Math.round(factor * height))};
 }
 
 const isJpeg = (bytes) => bytes[0] === 0xFF && bytes[1] === 0xD8;
@@ -235,17 +252,28 @@ function loadImage(picture, height, width, wasJpeg) {
 function shrinkAsJpeg(picture, factor) {
   const width = Math.ceil(picture.width / factor), height = Math.ceil(picture.height / factor);
   const small = new Uint8ClampedArray(4 * width * height), times = factor * factor;
-  for (let row = 0, to = 0; row < height; row++) {
-    const lines = Math.min(factor, picture.height - factor * row);
-    const pixels = new Int32Array(picture.rows(factor * row, lines).buffer);  // one number for each
+  const together = 8;  // rows of the result, to read the picture in few parts: that is faster
+  for (let row = 0, to = 0, pixels; row < height; row++) {
+    const first = factor * row, lines = Math.min(factor, picture.height - first);
+    const above = row % together * factor * picture.width;
+    if (above === 0) {  // one number for each pixel
+      pixels = new Int32Array(
+        picture.rows(first, Math.min(together * factor, picture.height - first)).buffer);
+    }
     for (let column = 0; column < width; column++) {
+      const left = factor * column, inside = Math.min(factor, picture.width - left);
       let redAndBlue = 0, green = 0;  // no colour's sum exceeds 64 x 255, which 16 bits hold
       for (let i = 0; i < factor; i++) {
-        const line = Math.min(i, lines - 1) * picture.width;
-        for (let j = 0; j < factor; j++) {
-          const pixel = pixels[line + Math.min(factor * column + j, picture.width - 1)];
+        const from = above + Math.min(i, lines - 1) * picture.width + left;
+        for (let j = 0; j < inside; j++) {
+          const pixel = pixels[from + j];
           redAndBlue += pixel & 0xFF00FF;
           green += pixel >> 8 & 0xFF;
+        }
+        if (inside < factor) {
+          const pixel = pixels[from + inside - 1];
+          redAndBlue += (factor - inside) * (pixel & 0xFF00FF);
+          green += (factor - inside) * (pixel >> 8 & 0xFF);
         }
       }
       small[to++] = (redAndBlue & 0xFFFF) / times;  // stored rounded
@@ -255,13 +283,6 @@ function shrinkAsJpeg(picture, factor) {
     }
   }
   return {width, height, pixels: small};
-}
-
-// The picture, or a smaller one where a side is longer than LONGEST_SIDE.
-function atMostLongestSide(picture) {
-  const factor = LONGEST_SIDE / Math.max(picture.width, picture.height);
-  return factor >= 1 ? picture : resize(picture, Math.max(1, Math.round(factor * picture.width)),
-                                        Math.max(1, Math.round(factor * picture.height)));
 }
 
 // -------------------------------------------------------------------------------------------

@@ -42,16 +42,56 @@ function serveWorker() {
   });
 }
 
+// A worker that has these files of the page, and begins with the function of this name.
+function startWorker(files, serve) {
+  const source = files.map((file) =>
+    document.querySelector(`script[data-file="${file}"]`).textContent);
+  return new Worker(URL.createObjectURL(new Blob([...source, `${serve}();`],
+                                                 {type: "text/javascript"})));
+}
+
+// What runs in the worker of a photograph: it scales it as Pillow does.
+function serveScaler() {
+  addEventListener("message", ({data: {bitmap, wasJpeg, inputSize, shown, version}}) => {
+    const picture = pictureOf(bitmap, wasJpeg);
+    pillow.version = version;
+    if (inputSize) {
+      postMessage({input: loadImage(picture, ...inputSize, wasJpeg)});
+    }
+    postMessage({shown: resize(picture, shown.width, shown.height)});
+    bitmap.close();
+  });
+}
+
+// A large photograph is scaled while the page stays usable. scale(picture, inputSize) returns two
+// promises: of the network's input, and of the picture as the kernel part shows it. After stop()
+// they are undefined.
+function startScaler() {
+  const worker = startWorker(["pictures.js", "workers.js"], "serveScaler"), waiting = [];
+  const reply = (name) => new Promise((resolve, reject) => {
+    waiting.push(resolve);
+    worker.addEventListener("message", ({data}) => name in data && resolve(data[name]));
+    worker.addEventListener("error", () => reject(new Error("it cannot be scaled down")));
+  });
+  return {
+    scale(picture, inputSize) {
+      const {bitmap, wasJpeg} = picture, {version} = pillow;
+      worker.postMessage({bitmap, wasJpeg, inputSize, version, shown: sizeShown(picture)}, [bitmap]);
+      return {input: reply("input"), shown: reply("shown")};
+    },
+    stop() {
+      worker.terminate();
+      waiting.forEach((resolve) => resolve());
+    },
+  };
+}
+
 // One worker for each core, up to four. show(picture, off) ends what they were asked before;
 // ask(tasks, told) resolves to the tasks with their probabilities, unless show() or stop() comes
 // first. told(done) is called after each one with those that are done.
 function startWorkers(network) {
-  const source = ["network.js", "workers.js"].map((file) =>
-    document.querySelector(`script[data-file="${file}"]`).textContent);
-  const url = URL.createObjectURL(new Blob([...source, "serveWorker();"],
-                                           {type: "text/javascript"}));
   const workers = Array.from({length: Math.max(1, Math.min(4, navigator.hardwareConcurrency))},
-                             () => new Worker(url));
+                             () => startWorker(["network.js", "workers.js"], "serveWorker"));
   let job = 0, waiting = [], done = [], resting = 0, finish, tell;
 
   // Ask a worker the next question. While someone edits a kernel it rests: where there are only two
