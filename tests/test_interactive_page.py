@@ -41,9 +41,15 @@ SETTINGS = [dict(padding=padding, stride=stride, relu=relu, pooling=pooling)
                 ("same", "valid"), (1, 2), (False, True), (False, True))]
 
 
+@pytest.fixture(scope="module", autouse=True)
+def imported_meanwhile(request):
+    """Where commands are run, what they are forked from begins to import TensorFlow at once."""
+    if any("run_script" in item.fixturenames for item in request.session.items):
+        request.getfixturevalue("start")
+
+
 @pytest.fixture(scope="module")
-def tab(start, tmp_path_factory):
-    """A tab of the browser. `start` begins to import TensorFlow meanwhile, for the commands."""
+def tab(tmp_path_factory):
     reason = browser.why_not()
     if reason is not None:
         if os.environ.get("BROWSER_TESTS") == "required":
