@@ -27,32 +27,51 @@ from support.settings import Config  # noqa: E402
 
 
 # ---------------------------------------------------------------------------------------------
-# Two processes: `pytest tests` runs these files in a second one meanwhile, for a second core
+# Two processes, for a second core: `pytest tests` runs these files in the second one meanwhile, and
+# `pytest tests/test_interactive_page.py` its tests of networks
 # ---------------------------------------------------------------------------------------------
 
 SECOND_HALF = [ROOT / "tests" / name for name in ("test_bench.py", "test_resume.py",
                                                   "test_train.py", "test_workers.py")]
+IN_A_BROWSER = "tests/test_interactive_page.py"
 
 
 def pytest_configure(config):
-    arguments = [argument for argument in config.invocation_params.args if argument != "tests"]
+    config.addinivalue_line("markers", "network: shows one of the networks of NETWORKS in a page")
+    arguments = [argument for argument in config.invocation_params.args
+                 if argument not in ("tests", IN_A_BROWSER)]
     config.second_half = None
-    if config.args == ["tests"] and os.cpu_count() > 1 and not config.option.collectonly:
+    if os.cpu_count() == 1 or config.option.collectonly:
+        return
+    if config.args == ["tests"]:
+        config.second_half = [*map(str, SECOND_HALF)]
+    elif config.args == [IN_A_BROWSER] and not config.option.markexpr + config.option.keyword:
+        config.second_half = [IN_A_BROWSER, "-m", "network"]
+        config.option.markexpr = "not network"
+    if config.second_half:
         config.second_output = tempfile.TemporaryFile("w+", encoding="utf-8")
-        config.second_half = subprocess.Popen(
-            [sys.executable, "-m", "pytest", *map(str, SECOND_HALF), *arguments], cwd=ROOT,
+        config.second_process = subprocess.Popen(
+            [sys.executable, "-m", "pytest", *config.second_half, *arguments], cwd=ROOT,
             stdout=config.second_output, stderr=subprocess.STDOUT)
 
 
+@pytest.hookimpl(tryfirst=True)  # before -m chooses among them
+def pytest_collection_modifyitems(items):
+    for item in items:
+        if "made" in item.fixturenames:
+            item.add_marker("network")
+
+
 def pytest_ignore_collect(collection_path, config):
-    return True if config.second_half and collection_path in SECOND_HALF else None
+    second_half = config.second_half or []
+    return True if str(collection_path) in second_half else None
 
 
 def pytest_sessionfinish(session):
     if session.config.second_half:
         if session.exitstatus == pytest.ExitCode.INTERRUPTED:
-            session.config.second_half.terminate()
-        code = session.config.second_half.wait()
+            session.config.second_process.terminate()
+        code = session.config.second_process.wait()
         if code != pytest.ExitCode.NO_TESTS_COLLECTED:  # with -k, all may be in the other half
             session.exitstatus = session.exitstatus or code
 
@@ -60,8 +79,8 @@ def pytest_sessionfinish(session):
 def pytest_terminal_summary(terminalreporter, config):
     if config.second_half:
         config.second_output.seek(0)
-        terminalreporter.write_sep("=", "the second process: " + ", ".join(
-            file.name for file in SECOND_HALF))
+        terminalreporter.write_sep("=", "the second process: " + " ".join(
+            Path(argument).name for argument in config.second_half))
         terminalreporter.write(config.second_output.read())
 
 
