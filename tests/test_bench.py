@@ -2,21 +2,18 @@
 
 import functools
 import itertools
-import multiprocessing
 import os
 import sys
 import types
-from pathlib import Path
 
 import pytest
-from PIL import Image
 from rich.console import Console
 
 import models
 import needs
 import train
 from conftest import ROOT
-from support import class_folders, machine
+from support import machine
 from support.cli import UserError
 
 sys.path.insert(0, str(ROOT / "tools"))
@@ -97,23 +94,6 @@ def test_the_matrix_product_counts_its_multiply_adds(clock):
 
 
 @pytest.fixture
-def jpegs(tmp_path):
-    """A folder of 20 images."""
-    for name in ("cats", "dogs"):
-        (tmp_path / "images" / name).mkdir(parents=True)
-        for number in range(10):
-            Image.new("RGB", (40, 30), "red").save(tmp_path / f"images/{name}/{number}.jpg")
-    return tmp_path / "images"
-
-
-def test_loading_is_timed_on_the_same_files(jpegs, clock):
-    assert len(class_folders.choose(str(jpegs)).images) == 20
-    assert next(bench.article_loading(str(jpegs))) == 20 / 2
-    assert 0 < next(bench.our_loading(str(jpegs))) <= 20 / 2
-    assert 0 < next(bench.keras_loading(str(jpegs))) <= 20 / 2
-
-
-@pytest.fixture
 def chosen(monkeypatch):
     """chosen(flag=value, …): the flags as if they had been given."""
     def choose(**values):
@@ -123,24 +103,12 @@ def chosen(monkeypatch):
     return choose
 
 
-def test_only_images_that_every_variant_can_read_are_loaded(jpegs, chosen):
-    (jpegs / "cats/0.jpg").write_bytes(b"")
-    Image.new("RGB", (20, 20)).save(jpegs / "dogs/21.webp")
-    chosen(data_dir=str(jpegs), classes=None)
-    with bench.readable_images() as (folder, what):
-        assert what == f"19 of {jpegs}"
-        assert len(list(Path(folder).glob("cats/*.jpg"))) == 9
-        assert len(list(Path(folder).glob("dogs/*"))) == 10
-    with bench.readable_images(of_each=2) as (folder, _):
-        assert len(list(Path(folder).glob("*/*"))) == 3  # without the empty one
-
-
 def test_tables_name_every_variant_with_its_spread_and_median_ratio(monkeypatch, chosen, capsys):
     monkeypatch.setattr(bench, "interleave", lambda variants, count: {
         **{name: [10.0 * number, 30.0 * number, 20.0 * number]
            for number, name in enumerate(variants, start=1)}, "other": [5.0, 1.0, 10.0]})
     chosen(rounds=3, batch_size=32, dtype="float32")
-    bench.bench_training(Console(width=120), ["mlp"])
+    bench.compare(Console(width=120), "mlp")
     rows = [line.strip("│ ").split() for line in capsys.readouterr().out.splitlines()]
     assert "ours │ 20.0 │ 10.0 │ 30.0".split() in rows
     assert "Keras fit │ 40.0 │ 20.0 │ 60.0 │ 0.50 x".split() in rows
@@ -148,19 +116,18 @@ def test_tables_name_every_variant_with_its_spread_and_median_ratio(monkeypatch,
     assert "other │ 5.0 │ 1.0 │ 10.0 │ 2.00 x".split() in rows  # of 2, 30 and 2
 
 
-@needs.fork
-def test_the_command_prints_a_table(start, monkeypatch, chosen, jpegs, capsys):
-    """From its flags to its table; variants are forked, not spawned."""
-    forkserver = multiprocessing.get_context("forkserver")
-    monkeypatch.setattr(bench.multiprocessing, "get_context", lambda method: forkserver)
-    chosen(part=["loading"], networks=["conv1"], rounds=1, data_dir=str(jpegs), classes=None)
-    start(len, "").join()  # the process that all are forked from
+def test_the_command_prints_a_table(monkeypatch, chosen, capsys):
+    """From its flags to its table, with processes, in which numbers take the place of training."""
+    for name in ("our_training", "keras_training", "matrix_product"):
+        monkeypatch.setattr(bench, name, bench_variants.eight_or_untuned_four)
+    chosen(networks=["conv1"], rounds=1, batch_size=8, dtype="bfloat16")
     bench.main.__wrapped__(["bench.py"])
     output = capsys.readouterr().out
     assert f"cores {machine.cores()}, " in output and f"tensorflow {train.tf.__version__}" in output
-    assert f"loading 20 of {jpegs}, images/s" in " ".join(output.split())
+    assert "training conv1 in bfloat16, batch 8, images/s" in output
     rows = [[cell.strip() for cell in line.split("│")[1:-1]] for line in output.splitlines()
             if line.startswith("│")]
-    assert [row[0] for row in rows] == ["ours", "the article's loop",
-                                        "Keras image_dataset_from_directory"]
-    assert all(float(figure) > 0 for row in rows for figure in row[1:4])
+    assert [row[0] for row in rows] == ["ours", "Keras fit", "Keras fit, float32, untouched",
+                                        "as a matrix product"]
+    assert [(row[1], row[4]) for row in rows] == [
+        ("8.0", ""), ("8.0", "1.00 x"), ("4.0", "2.00 x"), ("8.0", "1.00 x")]

@@ -1,15 +1,12 @@
 """How fast is the hand-written loop? Beside Keras, and beside what this machine can do.
 
-    python tools/bench.py                                        # all parts, all networks
-    python tools/bench.py --part=training --networks=conv2_48    # one part, one network
-    python tools/bench.py --part=loading --data_dir=PHOTOS
+    python tools/bench.py                        # all five networks
+    python tools/bench.py --networks=conv2_48    # one of them
 
 The variants of a comparison run in interleaved rounds (A B C, A B C, …), each in a process of its
 own: what else this machine does meanwhile slows all of them alike, and none gets the settings or
 the memory of another. A table gives each variant's median, lowest and highest figure, in images per
-second, and how many times that figure ours is: the median of the rounds' ratios. Training is
-measured in float32, or in bfloat16 with --dtype=bfloat16. Loading and predicting want photographs:
-without --data_dir they take those in data/, or else the small pictures of sample/.
+second, and how many times that figure ours is: the median of the rounds' ratios.
 """
 
 import contextlib
@@ -17,9 +14,7 @@ import multiprocessing
 import os
 import platform
 import re
-import shutil
 import sys
-import tempfile
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ProcessPoolExecutor
@@ -30,14 +25,13 @@ from types import SimpleNamespace
 
 import numpy as np
 from absl import app, flags
-from PIL import Image
 from rich.console import Console
 from rich.table import Table
 
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 import data  # noqa: E402
-from support import class_folders, cli, image_files, machine, settings  # noqa: E402
+from support import cli, machine, settings  # noqa: E402
 from support.cli import UserError  # noqa: E402
 from support.settings import Config  # noqa: E402
 
@@ -45,8 +39,6 @@ INPUT_SIZE = (94, 125)  # the default of --input_size, whose flag models.py defi
 
 # How much one round does: some seconds' worth of training.
 STEPS = {"mlp": 48, "conv1": 36, "conv2_48": 12, "conv2_128": 4, "conv2_fc512": 5}
-
-KERAS_READS = (".jpg", ".jpeg", ".png", ".bmp", ".gif")
 
 
 # ---------------------------------------------------------------------------------------------
@@ -88,20 +80,6 @@ def begin(variant: Variant) -> None:
 
 def run_round() -> float:
     return next(rounds)
-
-
-def compare(console: Console, title: str, variants: dict[str, Variant]) -> None:
-    """Measure the variants; print a row for each, and how many times its figure ours is."""
-    figures = interleave(variants, flags.FLAGS.rounds)
-    table = Table("variant", title=f"{title}, images/s", title_justify="left")
-    for column in ("median", "lowest", "highest", "ours is"):
-        table.add_column(column, justify="right", no_wrap=True)
-    for name, speeds in figures.items():
-        ratio = np.median(np.divide(figures["ours"], speeds))
-        table.add_row(name, *(f"{value:.1f}" for value in (
-            np.median(speeds), min(speeds), max(speeds))),
-            "" if name == "ours" else f"{ratio:.2f} x")
-    console.print(table)
 
 
 # ---------------------------------------------------------------------------------------------
@@ -198,78 +176,25 @@ def matrix_product(arch: str, dtype: str, size: int = 4096) -> Iterator[float]:
         yield 3 * size ** 3 / multiply_adds / (time.perf_counter() - started)
 
 
-def our_loading(folder: str) -> Iterator[float]:
-    """From files to the uint8 array, as train.py loads them."""
-    while True:
-        started = time.perf_counter()
-        source = class_folders.choose(folder)
-        source = source._replace(sizes=(min(source.counts()), 0, 0))
-        dataset = data.load_dataset(source, Config(seed=0, input_size=INPUT_SIZE))
-        yield len(dataset.train.files) / (time.perf_counter() - started)
-
-
-def article_loading(folder: str) -> Iterator[float]:
-    """The article's loop: one image after the other, decoded whole and resized, in one thread."""
-    height, width = INPUT_SIZE
-    while True:
-        started = time.perf_counter()
-        array = np.array([Image.open(path).convert("RGB").resize((width, height))
-                          for path, _ in class_folders.choose(folder).images])
-        yield len(array) / (time.perf_counter() - started)
-
-
-def keras_loading(folder: str) -> Iterator[float]:
-    """keras.utils.image_dataset_from_directory."""
-    import tensorflow as tf
-    while True:
-        started = time.perf_counter()
-        batches = tf.keras.utils.image_dataset_from_directory(
-            folder, labels=None, image_size=INPUT_SIZE, batch_size=64, shuffle=False, verbose=False)
-        array = np.concatenate([batch.numpy().astype(np.uint8) for batch in batches])
-        yield len(array) / (time.perf_counter() - started)
-
-
-# ---------------------------------------------------------------------------------------------
-# The parts: each measures its variants and prints their tables
-# ---------------------------------------------------------------------------------------------
-
-def bench_training(console: Console, networks: list[str]) -> None:
+def compare(console: Console, arch: str) -> None:
+    """Measure a network's training; print a row for each variant."""
     batch_size, dtype = flags.FLAGS.batch_size, flags.FLAGS.dtype
-    for arch in networks:
-        keras = partial(keras_training, arch, batch_size, steps=STEPS[arch])
-        compare(console, f"training {arch} in {dtype}, batch {batch_size}", {
-            "ours": partial(our_training, arch, batch_size, dtype, STEPS[arch]),
-            "Keras fit": partial(keras, dtype=dtype, tuned=True),
-            "Keras fit, float32, untouched": partial(keras, dtype="float32", tuned=False),
-            "as a matrix product": partial(matrix_product, arch, dtype)})
-
-
-def bench_loading(console: Console, networks: list[str]) -> None:
-    with readable_images() as (folder, what):
-        compare(console, f"loading {what}", {
-            "ours": partial(our_loading, folder),
-            "the article's loop": partial(article_loading, folder),
-            "Keras image_dataset_from_directory": partial(keras_loading, folder)})
-
-
-PARTS = {"training": bench_training, "loading": bench_loading}
-
-
-@contextlib.contextmanager
-def readable_images(of_each: int = 500) -> Iterator[tuple[str, str]]:
-    """A temporary folder of images that every variant can read, and what they are."""
-    source, total = class_folders.choose(flags.FLAGS.data_dir, flags.FLAGS.classes), 0
-    with tempfile.TemporaryDirectory() as folder:
-        for label, name in ((1, "cats"), (0, "dogs")):
-            Path(folder, name).mkdir()
-            paths = [path for path, image_label in source.images if image_label == label
-                     and path.suffix.lower() in KERAS_READS]
-            shapes = image_files.in_threads(data.upright_shape, paths[:of_each])
-            for path, shape in zip(paths, shapes, strict=False):
-                if not isinstance(shape, image_files.Skipped):
-                    shutil.copyfile(path, Path(folder, name, f"{total}{path.suffix.lower()}"))
-                    total += 1
-        yield folder, f"{total} of {source.folder}"
+    keras = partial(keras_training, arch, batch_size, steps=STEPS[arch])
+    figures = interleave({
+        "ours": partial(our_training, arch, batch_size, dtype, STEPS[arch]),
+        "Keras fit": partial(keras, dtype=dtype, tuned=True),
+        "Keras fit, float32, untouched": partial(keras, dtype="float32", tuned=False),
+        "as a matrix product": partial(matrix_product, arch, dtype)}, flags.FLAGS.rounds)
+    table = Table("variant", title=f"training {arch} in {dtype}, batch {batch_size}, images/s",
+                  title_justify="left")
+    for column in ("median", "lowest", "highest", "ours is"):
+        table.add_column(column, justify="right", no_wrap=True)
+    for name, speeds in figures.items():
+        ratio = np.median(np.divide(figures["ours"], speeds))
+        table.add_row(name, *(f"{value:.1f}" for value in (
+            np.median(speeds), min(speeds), max(speeds))),
+            "" if name == "ours" else f"{ratio:.2f} x")
+    console.print(table)
 
 
 # ---------------------------------------------------------------------------------------------
@@ -278,11 +203,7 @@ def readable_images(of_each: int = 500) -> Iterator[tuple[str, str]]:
 
 def define_flags() -> None:
     # Not at the top: variants import this file beside train.py, which has flags of these names.
-    data.define_flags()
-    for name in ("data_dir", "classes"):  # so that --help shows them, too
-        flags.declare_key_flag(name)
-    flags.DEFINE_multi_enum("part", list(PARTS), list(PARTS), "what to measure")
-    flags.DEFINE_list("networks", list(STEPS), "the networks to measure it of")
+    flags.DEFINE_multi_enum("networks", list(STEPS), list(STEPS), "the networks to train")
     flags.DEFINE_integer("batch_size", 32, "pictures per step", lower_bound=1)
     flags.DEFINE_enum("dtype", "float32", ["float32", "bfloat16"], "what training computes in; "
                       "Keras beside it in its mixed_bfloat16")
@@ -291,19 +212,14 @@ def define_flags() -> None:
 
 @cli.script()
 def main(argv: list[str]) -> None:
-    chosen = flags.FLAGS
-    for arch in chosen.networks:
-        if arch not in STEPS:
-            raise UserError(f"--networks={arch} is none of the networks: {', '.join(STEPS)}")
-    class_folders.choose(chosen.data_dir, chosen.classes)  # a wrong folder is told at once
     console = Console(width=120)
     named = metadata.packages_distributions()  # TensorFlow's distributions have several names
     console.print(f"processor {processor_name()}, cores {machine.cores()}, "
                   f"python {platform.python_version()}, " + ", ".join(
                       f"{name} {metadata.version(named[name][0])}"
                       for name in ("tensorflow", "keras", "numpy")))
-    for part in chosen.part:
-        PARTS[part](console, chosen.networks)
+    for arch in flags.FLAGS.networks:
+        compare(console, arch)
 
 
 def processor_name() -> str:
