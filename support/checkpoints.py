@@ -7,7 +7,6 @@ begun, and would keep a damaged newest checkpoint and delete the whole one befor
 import dataclasses
 import json
 import shutil
-import time
 from pathlib import Path
 
 from support import run_folder
@@ -36,12 +35,12 @@ class TrainingState(tf.train.experimental.PythonState):
         vars(self).update(json.loads(text))
 
 
-def save(state: tf.train.Checkpoint, run_dir: Path) -> float:
-    """Write a checkpoint of a run; return the seconds that it took.
+def save(state: tf.train.Checkpoint, run_dir: Path) -> None:
+    """Write a checkpoint of a run.
 
     The checkpoint before is kept, in case this one gets damaged; all others are deleted.
     """
-    started, progress = time.perf_counter(), state.progress
+    progress = state.progress
     folder = run_dir / "checkpoints" / f"epoch-{progress.epoch:06}-step-{progress.step:06}"
     write(state, folder)
     others = sorted(run_dir.glob("checkpoints/epoch-*"))
@@ -49,7 +48,6 @@ def save(state: tf.train.Checkpoint, run_dir: Path) -> float:
     for other in others:
         if other not in (folder, *before):
             shutil.rmtree(other)
-    return time.perf_counter() - started
 
 
 def best_folder(run_dir: Path, record: dict) -> Path:

@@ -101,16 +101,6 @@ def explicitly_set(name: str) -> bool:
     return bool(flags.FLAGS[name].present)
 
 
-def refuse_other_flags(flag: str, *allowed: str) -> None:
-    """Raise UserError if any flag but these was given."""
-    others = [f"--{name}" for name in flags.FLAGS
-              if explicitly_set(name) and name not in (flag, *allowed)]
-    if others:
-        beside = ", ".join(f"--{name}" for name in allowed)
-        raise UserError(f"{', '.join(others)} cannot be given with --{flag}: a run keeps the "
-                        f"settings it was started with; beside it only {beside} can be given")
-
-
 def flags_parser(doc: str, *groups: str, moved: dict[str, str] | None = None
                  ) -> Callable[[list[str]], list[str]]:
     """absl's parser of flags, whose --help shows doc and then the flags, group by group.

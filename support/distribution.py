@@ -115,17 +115,16 @@ def on_all_devices(train_step: Callable) -> Callable:
 
 
 def broadcast(state: tf.train.Checkpoint) -> None:
-    """Give every worker the chief's values of network, optimizer and progress."""
+    """Give every worker the chief's weights, moments, epoch and step."""
     strategy, progress = tf.distribute.get_strategy(), state.progress
     if not isinstance(strategy, tf.distribute.MultiWorkerMirroredStrategy):
         return
-    numbers = tf.Variable([progress.epoch, progress.step, progress.loss_sum, progress.seconds],
-                          dtype=tf.float64)
+    place = tf.Variable([progress.epoch, progress.step], dtype=tf.int64)
 
     @tf.function(autograph=False)
     def take_the_chiefs():
         replica = tf.distribute.get_replica_context()
-        for variable in (*state.network.variables, *state.optimizer.variables, numbers):
+        for variable in (*state.network.variables, *state.optimizer.variables, place):
             # The chief's value plus nothing but zeros.
             own = tf.where(replica.replica_id_in_sync_group == 0, variable,
                            tf.zeros_like(variable))
@@ -133,8 +132,7 @@ def broadcast(state: tf.train.Checkpoint) -> None:
                                         value=replica.all_reduce("SUM", own))
 
     strategy.run(take_the_chiefs)
-    epoch, step, progress.loss_sum, progress.seconds = numbers.numpy().tolist()
-    progress.epoch, progress.step = int(epoch), int(step)
+    progress.epoch, progress.step = place.numpy().tolist()
 
 
 def failed_workers(error: Exception) -> str | None:

@@ -14,7 +14,6 @@ that is killed while it writes leaves the old file or the new one, never half of
 """
 
 import contextlib
-import errno
 import io
 import itertools
 import json
@@ -98,24 +97,18 @@ def check_path(run_dir: Path) -> None:
 
 
 @contextlib.contextmanager
-def locked(run_dir: Path) -> Iterator[Path]:
-    """Keep every other train.py out of the run's folder.
-
-    Raises UserError if another one is in it, or if nothing can be written there.
-    """
-    with contextlib.ExitStack() as stack:
+def locked(run_dir: Path) -> Iterator[None]:
+    """Keep every other train.py out of the run's folder. Raises UserError if one is in it."""
+    with open(run_dir / ".lock", "a", encoding="utf-8") as file:
         try:
-            lock(stack.enter_context(open(run_dir / ".lock", "a", encoding="utf-8")))
+            lock(file)
         except BlockingIOError:
             raise UserError(f"{run_dir} is in use: another train.py is at work in it; wait until "
                             "it has ended, or interrupt it") from None
         except OSError as error:
-            if error.errno not in (errno.ENOSYS, errno.ENOLCK, errno.ENOTSUP, errno.EOPNOTSUPP):
-                raise UserError(f"{run_dir} cannot be written to ({error.strerror}): make it "
-                                "writable, or continue with a copy of it") from error
             print(f"{run_dir}: its file system has no locks ({error.strerror}): do not start "
                   "another train.py in it meanwhile", file=sys.stderr)
-        yield run_dir
+        yield
 
 
 def lock(file: IO) -> None:
@@ -136,13 +129,10 @@ def lock(file: IO) -> None:
 def resumed(run_dir: Path) -> Iterator[Path]:
     """Lock the folder of a run that is resumed.
 
-    Raises UserError for one that cannot be compared with what is there now, and for one without a
-    checkpoint that has more than a process leaves that was killed before it saved the first one.
+    Raises UserError for one without a checkpoint that has more than a process leaves that was
+    killed before it saved the first one.
     """
     with locked(run_dir):
-        record = read_config(run_dir)
-        with damage_told(run_dir, "config.json"):
-            str(record["versions"]["pillow"]), int(record["machine"]["replicas"])
         if not list(run_dir.glob("checkpoints/epoch-*")):
             if len(read_history(run_dir)) > 1 or (run_dir / "model").exists():
                 raise UserError(f"{run_dir} cannot be resumed: its checkpoints were deleted, and "
@@ -232,7 +222,7 @@ def update_config(run_dir: Path, config: Config, replicas: int) -> None:
 
     config: the settings that config.json has, but for epochs and data_dir.
     """
-    record, file = read_config(run_dir), run_dir / "config.json"
+    record = read_config(run_dir)
     before = record["machine"]["replicas"]
     if replicas != before:
         print(f"from here on {replicas} replicas compute, not {before}: the numbers will be those "
@@ -242,9 +232,7 @@ def update_config(run_dir: Path, config: Config, replicas: int) -> None:
         print(f"from here on the learning rate follows the cycle of {config.epochs} epochs, not of "
               f"{before}: a run started with --epochs={config.epochs} would have other numbers")
     record["config"], record["machine"]["replicas"] = vars(config), replicas
-    text = json.dumps(record, indent=2) + "\n"
-    if text != file.read_text(encoding="utf-8"):
-        write_text(file, text)
+    write_text(run_dir / "config.json", json.dumps(record, indent=2) + "\n")
 
 
 def read_config(run_dir: Path) -> dict:
@@ -254,12 +242,14 @@ def read_config(run_dir: Path) -> dict:
         if record.get("format", 1) != FORMAT:
             raise UserError(f"{run_dir} was written by another version of train.py, which this one "
                             "cannot read: train it again, or use the version that wrote it")
-        dict(record["config"]), bool(record["data"]["bundled_sample"])
+        # What is taken from it later, without asking whether it is there.
+        class_names_of(record), record["data"]["bundled_sample"]
+        record["versions"]["pillow"], record["machine"]["replicas"]
         return record
 
 
 def class_names_of(record: dict) -> tuple[str, str]:
-    """The names of label 1 and of label 0 in what read_config returned; see damage_told."""
+    """The names of label 1 and of label 0 in what read_config returned."""
     positive, negative = classes = record["config"]["classes"]
     if not (isinstance(classes, list) and isinstance(positive, str) and isinstance(negative, str)):
         raise TypeError(f"classes is {classes!r}")
@@ -268,9 +258,7 @@ def class_names_of(record: dict) -> tuple[str, str]:
 
 def read_class_names(run_dir: Path) -> tuple[str, str]:
     """The names of label 1 and of label 0. Raises UserError as read_config does."""
-    record = read_config(run_dir)
-    with damage_told(run_dir, "config.json"):
-        return class_names_of(record)
+    return class_names_of(read_config(run_dir))
 
 
 def read_settings(run_dir: Path, values: flags.FlagValues, *groups: str,
@@ -383,14 +371,10 @@ def write_first_kernels(run_dir: Path, epoch: int, kernels: np.ndarray) -> None:
     kernels: (size, size, 3, n); those of a fully connected layer are not kept. As float16, which
     the page in the browser holds: a few kB an epoch. What a run lost is not made up.
     """
-    if kernels.ndim != 4:
-        return
-    kept, largest = read_first_kernels(run_dir), np.finfo(np.float16).max
-    kept = np.empty((0, *kernels.shape), np.float16) if kept is None else kept
-    if len(kept) >= epoch:
-        file = io.BytesIO()
-        np.save(file, np.concatenate([
-            kept[:epoch], kernels[None].clip(-largest, largest).astype(np.float16)]))
+    kept = read_first_kernels(run_dir) if epoch else []
+    if kernels.ndim == 4 and kept is not None and len(kept) >= epoch:
+        file, largest = io.BytesIO(), np.finfo(np.float16).max
+        np.save(file, [*kept[:epoch], kernels.clip(-largest, largest).astype(np.float16)])
         write_bytes(run_dir / "first_kernels.npy", file.getvalue())
 
 

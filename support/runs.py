@@ -22,7 +22,6 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
-import PIL
 from absl import flags
 
 from support import (
@@ -97,7 +96,12 @@ def saved_settings(resumed: Path, groups: Sequence[str], defaults: dict[str, dic
     Raises UserError for other flags, for a config.json that is damaged, and for fewer epochs than
     are trained.
     """
-    cli.refuse_other_flags("resume", "epochs", "strategy", "data_dir", "eager")
+    others = [f"--{name}" for name in flags.FLAGS if cli.explicitly_set(name)
+              and name not in ("resume", "epochs", "strategy", "data_dir", "eager")]
+    if others:
+        raise UserError(f"{', '.join(others)} cannot be given with --resume: a run keeps the "
+                        "settings it was started with; beside it only --epochs, --strategy, "
+                        "--data_dir, --eager can be given")
     config = run_folder.read_settings(resumed, flags.FLAGS, *groups,
                                       never_none=set().union(*defaults.values()))
     config.epochs = flags.FLAGS.epochs or config.epochs
@@ -146,13 +150,12 @@ class Run:
         config = self.config
         source = class_folders.choose(config.data_dir, config.classes)
         if self.is_chief and not self.is_new:
-            used_pictures.check_found(used_pictures.read(self.folder), source)
+            used_pictures.check_found(self.folder, source)
         source = split_sizes.with_sizes(source, config)
         machine.check_memory(network, config.batch_size, 2 * sum(source.sizes)
                              + sum(len(part.images) for part in source.whole.values()))
         self.network, self.source = network, source
-        self.is_sample = source.folder == class_folders.SAMPLE
-        self.no_photographs = self.is_sample and config.data_dir is None
+        self.no_photographs = source.folder == class_folders.SAMPLE and config.data_dir is None
         config.data_dir, config.classes = str(source.folder.resolve()), list(source.class_names)
         return source
 
@@ -168,13 +171,12 @@ class Run:
         if self.is_chief:
             records = used_pictures.records_of(dataset, self.source)
             if self.is_new:
-                used_pictures.write(self.folder, records)
-                run_folder.write_config(self.folder, config, dataset, self.is_sample, replicas,
+                run_folder.write_records(self.folder / used_pictures.FILE, records)
+                run_folder.write_config(self.folder, config, dataset,
+                                        self.source.folder == class_folders.SAMPLE, replicas,
                                         tf.__version__)
             else:
-                used_pictures.check_pixels(
-                    used_pictures.read(self.folder), records, self.source.folder,
-                    run_folder.read_config(self.folder)["versions"]["pillow"], PIL.__version__)
+                used_pictures.check_pixels(self.folder, records, self.source.folder)
                 run_folder.update_config(self.folder, config, replicas)
         self.started = True
         if self.is_new:
@@ -254,8 +256,10 @@ class Run:
         self.began = self.stepped = time.perf_counter()
 
     def _save(self, state: tf.train.Checkpoint) -> None:
-        took = checkpoints.save(state, self.folder)
-        self.due = time.perf_counter() + PAUSE * took
+        started = time.perf_counter()
+        checkpoints.save(state, self.folder)
+        ended = time.perf_counter()
+        self.due = ended + PAUSE * (ended - started)
         self.saved_best = self.best
 
     def _exit_if_asked(self) -> None:

@@ -14,6 +14,7 @@ import hashlib
 from pathlib import Path
 
 import numpy as np
+import PIL
 
 from support import run_folder
 from support.cli import UserError
@@ -43,12 +44,8 @@ def names_in(source) -> dict[str, Path]:
     return {file.relative_to(source.folder).as_posix(): file for file, _ in source.all_images()}
 
 
-def write(run_dir: Path, records: list[Record]) -> None:
-    run_folder.write_records(run_dir / FILE, records)
-
-
 def read(run_dir: Path) -> list[Record]:
-    """What `write` wrote. Raises UserError for a file that is missing or damaged."""
+    """A run's records. Raises UserError for a file that is missing or damaged."""
     with run_folder.damage_told(run_dir, FILE):
         records = run_folder.read_records(run_dir / FILE)
         for record in records:
@@ -77,30 +74,27 @@ def in_two_parts(records: list[Record]) -> list[tuple[Record, Record]]:
     return pairs
 
 
-def check_found(saved: list[Record], source) -> None:
+def check_found(run_dir: Path, source) -> None:
     """Raise UserError, which names files, unless a source has those that a run was started with."""
-    before, now = [record["file"] for record in saved], names_in(source)
+    before, now = [record["file"] for record in read(run_dir)], names_in(source)
     refuse_differences(source.folder, {
         "vanished": [name for name in before if name not in now],
         "appeared": list(now.keys() - {*before})})
 
 
-def check_pixels(saved: list[Record], now: list[Record], folder: Path, pillow: str, pillow_now: str
-                 ) -> None:
-    """The same of what was read: each file must be readable, or not, and look as it did then.
-
-    pillow, pillow_now: the versions of Pillow that read them.
-    """
+def check_pixels(run_dir: Path, now: list[Record], folder: Path) -> None:
+    """The same of what was read: each file must be readable, or not, and look as it did then."""
     broken, changed = [], []
-    for old, new in zip(saved, now, strict=True):
+    for old, new in zip(read(run_dir), now, strict=True):
+        digests = {old.get("digest"), new.get("digest")} - {None}  # a file may have been left out
         if "reason" in new and "reason" not in old:
             broken.append(f"{new['file']} ({new['reason']})")
-        elif ("reason" in old) != ("reason" in new) or (
-                {"digest"} <= old.keys() & new.keys() and old["digest"] != new["digest"]):
+        elif ("reason" in old and "reason" not in new) or len(digests) == 2:
             changed.append(new["file"])
-    if changed and not broken and pillow != pillow_now:
-        raise UserError(f"Pillow {pillow_now} decodes {some(changed)} of {folder} otherwise than "
-                        f"Pillow {pillow}, with which the run was started: pip install "
+    pillow = run_folder.read_config(run_dir)["versions"]["pillow"]
+    if changed and not broken and pillow != PIL.__version__:
+        raise UserError(f"Pillow {PIL.__version__} decodes {some(changed)} of {folder} otherwise "
+                        f"than Pillow {pillow}, with which the run was started: pip install "
                         f"pillow=={pillow}, or train a new run")
     refuse_differences(folder, {"cannot be read": broken, "changed": changed})
 

@@ -245,7 +245,6 @@ def test_saving_takes_about_a_percent_of_the_time(step, took, saved, tmp_path, m
     def save(state, run):
         now[0] += took
         moments.append((state.progress.epoch, state.progress.step))
-        return took
 
     def learning_rate(config, progress):
         if config.epochs * progress % 1:  # a step's; an epoch's record has that at its end
@@ -258,13 +257,6 @@ def test_saving_takes_about_a_percent_of_the_time(step, took, saved, tmp_path, m
     train_run(changed(CONFIG, arch="mlp", epochs=5, flip=False, shift=0, dropout=0),
               make_dataset(), tmp_path)
     assert moments == saved
-
-
-def test_saving_returns_the_seconds_it_took(tmp_path, monkeypatch):
-    clock = iter((100, 104))
-    monkeypatch.setattr(checkpoints.time, "perf_counter", lambda: next(clock))
-    state = tf.train.Checkpoint(progress=checkpoints.TrainingState(0))
-    assert checkpoints.save(state, tmp_path) == 4
 
 
 def test_a_checkpoint_gives_its_numbers_back_to_the_last_digit(tmp_path):
@@ -580,9 +572,7 @@ def test_a_folder_that_cannot_be_written_to_is_reported(interrupted, processes):
                             prepare=interrupted_runs.nobody)
         process.join(240)
         assert process.exitcode == 1
-        assert (folder / "stderr").read_text() == (
-            "runs/mine cannot be written to (Permission denied): make it writable, or continue "
-            "with a copy of it\n")
+        assert (folder / "stderr").read_text() == "runs/mine/.lock: Permission denied\n"
         (folder / "runs/mine").chmod(0o755)
 
 
