@@ -3,20 +3,19 @@
     python tools/bench.py                        # all five networks
     python tools/bench.py --networks=conv2_48    # one of them
 
-The variants of a comparison run in interleaved rounds (A B C, A B C, …), each in a process of its
-own: what else this machine does meanwhile slows all of them alike, and none gets the settings or
-the memory of another. A table gives each variant's median, lowest and highest figure, in images per
-second, and how many times that figure ours is: the median of the rounds' ratios.
+The variants of a comparison run in interleaved rounds (A B C, A B C, …), each time in a process of
+its own: what else this machine does meanwhile slows all of them alike, and none gets the settings
+or the memory of another. A table gives each variant's median, lowest and highest figure, in images
+per second, and how many times that figure ours is: the median of the rounds' ratios.
 """
 
-import contextlib
 import multiprocessing
 import os
 import platform
 import re
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor
 from functools import partial
 from importlib import metadata
@@ -45,41 +44,32 @@ STEPS = {"mlp": 48, "conv1": 36, "conv2_48": 12, "conv2_128": 4, "conv2_fc512": 
 # Rounds
 # ---------------------------------------------------------------------------------------------
 
-# A generator function: each `next` does the work of a round and yields its figure. Its process
-# imports it by name: it is a function of a module, or a partial of one.
-Variant = Callable[[], Iterator[float]]
+# Does the work of a round and returns its figure. Its process imports it by name: it is a function
+# of a module, or a partial of one.
+Variant = Callable[[], float]
 
 
 def interleave(variants: dict[str, Variant], count: int) -> dict[str, list[float]]:
-    """Each variant's figures of `count` rounds, after one more that only warms up.
+    """Each variant's figures of `count` rounds.
 
     Raises UserError, which names the variant, if one fails or is killed.
     """
     figures = {name: [] for name in variants}
-    with contextlib.ExitStack() as stack:
-        processes = {name: stack.enter_context(ProcessPoolExecutor(
-            1, multiprocessing.get_context("spawn"), begin, (variant,)))
-            for name, variant in variants.items()}
-        for _ in range(count + 1):
-            for name, process in processes.items():
+    for _ in range(count):
+        for name, variant in variants.items():
+            with ProcessPoolExecutor(1, multiprocessing.get_context("spawn"), be_quiet) as process:
                 try:
-                    figures[name].append(process.submit(run_round).result())
+                    figures[name].append(process.submit(variant).result())
                 except Exception as error:
                     raise UserError(f"{name}: {type(error).__name__}: {error}") from error
-    return {name: each[1:] for name, each in figures.items()}
+    return figures
 
 
-def begin(variant: Variant) -> None:
+def be_quiet() -> None:
     """In a variant's process: nothing that it prints is shown."""
-    global rounds
     devnull = os.open(os.devnull, os.O_WRONLY)
     os.dup2(devnull, 1)
     os.dup2(devnull, 2)
-    rounds = variant()
-
-
-def run_round() -> float:
-    return next(rounds)
 
 
 # ---------------------------------------------------------------------------------------------
@@ -102,7 +92,7 @@ def config_of(arch: str, **changes) -> Config:
     return Config(**defaults | {"arch": arch} | train.DEFAULTS[arch] | changes)
 
 
-def our_training(arch: str, batch_size: int, dtype: str, steps: int) -> Iterator[float]:
+def our_training(arch: str, batch_size: int, dtype: str, steps: int) -> float:
     """train.py's loop: shuffling, gathering, steps. Of two epochs the second is timed."""
     import train
     config = config_of(arch, batch_size=batch_size, dtype=dtype, epochs=2)
@@ -120,11 +110,9 @@ def our_training(arch: str, batch_size: int, dtype: str, steps: int) -> Iterator
 
     # It stands in for the runs.Run that the loop talks to, and saves nothing.
     run = SimpleNamespace(restore=lambda state: None, save_if_due=look, finish_epoch=finish_epoch)
-    while True:
-        moments.clear()
-        train.train_and_evaluate(config, dataset, run)
-        started, ended = moments[steps], moments[2 * steps]  # the end of epoch 1, the last step
-        yield len(part.labels) / (ended - started)
+    train.train_and_evaluate(config, dataset, run)
+    # From the end of epoch 1 to the last step.
+    return len(part.labels) / (moments[2 * steps] - moments[steps])
 
 
 def keras_network(arch: str, dtype: str = "float32", tuned: bool = False):
@@ -147,33 +135,29 @@ def keras_network(arch: str, dtype: str = "float32", tuned: bool = False):
     return model
 
 
-def keras_training(arch: str, batch_size: int, dtype: str, steps: int, tuned: bool
-                   ) -> Iterator[float]:
+def keras_training(arch: str, batch_size: int, dtype: str, steps: int, tuned: bool) -> float:
     """Model.fit. Of two epochs the second is timed: in the first, fit makes its pipeline."""
     model = keras_network(arch, dtype, tuned)
     import tensorflow as tf
     train_images, labels = noise_images(steps * batch_size)
-    started, ended = [], []
+    moments: list[float] = []
     clock = tf.keras.callbacks.LambdaCallback(
-        on_epoch_begin=lambda epoch, logs: started.append(time.perf_counter()),
-        on_epoch_end=lambda epoch, logs: ended.append(time.perf_counter()))
-    while True:
-        model.fit(train_images, labels, batch_size, 2, verbose=0, callbacks=[clock])
-        yield len(train_images) / (ended[-1] - started[-1])
+        on_epoch_end=lambda epoch, logs: moments.append(time.perf_counter()))
+    model.fit(train_images, labels, batch_size, 2, verbose=0, callbacks=[clock])
+    return len(train_images) / (moments[1] - moments[0])
 
 
-def matrix_product(arch: str, dtype: str, size: int = 4096) -> Iterator[float]:
+def matrix_product(arch: str, dtype: str, size: int = 4096) -> float:
     """The machine's limit: as many multiply-adds as training takes, of two square matrices."""
     import models
     from support.tensorflow_setup import tf
-    multiply_adds = models.shapes_only(config_of(arch)).training_multiply_adds  # of one image
+    of_an_image = models.shapes_only(models.options(arch)).training_multiply_adds
     matrix = tf.cast(tf.random.normal((size, size)), dtype)
-    while True:
-        started = time.perf_counter()
-        for _ in range(3):
-            product = matrix @ matrix
-        tf.cast(product[0, 0], tf.float32).numpy()
-        yield 3 * size ** 3 / multiply_adds / (time.perf_counter() - started)
+    float((matrix @ matrix)[0, 0])  # the first product takes longer
+    started = time.perf_counter()
+    for _ in range(3):
+        float((matrix @ matrix)[0, 0])
+    return 3 * size ** 3 / of_an_image / (time.perf_counter() - started)
 
 
 def compare(console: Console, arch: str) -> None:
