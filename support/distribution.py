@@ -37,11 +37,12 @@ def setup(name: str) -> Iterator[tf.distribute.Strategy]:
         strategy = tf.distribute.MultiWorkerMirroredStrategy()
         signal.signal(signal.SIGINT, interrupt)
         signal.signal(signal.SIGTERM, signal.getsignal(signal.SIGTERM))  # TensorFlow has taken it
-        with contextlib.ExitStack() as stack:
-            if not is_chief(name):
-                print(f"{next(iter(workers))} prints and writes the run", flush=True)
-                nothing = open(os.devnull, "w", encoding="utf-8", errors="replace")
-                stack.enter_context(contextlib.redirect_stdout(stack.enter_context(nothing)))
+        if is_chief(name):
+            yield strategy
+            return
+        print(f"{next(iter(workers))} prints and writes the run", flush=True)
+        with (open(os.devnull, "w", encoding="utf-8", errors="replace") as nothing,
+              contextlib.redirect_stdout(nothing)):
             yield strategy
 
 

@@ -62,25 +62,21 @@ def new(runs_dir: Path, name: str | None, arch: str) -> Iterator[Path]:
     """Make and lock the folder of a new run: runs_dir/name, or runs_dir/ARCH-1, ARCH-2 ….
 
     At the end it is removed if it did not get a config.json. Raises UserError for a name that is
-    taken, or where there can be no such folder.
+    none or is taken, OSError where there can be no such folder.
     """
     check_path(runs_dir / (name or ""))
-    if name is not None and (name in ("", ".", "..") or Path(name).name != name):
+    if name is not None and (name in ("", "..") or Path(name).name != name):
         raise UserError(f"--name={name!r} must be the name of one folder, without slashes")
-    try:
-        runs_dir.mkdir(parents=True, exist_ok=True)
-        for number in itertools.count(1):
-            folder = runs_dir / (name or f"{arch}-{number}")
-            try:
-                folder.mkdir()  # it fails where the folder exists: two runs cannot take one name
-                break
-            except FileExistsError:
-                if name is not None:
-                    raise UserError(f"--name={name}: {folder} exists, and a run is never "
-                                    "overwritten; choose another name or remove it") from None
-    except OSError as error:
-        raise UserError(f"--runs_dir={runs_dir}: {error.filename}: {error.strerror}; choose "
-                        "another folder") from error
+    runs_dir.mkdir(parents=True, exist_ok=True)
+    for number in itertools.count(1):
+        folder = runs_dir / (name or f"{arch}-{number}")
+        try:
+            folder.mkdir()  # it fails where the folder exists: two runs cannot take one name
+            break
+        except FileExistsError:
+            if name is not None:
+                raise UserError(f"--name={name}: {folder} exists, and a run is never overwritten; "
+                                "choose another name or remove it") from None
     with locked(folder):
         try:
             yield folder
@@ -250,9 +246,7 @@ def read_config(run_dir: Path) -> dict:
 
 def class_names_of(record: dict) -> tuple[str, str]:
     """The names of label 1 and of label 0 in what read_config returned."""
-    positive, negative = classes = record["config"]["classes"]
-    if not (isinstance(classes, list) and isinstance(positive, str) and isinstance(negative, str)):
-        raise TypeError(f"classes is {classes!r}")
+    positive, negative = map(str, record["config"]["classes"])
     return positive, negative
 
 

@@ -76,11 +76,6 @@ def opened(groups: Sequence[str], defaults: dict[str, dict]) -> Iterator["Run"]:
             if run.started:
                 print(f"interrupted; resume with {run.resume_command}")
             raise
-        except UserError as error:
-            if is_new or run.started:
-                raise
-            raise UserError(f"{folder} cannot be resumed: {error}; if its pictures were moved, say "
-                            "where with --data_dir") from error
         except (OSError, tf.errors.OpError) as error:  # the disk, the memory, another worker
             if not run.started:
                 raise
@@ -105,10 +100,7 @@ def saved_settings(resumed: Path, groups: Sequence[str], defaults: dict[str, dic
     config = run_folder.read_settings(resumed, flags.FLAGS, *groups,
                                       never_none=set().union(*defaults.values()))
     config.epochs = flags.FLAGS.epochs or config.epochs
-    if flags.FLAGS.data_dir is not None:
-        config.data_dir = flags.FLAGS.data_dir
-    elif run_folder.read_config(resumed)["data"]["bundled_sample"]:  # wherever it is now
-        config.data_dir = str(class_folders.SAMPLE)
+    config.data_dir = flags.FLAGS.data_dir or config.data_dir
     trained = len(run_folder.read_history(resumed))
     if config.epochs < trained:
         raise UserError(f"--epochs={config.epochs}: {resumed} has trained {trained} already; give "
@@ -150,7 +142,7 @@ class Run:
         config = self.config
         source = class_folders.choose(config.data_dir, config.classes)
         if self.is_chief and not self.is_new:
-            used_pictures.check_found(self.folder, source)
+            used_pictures.check(self.folder, used_pictures.names_in(source), source.folder)
         source = split_sizes.with_sizes(source, config)
         machine.check_memory(network, config.batch_size, 2 * sum(source.sizes)
                              + sum(len(part.images) for part in source.whole.values()))
@@ -176,7 +168,7 @@ class Run:
                                         self.source.folder == class_folders.SAMPLE, replicas,
                                         tf.__version__)
             else:
-                used_pictures.check_pixels(self.folder, records, self.source.folder)
+                used_pictures.check(self.folder, records, self.source.folder)
                 run_folder.update_config(self.folder, config, replicas)
         self.started = True
         if self.is_new:
@@ -205,7 +197,6 @@ class Run:
         if self.is_chief:
             resumed = checkpoints.restore(state, self.folder)
             self.history = run_folder.read_finished_epochs(self.folder, progress.epoch - 1)
-            checkpoints.prune_best(self.folder, progress.epoch - 1, self.best)
             if resumed and progress.epoch > self.config.epochs:
                 print(f"{self.folder} is finished: its {self.config.epochs} epochs are trained; a "
                       "larger --epochs adds to them", flush=True)

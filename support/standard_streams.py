@@ -1,6 +1,5 @@
 """Standard output and error as every script needs them, wherever they lead."""
 
-import errno
 import io
 import os
 import sys
@@ -17,23 +16,6 @@ def prepare() -> None:
             if file != number:
                 os.dup2(file, number)
             setattr(sys, name, open(number, "w" if number else "r", encoding="utf-8"))
-    for name in ("stdout", "stderr"):
-        stream = getattr(sys, name)
+    for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):  # not what a notebook or a test put in its place
             stream.reconfigure(errors="backslashreplace")  # a file name need not be Unicode
-            if stream.isatty() and os.name != "nt":
-                raw = io.BufferedWriter(Terminal(stream.fileno(), "w", closefd=False))
-                setattr(sys, name, io.TextIOWrapper(raw, stream.encoding, stream.errors,
-                                                    line_buffering=True))
-
-
-class Terminal(io.FileIO):
-    """A terminal that may be closed while the program goes on: what is printed then is lost."""
-
-    def write(self, data) -> int:
-        try:
-            return super().write(data)
-        except OSError as error:
-            if error.errno != errno.EIO:
-                raise
-            return len(data)

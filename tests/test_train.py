@@ -780,6 +780,7 @@ def test_a_folder_of_runs_that_may_not_be_entered_is_named(monkeypatch):
         raise PermissionError(13, "Permission denied", str(path))
 
     monkeypatch.setattr(Path, "mkdir", mkdir)
-    with pytest.raises(UserError, match="^--runs_dir=shut/runs: shut/runs: Permission denied; cho"):
+    with pytest.raises(PermissionError) as raised:
         with run_folder.new(Path("shut/runs"), None, "mlp"):
             pass
+    assert cli.one_sentence(raised.value) == "shut/runs: Permission denied"

@@ -70,11 +70,11 @@ def run(tmp_path):
 
 
 def test_files_that_vanished_and_appeared_are_named(run, source, tmp_path):
-    used_pictures.check_found(run, source)
+    used_pictures.check(run, used_pictures.names_in(source), tmp_path)
     images = [image for image in source.images if image.path.name != "c.jpg"]
     images += [LabeledImage(tmp_path / f"new{number}.jpg", 0) for number in range(5)]
     with pytest.raises(UserError) as refused:
-        used_pictures.check_found(run, source._replace(images=images))
+        used_pictures.check(run, used_pictures.names_in(source._replace(images=images)), tmp_path)
     assert str(refused.value) == (
         f"the pictures in {tmp_path} are not those it was started with: b/c.jpg vanished; "
         "new0.jpg, new1.jpg, new2.jpg and 2 others appeared; put them back, and take out what was "
@@ -96,16 +96,16 @@ OTHER = {"file": "a.jpg", "part": "training", "digest": "3" * 16}
      "d.jpg changed; put")])
 def test_pictures_that_look_otherwise_are_named(now, told, run, tmp_path):
     with pytest.raises(UserError, match="are not those it was started with: ") as refused:
-        used_pictures.check_pixels(run, now, tmp_path)
+        used_pictures.check(run, now, tmp_path)
     assert f"it was started with: {told}" in str(refused.value)
 
 
 def test_another_pillow_is_named_with_a_way_on(run, tmp_path, monkeypatch):
     before = PIL.__version__
     monkeypatch.setattr(PIL, "__version__", "99.0.0")
-    used_pictures.check_pixels(run, SAVED, tmp_path)
+    used_pictures.check(run, SAVED, tmp_path)
     with pytest.raises(UserError) as refused:
-        used_pictures.check_pixels(run, changed(0, OTHER), tmp_path)
+        used_pictures.check(run, changed(0, OTHER), tmp_path)
     assert str(refused.value) == (
         f"Pillow 99.0.0 decodes a.jpg of {tmp_path} otherwise than Pillow {before}, with which the "
         f"run was started: pip install pillow=={before}, or train a new run")
