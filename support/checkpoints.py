@@ -45,9 +45,8 @@ def save(state: tf.train.Checkpoint, run_dir: Path) -> None:
     write(state, folder)
     others = sorted(run_dir.glob("checkpoints/epoch-*"))
     before = [other for other in others if other < folder][-1:]  # what is after it was damaged
-    for other in others:
-        if other not in (folder, *before):
-            shutil.rmtree(other)
+    for other in {*others} - {folder, *before}:
+        shutil.rmtree(other)
 
 
 def best_folder(run_dir: Path, record: dict) -> Path:

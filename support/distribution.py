@@ -12,7 +12,7 @@ import json
 import os
 import re
 import signal
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Iterator
 
 from support.cli import UserError
 from support.tensorflow_setup import tf
@@ -30,8 +30,7 @@ def setup(name: str) -> Iterator[tf.distribute.Strategy]:
         yield tf.distribute.MirroredStrategy()
     else:
         workers, own = cluster()
-        others = names_of(workers, workers.keys() - {own})
-        print(f"{own} of {len(workers)} waits for {others or 'no other'}", flush=True)
+        print(f"{own} of {len(workers)} waits for the others", flush=True)
         # While TensorFlow waits, Python hears no Ctrl-C: the system's own handling ends it at once.
         interrupt = signal.signal(signal.SIGINT, signal.SIG_DFL)
         strategy = tf.distribute.MultiWorkerMirroredStrategy()
@@ -77,10 +76,6 @@ def cluster() -> tuple[dict[str, str], str]:
             'like {"cluster": {"worker": ["HOST:PORT", "HOST:PORT"]}, '
             '"task": {"type": "worker", "index": 0}}') from error
     return workers, own
-
-
-def names_of(workers: dict[str, str], some: Collection[str]) -> str:
-    return " and ".join(f"{name} ({workers[name]})" for name in workers if name in some)
 
 
 # ---------------------------------------------------------------------------------------------
@@ -145,5 +140,5 @@ def failed_workers(error: Exception) -> str | None:
         r"/job:(chief|worker)/(?:replica:0/)?task:([0-9]+)", error.message)}
     if "CoordinationService" in error.message:
         failed.add(next(iter(workers)))  # the chief
-    names = names_of(workers, failed - {own})
+    names = " and ".join(f"{name} ({workers[name]})" for name in workers if name in failed - {own})
     return f"{names} died or lost touch" if names else None

@@ -22,7 +22,6 @@ import shutil
 import sys
 from collections.abc import Collection, Iterable, Iterator
 from pathlib import Path
-from typing import IO
 
 import numpy as np
 import PIL
@@ -94,31 +93,23 @@ def check_path(run_dir: Path) -> None:
 
 @contextlib.contextmanager
 def locked(run_dir: Path) -> Iterator[None]:
-    """Keep every other train.py out of the run's folder. Raises UserError if one is in it."""
+    """Keep every other train.py out of the run's folder. Raises UserError if one is in it.
+
+    The lock ends with the file that is open, at the latest when the process ends.
+    """
     with open(run_dir / ".lock", "a", encoding="utf-8") as file:
         try:
-            lock(file)
-        except BlockingIOError:
+            if fcntl:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            else:
+                msvcrt.locking(file.fileno(), msvcrt.LK_NBLCK, 1)
+        except (BlockingIOError, PermissionError):  # what Unix and what Windows raise
             raise UserError(f"{run_dir} is in use: another train.py is at work in it; wait until "
                             "it has ended, or interrupt it") from None
         except OSError as error:
             print(f"{run_dir}: its file system has no locks ({error.strerror}): do not start "
                   "another train.py in it meanwhile", file=sys.stderr)
         yield
-
-
-def lock(file: IO) -> None:
-    """Lock an open file until it is closed, at the latest when the process ends.
-
-    Raises BlockingIOError if another process has locked it, OSError where there are no locks.
-    """
-    if fcntl:
-        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        return
-    try:
-        msvcrt.locking(file.fileno(), msvcrt.LK_NBLCK, 1)
-    except PermissionError as error:
-        raise BlockingIOError from error
 
 
 @contextlib.contextmanager
@@ -219,10 +210,6 @@ def update_config(run_dir: Path, config: Config, replicas: int) -> None:
     config: the settings that config.json has, but for epochs and data_dir.
     """
     record = read_config(run_dir)
-    before = record["machine"]["replicas"]
-    if replicas != before:
-        print(f"from here on {replicas} replicas compute, not {before}: the numbers will be those "
-              "of neither")
     before = record["config"]["epochs"]
     if config.epochs != before and config.schedule == "onecycle":
         print(f"from here on the learning rate follows the cycle of {config.epochs} epochs, not of "
@@ -240,7 +227,7 @@ def read_config(run_dir: Path) -> dict:
                             "cannot read: train it again, or use the version that wrote it")
         # What is taken from it later, without asking whether it is there.
         class_names_of(record), record["data"]["bundled_sample"]
-        record["versions"]["pillow"], record["machine"]["replicas"]
+        record["versions"]["pillow"], record["machine"]
         return record
 
 
@@ -329,9 +316,7 @@ def read_best(run_dir: Path) -> dict:
     if best is None:
         raise UserError(f"{run_dir} has no finished epoch yet: train it first, with --resume")
     with damage_told(run_dir, "metrics.jsonl"):
-        if best["threshold"] not in [step / 10 for step in range(10)]:
-            raise ValueError(f"threshold is {best['threshold']}")
-    return best
+        return best | {"threshold": float(best["threshold"])}
 
 
 def write_predictions(run_dir: Path, files: list[Path], labels: np.ndarray,

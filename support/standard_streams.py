@@ -11,11 +11,8 @@ def prepare() -> None:
     Called when support/ is first imported, before a file is opened that could take their numbers.
     """
     for number, name in enumerate(("stdin", "stdout", "stderr")):
-        if getattr(sys, name) is None:  # closed, as by a shell's 2>&-
-            file = os.open(os.devnull, os.O_RDWR)
-            if file != number:
-                os.dup2(file, number)
-            setattr(sys, name, open(number, "w" if number else "r", encoding="utf-8"))
+        if getattr(sys, name) is None:  # closed, as by a shell's 2>&-; this file gets its number
+            setattr(sys, name, open(os.devnull, "w" if number else "r", encoding="utf-8"))
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):  # not what a notebook or a test put in its place
             stream.reconfigure(errors="backslashreplace")  # a file name need not be Unicode

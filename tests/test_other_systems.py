@@ -3,6 +3,7 @@
 import contextlib
 import errno
 import os
+import types
 from pathlib import Path, PureWindowsPath
 
 import pytest
@@ -100,10 +101,11 @@ def test_a_broken_pipe_of_windows_ends_a_script_as_that_of_unix(monkeypatch):
 @pytest.mark.parametrize("code", [errno.ENOSYS, errno.ENOLCK, errno.EOPNOTSUPP])
 def test_where_a_file_system_has_no_locks_a_run_is_trained_with_a_warning(
         tmp_path, monkeypatch, capsys, code):
-    def no_locks(file):
+    def no_locks(*_):
         raise OSError(code, os.strerror(code))
 
-    monkeypatch.setattr(run_folder, "lock", no_locks)
+    monkeypatch.setattr(run_folder, "fcntl", types.SimpleNamespace(
+        flock=no_locks, LOCK_EX=2, LOCK_NB=4))
     with run_folder.locked(tmp_path):
         assert capsys.readouterr().err == (
             f"{tmp_path}: its file system has no locks ({os.strerror(code)}): do not start another "

@@ -12,7 +12,6 @@ per second, and how many times that figure ours is: the median of the rounds' ra
 import multiprocessing
 import os
 import platform
-import re
 import sys
 import time
 from collections.abc import Callable
@@ -169,15 +168,12 @@ def compare(console: Console, arch: str) -> None:
         "Keras fit": partial(keras, dtype=dtype, tuned=True),
         "Keras fit, float32, untouched": partial(keras, dtype="float32", tuned=False),
         "as a matrix product": partial(matrix_product, arch, dtype)}, flags.FLAGS.rounds)
-    table = Table("variant", title=f"training {arch} in {dtype}, batch {batch_size}, images/s",
-                  title_justify="left")
-    for column in ("median", "lowest", "highest", "ours is"):
-        table.add_column(column, justify="right", no_wrap=True)
+    table = Table("variant", "median", "lowest", "highest", "ours is", title_justify="left",
+                  title=f"training {arch} in {dtype}, batch {batch_size}, images/s")
     for name, speeds in figures.items():
         ratio = np.median(np.divide(figures["ours"], speeds))
-        table.add_row(name, *(f"{value:.1f}" for value in (
-            np.median(speeds), min(speeds), max(speeds))),
-            "" if name == "ours" else f"{ratio:.2f} x")
+        table.add_row(name, *(f"{figure(speeds):.1f}" for figure in (np.median, min, max)),
+                      f"{ratio:.2f} x")
     console.print(table)
 
 
@@ -198,19 +194,11 @@ def define_flags() -> None:
 def main(argv: list[str]) -> None:
     console = Console(width=120)
     named = metadata.packages_distributions()  # TensorFlow's distributions have several names
-    console.print(f"processor {processor_name()}, cores {machine.cores()}, "
-                  f"python {platform.python_version()}, " + ", ".join(
-                      f"{name} {metadata.version(named[name][0])}"
-                      for name in ("tensorflow", "keras", "numpy")))
+    console.print(f"{machine.cores()} cores of {platform.processor() or platform.machine()}, "
+                  + ", ".join(f"{name} {metadata.version(named[name][0])}"
+                              for name in ("tensorflow", "keras", "numpy")))
     for arch in flags.FLAGS.networks:
         compare(console, arch)
-
-
-def processor_name() -> str:
-    """Its name where Linux tells it, else its kind."""
-    file = Path("/proc/cpuinfo")
-    names = re.findall(r"model name\s*: (.*)", file.read_text()) if file.exists() else []
-    return names[0] if names else platform.processor() or platform.machine()
 
 
 if __name__ == "__main__":
