@@ -97,8 +97,7 @@ def restore(state: tf.train.Checkpoint, run_dir: Path) -> bool:
                 raise ValueError
             return True
         except DAMAGE:
-            older = "" if folder == folders[-1] else ": trying the one before"
-            print(f"{folder} is damaged{older}")
+            print(f"{folder} is damaged")
         except OF_ANOTHER_NETWORK as error:
             raise UserError(f"{folder} is of another run: it does not fit the "
                             f"{state.network.name} with --seed={seed} of {run_dir}/config.json; "

@@ -133,12 +133,11 @@ def broadcast(state: tf.train.Checkpoint) -> None:
 
 def failed_workers(error: Exception) -> str | None:
     """The workers that died, if that is what TensorFlow's error is about, as a phrase."""
-    if not isinstance(error, tf.errors.OpError):
-        return None
     workers, own = cluster()
+    message = getattr(error, "message", "")  # of TensorFlow's errors
     failed = {f"{job} {task}" for job, task in re.findall(
-        r"/job:(chief|worker)/(?:replica:0/)?task:([0-9]+)", error.message)}
-    if "CoordinationService" in error.message:
+        r"/job:(chief|worker)/(?:replica:0/)?task:([0-9]+)", message)}
+    if "CoordinationService" in message:
         failed.add(next(iter(workers)))  # the chief
     names = " and ".join(f"{name} ({workers[name]})" for name in workers if name in failed - {own})
     return f"{names} died or lost touch" if names else None

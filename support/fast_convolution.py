@@ -65,7 +65,6 @@ def kernel_gradient(x, dy, kernel_shape: tuple[int, int, int, int], stride: int)
     _, rows, columns, _ = dy.shape
     # The products' number, and how many places each of them sums.
     products = [1, -1] if rows * columns <= FEW_PLACES else [-1, rows * columns]
-
     dy = tf.reshape(dy, [*products, filters])
 
     def shifted(row: int, column: int):  # what the kernel's weight at (row, column) multiplied

@@ -27,7 +27,7 @@ import numpy as np
 import PIL
 from absl import flags
 
-from support import machine, settings
+from support import class_folders, machine, settings
 from support.cli import UserError, naming
 from support.settings import Config
 
@@ -132,16 +132,14 @@ def resumed(run_dir: Path) -> Iterator[Path]:
 def replacing(folder: Path) -> Iterator[Path]:
     """Yield the name under which to write a folder that takes this one's place when it is whole."""
     unfinished, outdated = folder.with_name("unfinished"), folder.with_name("outdated")
-    for leftover in (unfinished, outdated):  # a killed process's
-        shutil.rmtree(leftover, ignore_errors=True)
-    try:
+    with contextlib.ExitStack() as stack:
+        for leftover in (unfinished, outdated):
+            shutil.rmtree(leftover, ignore_errors=True)  # a killed process's
+            stack.callback(shutil.rmtree, leftover, ignore_errors=True)  # a full disk needs room
         yield unfinished
         if folder.exists():
             folder.rename(outdated)
         unfinished.rename(folder)
-    finally:
-        for leftover in (unfinished, outdated):  # a full disk needs the room
-            shutil.rmtree(leftover, ignore_errors=True)
 
 
 def write_text(file: Path, text: str) -> None:
@@ -185,17 +183,15 @@ def damage_told(run_dir: Path, file: str) -> Iterator[None]:
 # config.json
 # ---------------------------------------------------------------------------------------------
 
-def write_config(run_dir: Path, config: Config, dataset, bundled_sample: bool, replicas: int,
-                 tensorflow_version: str) -> None:
-    """Write config.json: all that a new run's numbers follow from.
-
-    dataset: a data.Dataset; bundled_sample: whether its images are those of sample/.
-    """
+def write_config(run_dir: Path, config: Config, dataset, replicas: int, tensorflow_version: str
+                 ) -> None:
+    """Write config.json: all that a new run's numbers follow from. dataset: a data.Dataset."""
     record = {
         "format": FORMAT,
         "config": vars(config),
-        "data": {"bundled_sample": bundled_sample, "train_size": len(dataset.train.labels),
-                 "valid_size": len(dataset.valid.labels), "test_size": len(dataset.test.labels)},
+        "data": {"bundled_sample": config.data_dir == str(class_folders.SAMPLE.resolve()),
+                 "train_size": len(dataset.train.labels), "valid_size": len(dataset.valid.labels),
+                 "test_size": len(dataset.test.labels)},
         "command": sys.argv,
         "versions": {"python": platform.python_version(), "tensorflow": tensorflow_version,
                      "numpy": np.__version__, "pillow": PIL.__version__},
@@ -205,10 +201,7 @@ def write_config(run_dir: Path, config: Config, dataset, bundled_sample: bool, r
 
 
 def update_config(run_dir: Path, config: Config, replicas: int) -> None:
-    """Bring a resumed run's config.json up to date; print what changes its numbers from now on.
-
-    config: the settings that config.json has, but for epochs and data_dir.
-    """
+    """Bring a resumed run's config.json up to date; print what changes its numbers from now on."""
     record = read_config(run_dir)
     before = record["config"]["epochs"]
     if config.epochs != before and config.schedule == "onecycle":
@@ -293,8 +286,7 @@ def read_history(run_dir: Path) -> list[dict]:
         return []  # stopped before it began to train
     with damage_told(run_dir, "metrics.jsonl"):
         history = read_records(run_dir / "metrics.jsonl")
-        for record in history:
-            selection_key(record)
+        best_epoch(history)  # every record has what that takes
         return history
 
 

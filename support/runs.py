@@ -50,9 +50,8 @@ FIRST_SAVE, PAUSE = 60, 80
 def opened(groups: Sequence[str], defaults: dict[str, dict]) -> Iterator["Run"]:
     """The run that the flags ask for: a new one or, with --resume, that one, locked.
 
-    groups: of the flags that are settings; defaults: of each network. Whatever goes wrong is told
-    with what to do. Raises UserError for a run that cannot be trained, and SystemExit when a signal
-    ended the training.
+    groups: of the flags that are settings; defaults: of each network. Raises UserError for a run
+    that cannot be trained, SystemExit when a signal ended the training.
     """
     values, strategy = flags.FLAGS, flags.FLAGS.strategy
     is_new, is_chief = values.resume is None, distribution.is_chief(strategy)
@@ -164,9 +163,7 @@ class Run:
             records = used_pictures.records_of(dataset, self.source)
             if self.is_new:
                 run_folder.write_records(self.folder / used_pictures.FILE, records)
-                run_folder.write_config(self.folder, config, dataset,
-                                        self.source.folder == class_folders.SAMPLE, replicas,
-                                        tf.__version__)
+                run_folder.write_config(self.folder, config, dataset, replicas, tf.__version__)
             else:
                 used_pictures.check(self.folder, records, self.source.folder)
                 run_folder.update_config(self.folder, config, replicas)
@@ -271,11 +268,10 @@ def catch_signals(chief: bool = True) -> Iterator[list[int]]:
         for each in before:
             urgent = each in (signal.SIGINT, signal.SIGTERM)
             signal.signal(each, signal.SIG_DFL if urgent else signal.SIG_IGN)
+        text = b"\nstop worker 0, which saves the run (or this one at once, once more)\n"
         if chief:
             received.append(number)
             text = b"\nfinishing the step and saving (once more to stop at once)\n"
-        else:
-            text = b"\nstop worker 0, which saves the run (or this one at once, once more)\n"
         with contextlib.suppress(OSError):  # its reader may have ended, too
             os.write(1, text)  # not print, which could have been interrupted within a line
             if sys.stderr.isatty():

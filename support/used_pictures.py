@@ -64,8 +64,7 @@ def parts_by_digest(run_dir: Path, *parts: str) -> dict[str, str] | None:
 
 def in_two_parts(records: list[Record]) -> list[tuple[Record, Record]]:
     """Pictures of validation and test, each with one of another part that has the same pixels."""
-    first: dict[str, Record] = {}
-    pairs = []
+    first, pairs = {}, []
     for record in sorted(records, key=lambda record: record.get("part") != "training"):
         if "part" in record:
             other = first.setdefault(record["digest"], record)

@@ -39,19 +39,11 @@ INPUT_SIZE = (94, 125)  # the default of --input_size, whose flag models.py defi
 STEPS = {"mlp": 48, "conv1": 36, "conv2_48": 12, "conv2_128": 4, "conv2_fc512": 5}
 
 
-# ---------------------------------------------------------------------------------------------
-# Rounds
-# ---------------------------------------------------------------------------------------------
-
-# Does the work of a round and returns its figure. Its process imports it by name: it is a function
-# of a module, or a partial of one.
-Variant = Callable[[], float]
-
-
-def interleave(variants: dict[str, Variant], count: int) -> dict[str, list[float]]:
+def interleave(variants: dict[str, Callable[[], float]], count: int) -> dict[str, list[float]]:
     """Each variant's figures of `count` rounds.
 
-    Raises UserError, which names the variant, if one fails or is killed.
+    A process imports its variant by name: it is a function of a module, or a partial of one. Raises
+    UserError, which names the variant, if one fails or is killed.
     """
     figures = {name: [] for name in variants}
     for _ in range(count):
@@ -86,8 +78,7 @@ def noise_images(count: int) -> tuple[np.ndarray, np.ndarray]:
 def config_of(arch: str, **changes) -> Config:
     """The network's settings in train.py, but for these changes."""
     import train
-    defaults = {flag.name: flag.default
-                for flag in settings.flags_of(flags.FLAGS, *train.SETTINGS)}
+    defaults = vars(settings.from_flags(flags.FLAGS, *train.SETTINGS))
     return Config(**defaults | {"arch": arch} | train.DEFAULTS[arch] | changes)
 
 
