@@ -194,6 +194,7 @@ class Run:
         if self.is_chief:
             resumed = checkpoints.restore(state, self.folder)
             self.history = run_folder.read_finished_epochs(self.folder, progress.epoch - 1)
+            checkpoints.prune_best(self.folder, progress.epoch - 1, self.best)
             if resumed and progress.epoch > self.config.epochs:
                 print(f"{self.folder} is finished: its {self.config.epochs} epochs are trained; a "
                       "larger --epochs adds to them", flush=True)
@@ -220,9 +221,8 @@ class Run:
         """Write what an epoch leaves behind.
 
         record: its line of metrics.jsonl, to which its time is added; predictions: for the
-        validation images, float32 (n,); state: that of the next epoch's start.
-
-        In this order: whenever it is cut short, all that the checkpoint refers to is there.
+        validation images, float32 (n,); state: that of the next epoch's start. In this order:
+        whenever it is cut short, all that the checkpoint refers to is there.
         """
         record["seconds"] = round(time.perf_counter() - self.began, 2)
         record["pictures_per_second"] = round(record["pictures"] / (self.stepped - self.began), 1)
@@ -246,8 +246,7 @@ class Run:
     def _save(self, state: tf.train.Checkpoint) -> None:
         started = time.perf_counter()
         checkpoints.save(state, self.folder)
-        ended = time.perf_counter()
-        self.due = ended + PAUSE * (ended - started)
+        self.due = time.perf_counter() + PAUSE * (time.perf_counter() - started)
         self.saved_best = self.best
 
     def _exit_if_asked(self) -> None:
