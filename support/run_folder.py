@@ -208,7 +208,9 @@ def update_config(run_dir: Path, config: Config, replicas: int) -> None:
         print(f"from here on the learning rate follows the cycle of {config.epochs} epochs, not of "
               f"{before}: a run started with --epochs={config.epochs} would have other numbers")
     record["config"], record["machine"]["replicas"] = vars(config), replicas
-    write_text(run_dir / "config.json", json.dumps(record, indent=2) + "\n")
+    text, file = json.dumps(record, indent=2) + "\n", run_dir / "config.json"
+    if text != file.read_text(encoding="utf-8"):  # a run that is refused later stays as it was
+        write_text(file, text)
 
 
 def read_config(run_dir: Path) -> dict:
