@@ -1,5 +1,16 @@
-"""What holds the scripts up. A reader of the article may skip all of it: start with train.py."""
+"""What holds the scripts up. A reader of the article may skip all of it: start with train.py.
 
-from support import standard_streams
+This file makes the standard streams as every script needs them, wherever they lead. It is the first
+of ours to be imported, before a file is opened that could take the number of a closed stream.
+"""
 
-standard_streams.prepare()
+import io
+import os
+import sys
+
+for _number, _name in enumerate(("stdin", "stdout", "stderr")):
+    if getattr(sys, _name) is None:  # closed, as by a shell's 2>&-; this file gets its number
+        setattr(sys, _name, open(os.devnull, "w" if _number else "r", encoding="utf-8"))
+for _stream in (sys.stdout, sys.stderr):
+    if isinstance(_stream, io.TextIOWrapper):  # not what a notebook or a test put in its place
+        _stream.reconfigure(errors="backslashreplace")  # a file name need not be Unicode

@@ -7,7 +7,6 @@ begun, and would keep a damaged newest checkpoint and delete the whole one befor
 import dataclasses
 import json
 import shutil
-import time
 from pathlib import Path
 
 from support import run_folder
@@ -36,20 +35,18 @@ class TrainingState(tf.train.experimental.PythonState):
         vars(self).update(json.loads(text))
 
 
-def save(state: tf.train.Checkpoint, run_dir: Path) -> float:
-    """Write a checkpoint of a run; return the seconds that it took.
+def save(state: tf.train.Checkpoint, run_dir: Path) -> None:
+    """Write a checkpoint of a run.
 
     The checkpoint before is kept, in case this one gets damaged; all others are deleted.
     """
-    started, progress = time.perf_counter(), state.progress
+    progress = state.progress
     folder = run_dir / "checkpoints" / f"epoch-{progress.epoch:06}-step-{progress.step:06}"
     write(state, folder)
     others = sorted(run_dir.glob("checkpoints/epoch-*"))
     before = [other for other in others if other < folder][-1:]  # what is after it was damaged
-    for other in others:
-        if other not in (folder, *before):
-            shutil.rmtree(other)
-    return time.perf_counter() - started
+    for other in {*others} - {folder, *before}:
+        shutil.rmtree(other)
 
 
 def best_folder(run_dir: Path, record: dict) -> Path:
@@ -100,8 +97,7 @@ def restore(state: tf.train.Checkpoint, run_dir: Path) -> bool:
                 raise ValueError
             return True
         except DAMAGE:
-            older = "" if folder == folders[-1] else ": trying the one before"
-            print(f"{folder} is damaged{older}")
+            print(f"{folder} is damaged")
         except OF_ANOTHER_NETWORK as error:
             raise UserError(f"{folder} is of another run: it does not fit the "
                             f"{state.network.name} with --seed={seed} of {run_dir}/config.json; "

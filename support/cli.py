@@ -38,7 +38,7 @@ def script(*also: type[Exception], arguments: bool = False) -> Callable:
             for each in ending_signals()[1:]:
                 signal.signal(each, lambda number, _: sys.exit(128 + number))
             try:
-                names = [local_path(name) for name in argv[1:]]
+                names = [PATH.parse(name) for name in argv[1:]]
                 main([argv[0], *(names if SHELL_EXPANDS_PATTERNS else expanded(names))])
                 sys.stdout.flush()
             except (UserError, OSError, *also) as error:
@@ -70,9 +70,8 @@ SHELL_EXPANDS_PATTERNS = os.name != "nt"
 
 def expanded(names: Sequence[str]) -> list[str]:
     """The names, and for each pattern with * or ? what matches it; itself if nothing does."""
-    patterns = [name.replace("[", "[[]") for name in names]  # to Windows these are letters
-    return [match for name, pattern in zip(names, patterns, strict=True)
-            for match in sorted(glob.glob(pattern)) or [name]]
+    return [match for name in names  # to Windows [ is a letter
+            for match in sorted(glob.glob(name.replace("[", "[[]"))) or [name]]
 
 
 @contextlib.contextmanager
@@ -101,16 +100,6 @@ def explicitly_set(name: str) -> bool:
     return bool(flags.FLAGS[name].present)
 
 
-def refuse_other_flags(flag: str, *allowed: str) -> None:
-    """Raise UserError if any flag but these was given."""
-    others = [f"--{name}" for name in flags.FLAGS
-              if explicitly_set(name) and name not in (flag, *allowed)]
-    if others:
-        beside = ", ".join(f"--{name}" for name in allowed)
-        raise UserError(f"{', '.join(others)} cannot be given with --{flag}: a run keeps the "
-                        f"settings it was started with; beside it only {beside} can be given")
-
-
 def flags_parser(doc: str, *groups: str, moved: dict[str, str] | None = None
                  ) -> Callable[[list[str]], list[str]]:
     """absl's parser of flags, whose --help shows doc and then the flags, group by group.
@@ -137,17 +126,14 @@ def flags_parser(doc: str, *groups: str, moved: dict[str, str] | None = None
     return parse
 
 
-def local_path(path: str) -> str:
-    """A file or folder as it was typed, with the home folder for ~. Raises UserError for a URL."""
-    if re.match("[a-z][a-z0-9+.-]+://", path, re.IGNORECASE):  # not C:// of Windows
-        raise UserError(f"{path} is a URL: name a file or folder on this computer")
-    return os.path.expanduser(path)
-
-
 class PathParser(flags.ArgumentParser):
-    """A flag like --data_dir=~/photos: its value is the path as local_path returns it."""
+    """A flag like --data_dir=~/photos: its value has the home folder for ~."""
 
-    parse = staticmethod(local_path)
+    def parse(self, argument: str) -> str:
+        """Raises UserError for a URL."""
+        if re.match("[a-z][a-z0-9+.-]+://", argument, re.IGNORECASE):  # not C:// of Windows
+            raise UserError(f"{argument} is a URL: name a file or folder on this computer")
+        return os.path.expanduser(argument)
 
 
 PATH = PathParser()

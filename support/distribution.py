@@ -12,7 +12,7 @@ import json
 import os
 import re
 import signal
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Iterator
 
 from support.cli import UserError
 from support.tensorflow_setup import tf
@@ -30,18 +30,18 @@ def setup(name: str) -> Iterator[tf.distribute.Strategy]:
         yield tf.distribute.MirroredStrategy()
     else:
         workers, own = cluster()
-        others = names_of(workers, workers.keys() - {own})
-        print(f"{own} of {len(workers)} waits for {others or 'no other'}", flush=True)
+        print(f"{own} of {len(workers)} waits for the others", flush=True)
         # While TensorFlow waits, Python hears no Ctrl-C: the system's own handling ends it at once.
         interrupt = signal.signal(signal.SIGINT, signal.SIG_DFL)
         strategy = tf.distribute.MultiWorkerMirroredStrategy()
         signal.signal(signal.SIGINT, interrupt)
         signal.signal(signal.SIGTERM, signal.getsignal(signal.SIGTERM))  # TensorFlow has taken it
-        with contextlib.ExitStack() as stack:
-            if not is_chief(name):
-                print(f"{next(iter(workers))} prints and writes the run", flush=True)
-                nothing = open(os.devnull, "w", encoding="utf-8", errors="replace")
-                stack.enter_context(contextlib.redirect_stdout(stack.enter_context(nothing)))
+        if is_chief(name):
+            yield strategy
+            return
+        print(f"{next(iter(workers))} prints and writes the run", flush=True)
+        with (open(os.devnull, "w", encoding="utf-8", errors="replace") as nothing,
+              contextlib.redirect_stdout(nothing)):
             yield strategy
 
 
@@ -78,10 +78,6 @@ def cluster() -> tuple[dict[str, str], str]:
     return workers, own
 
 
-def names_of(workers: dict[str, str], some: Collection[str]) -> str:
-    return " and ".join(f"{name} ({workers[name]})" for name in workers if name in some)
-
-
 # ---------------------------------------------------------------------------------------------
 # Training together
 # ---------------------------------------------------------------------------------------------
@@ -115,17 +111,16 @@ def on_all_devices(train_step: Callable) -> Callable:
 
 
 def broadcast(state: tf.train.Checkpoint) -> None:
-    """Give every worker the chief's values of network, optimizer and progress."""
+    """Give every worker the chief's weights, moments, epoch and step."""
     strategy, progress = tf.distribute.get_strategy(), state.progress
     if not isinstance(strategy, tf.distribute.MultiWorkerMirroredStrategy):
         return
-    numbers = tf.Variable([progress.epoch, progress.step, progress.loss_sum, progress.seconds],
-                          dtype=tf.float64)
+    place = tf.Variable([progress.epoch, progress.step], dtype=tf.int64)
 
     @tf.function(autograph=False)
     def take_the_chiefs():
         replica = tf.distribute.get_replica_context()
-        for variable in (*state.network.variables, *state.optimizer.variables, numbers):
+        for variable in (*state.network.variables, *state.optimizer.variables, place):
             # The chief's value plus nothing but zeros.
             own = tf.where(replica.replica_id_in_sync_group == 0, variable,
                            tf.zeros_like(variable))
@@ -133,18 +128,16 @@ def broadcast(state: tf.train.Checkpoint) -> None:
                                         value=replica.all_reduce("SUM", own))
 
     strategy.run(take_the_chiefs)
-    epoch, step, progress.loss_sum, progress.seconds = numbers.numpy().tolist()
-    progress.epoch, progress.step = int(epoch), int(step)
+    progress.epoch, progress.step = place.numpy().tolist()
 
 
 def failed_workers(error: Exception) -> str | None:
     """The workers that died, if that is what TensorFlow's error is about, as a phrase."""
-    if not isinstance(error, tf.errors.OpError):
-        return None
     workers, own = cluster()
+    message = getattr(error, "message", "")  # of TensorFlow's errors
     failed = {f"{job} {task}" for job, task in re.findall(
-        r"/job:(chief|worker)/(?:replica:0/)?task:([0-9]+)", error.message)}
-    if "CoordinationService" in error.message:
+        r"/job:(chief|worker)/(?:replica:0/)?task:([0-9]+)", message)}
+    if "CoordinationService" in message:
         failed.add(next(iter(workers)))  # the chief
-    names = names_of(workers, failed - {own})
+    names = " and ".join(f"{name} ({workers[name]})" for name in workers if name in failed - {own})
     return f"{names} died or lost touch" if names else None

@@ -34,14 +34,11 @@ def conv2d(x, kernel, strides: int, padding: str):
 
 
 def with_own_gradient(x, kernel, strides: int, padding: str):
-    """tf.nn.conv2d(x, kernel, strides, padding="VALID"), with a gradient of our own.
+    """tf.nn.conv2d with a gradient of our own, which is right for the padding "VALID" only.
 
     x (n, height, width, channels), kernel (size, size, channels, filters) -> (n, rows, columns,
-    filters). Raises ValueError for any other padding.
+    filters).
     """
-    if padding != "VALID":
-        raise ValueError(f"padding={padding!r}: only 'VALID' is written out here")
-
     @tf.custom_gradient
     def convolution(x, kernel):
         y = tf.nn.conv2d(x, kernel, strides, padding)
@@ -68,7 +65,6 @@ def kernel_gradient(x, dy, kernel_shape: tuple[int, int, int, int], stride: int)
     _, rows, columns, _ = dy.shape
     # The products' number, and how many places each of them sums.
     products = [1, -1] if rows * columns <= FEW_PLACES else [-1, rows * columns]
-
     dy = tf.reshape(dy, [*products, filters])
 
     def shifted(row: int, column: int):  # what the kernel's weight at (row, column) multiplied

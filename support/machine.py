@@ -1,11 +1,7 @@
-"""What this process may use of the machine: its cores and its memory.
-
-A container limits both by cgroups, whose files are not those of the machine.
-"""
+"""What this process may use of the machine: its memory, which a container may limit; its cores."""
 
 import contextlib
 import ctypes
-import itertools
 import math
 import os
 from collections.abc import Iterator
@@ -43,31 +39,27 @@ def memory() -> float:
         kilobytes = ctypes.c_ulonglong()
         ctypes.windll.kernel32.GetPhysicallyInstalledSystemMemory(ctypes.byref(kilobytes))
         installed = 1024 * kilobytes.value or math.inf
-    return min([installed, *(limit for [limit] in cgroup_numbers(
-        "memory.max", "memory/memory.limit_in_bytes"))])
+    return min([installed, *cgroup_limits()])
+
+
+def cgroup_limits() -> Iterator[int]:
+    """The bytes of memory of each cgroup that this process is in, and of those around it.
+
+    A cgroup without a limit is left out: its file holds the word "max", or there is none. Source:
+    cgroups(7).
+    """
+    groups = []
+    with contextlib.suppress(OSError):  # only Linux has it
+        groups = [PurePosixPath(line.split(":", 2)[2].strip("/")) for line in
+                  Path("/proc/self/cgroup").read_text(encoding="utf-8").splitlines()]
+    for place in {place for group in groups for place in (group, *group.parents)}:
+        for controller, file in (("", "memory.max"), ("memory", "memory.limit_in_bytes")):  # 2, 1
+            with contextlib.suppress(OSError, ValueError):
+                yield int(Path("/sys/fs/cgroup", controller, place, file).read_text("utf-8"))
 
 
 def cores() -> int:
     """The number of processor cores that this process may use."""
-    counts = [os.cpu_count() or 1]
     if hasattr(os, "sched_getaffinity"):
-        counts.append(len(os.sched_getaffinity(0)))
-    counts += [math.ceil(quota / period) for quota, period in cgroup_numbers("cpu.max")]
-    return min(counts)
-
-
-def cgroup_numbers(*files: str) -> Iterator[list[int]]:
-    """The numbers in these files of each cgroup that this process is in, and of those around it.
-
-    A cgroup without a limit is left out: its file holds the word "max", or there is none. A file of
-    version 1 is named with the folder of its controller before it. Source: cgroups(7).
-    """
-    groups = []
-    with contextlib.suppress(OSError):  # only Linux has it
-        groups = [line.split(":", 2)[2].strip("/") for line in
-                  Path("/proc/self/cgroup").read_text(encoding="utf-8").splitlines()]
-    for file, group in itertools.product(map(PurePosixPath, files), groups):
-        for place in (PurePosixPath(group), *PurePosixPath(group).parents):
-            with contextlib.suppress(OSError, ValueError):
-                text = Path("/sys/fs/cgroup", file.parent, place, file.name).read_text("utf-8")
-                yield [int(number) for number in text.split()]
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1

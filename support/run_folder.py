@@ -14,7 +14,6 @@ that is killed while it writes leaves the old file or the new one, never half of
 """
 
 import contextlib
-import errno
 import io
 import itertools
 import json
@@ -23,13 +22,12 @@ import shutil
 import sys
 from collections.abc import Collection, Iterable, Iterator
 from pathlib import Path
-from typing import IO
 
 import numpy as np
 import PIL
 from absl import flags
 
-from support import machine, settings
+from support import class_folders, machine, settings
 from support.cli import UserError, naming
 from support.settings import Config
 
@@ -63,25 +61,21 @@ def new(runs_dir: Path, name: str | None, arch: str) -> Iterator[Path]:
     """Make and lock the folder of a new run: runs_dir/name, or runs_dir/ARCH-1, ARCH-2 ….
 
     At the end it is removed if it did not get a config.json. Raises UserError for a name that is
-    taken, or where there can be no such folder.
+    none or is taken, OSError where there can be no such folder.
     """
     check_path(runs_dir / (name or ""))
-    if name is not None and (name in ("", ".", "..") or Path(name).name != name):
+    if name is not None and (name in ("", "..") or Path(name).name != name):
         raise UserError(f"--name={name!r} must be the name of one folder, without slashes")
-    try:
-        runs_dir.mkdir(parents=True, exist_ok=True)
-        for number in itertools.count(1):
-            folder = runs_dir / (name or f"{arch}-{number}")
-            try:
-                folder.mkdir()  # it fails where the folder exists: two runs cannot take one name
-                break
-            except FileExistsError:
-                if name is not None:
-                    raise UserError(f"--name={name}: {folder} exists, and a run is never "
-                                    "overwritten; choose another name or remove it") from None
-    except OSError as error:
-        raise UserError(f"--runs_dir={runs_dir}: {error.filename}: {error.strerror}; choose "
-                        "another folder") from error
+    runs_dir.mkdir(parents=True, exist_ok=True)
+    for number in itertools.count(1):
+        folder = runs_dir / (name or f"{arch}-{number}")
+        try:
+            folder.mkdir()  # it fails where the folder exists: two runs cannot take one name
+            break
+        except FileExistsError:
+            if name is not None:
+                raise UserError(f"--name={name}: {folder} exists, and a run is never overwritten; "
+                                "choose another name or remove it") from None
     with locked(folder):
         try:
             yield folder
@@ -98,51 +92,34 @@ def check_path(run_dir: Path) -> None:
 
 
 @contextlib.contextmanager
-def locked(run_dir: Path) -> Iterator[Path]:
-    """Keep every other train.py out of the run's folder.
+def locked(run_dir: Path) -> Iterator[None]:
+    """Keep every other train.py out of the run's folder. Raises UserError if one is in it.
 
-    Raises UserError if another one is in it, or if nothing can be written there.
+    The lock ends with the file that is open, at the latest when the process ends.
     """
-    with contextlib.ExitStack() as stack:
+    with open(run_dir / ".lock", "a", encoding="utf-8") as file:
         try:
-            lock(stack.enter_context(open(run_dir / ".lock", "a", encoding="utf-8")))
-        except BlockingIOError:
+            if fcntl:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            else:
+                msvcrt.locking(file.fileno(), msvcrt.LK_NBLCK, 1)
+        except (BlockingIOError, PermissionError):  # what Unix and what Windows raise
             raise UserError(f"{run_dir} is in use: another train.py is at work in it; wait until "
                             "it has ended, or interrupt it") from None
         except OSError as error:
-            if error.errno not in (errno.ENOSYS, errno.ENOLCK, errno.ENOTSUP, errno.EOPNOTSUPP):
-                raise UserError(f"{run_dir} cannot be written to ({error.strerror}): make it "
-                                "writable, or continue with a copy of it") from error
             print(f"{run_dir}: its file system has no locks ({error.strerror}): do not start "
                   "another train.py in it meanwhile", file=sys.stderr)
-        yield run_dir
-
-
-def lock(file: IO) -> None:
-    """Lock an open file until it is closed, at the latest when the process ends.
-
-    Raises BlockingIOError if another process has locked it, OSError where there are no locks.
-    """
-    if fcntl:
-        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        return
-    try:
-        msvcrt.locking(file.fileno(), msvcrt.LK_NBLCK, 1)
-    except PermissionError as error:
-        raise BlockingIOError from error
+        yield
 
 
 @contextlib.contextmanager
 def resumed(run_dir: Path) -> Iterator[Path]:
     """Lock the folder of a run that is resumed.
 
-    Raises UserError for one that cannot be compared with what is there now, and for one without a
-    checkpoint that has more than a process leaves that was killed before it saved the first one.
+    Raises UserError for one without a checkpoint that has more than a process leaves that was
+    killed before it saved the first one.
     """
     with locked(run_dir):
-        record = read_config(run_dir)
-        with damage_told(run_dir, "config.json"):
-            str(record["versions"]["pillow"]), int(record["machine"]["replicas"])
         if not list(run_dir.glob("checkpoints/epoch-*")):
             if len(read_history(run_dir)) > 1 or (run_dir / "model").exists():
                 raise UserError(f"{run_dir} cannot be resumed: its checkpoints were deleted, and "
@@ -155,16 +132,14 @@ def resumed(run_dir: Path) -> Iterator[Path]:
 def replacing(folder: Path) -> Iterator[Path]:
     """Yield the name under which to write a folder that takes this one's place when it is whole."""
     unfinished, outdated = folder.with_name("unfinished"), folder.with_name("outdated")
-    for leftover in (unfinished, outdated):  # a killed process's
-        shutil.rmtree(leftover, ignore_errors=True)
-    try:
+    with contextlib.ExitStack() as stack:
+        for leftover in (unfinished, outdated):
+            shutil.rmtree(leftover, ignore_errors=True)  # a killed process's
+            stack.callback(shutil.rmtree, leftover, ignore_errors=True)  # a full disk needs room
         yield unfinished
         if folder.exists():
             folder.rename(outdated)
         unfinished.rename(folder)
-    finally:
-        for leftover in (unfinished, outdated):  # a full disk needs the room
-            shutil.rmtree(leftover, ignore_errors=True)
 
 
 def write_text(file: Path, text: str) -> None:
@@ -208,17 +183,15 @@ def damage_told(run_dir: Path, file: str) -> Iterator[None]:
 # config.json
 # ---------------------------------------------------------------------------------------------
 
-def write_config(run_dir: Path, config: Config, dataset, bundled_sample: bool, replicas: int,
-                 tensorflow_version: str) -> None:
-    """Write config.json: all that a new run's numbers follow from.
-
-    dataset: a data.Dataset; bundled_sample: whether its images are those of sample/.
-    """
+def write_config(run_dir: Path, config: Config, dataset, replicas: int, tensorflow_version: str
+                 ) -> None:
+    """Write config.json: all that a new run's numbers follow from. dataset: a data.Dataset."""
     record = {
         "format": FORMAT,
         "config": vars(config),
-        "data": {"bundled_sample": bundled_sample, "train_size": len(dataset.train.labels),
-                 "valid_size": len(dataset.valid.labels), "test_size": len(dataset.test.labels)},
+        "data": {"bundled_sample": config.data_dir == str(class_folders.SAMPLE.resolve()),
+                 "train_size": len(dataset.train.labels), "valid_size": len(dataset.valid.labels),
+                 "test_size": len(dataset.test.labels)},
         "command": sys.argv,
         "versions": {"python": platform.python_version(), "tensorflow": tensorflow_version,
                      "numpy": np.__version__, "pillow": PIL.__version__},
@@ -228,22 +201,15 @@ def write_config(run_dir: Path, config: Config, dataset, bundled_sample: bool, r
 
 
 def update_config(run_dir: Path, config: Config, replicas: int) -> None:
-    """Bring a resumed run's config.json up to date; print what changes its numbers from now on.
-
-    config: the settings that config.json has, but for epochs and data_dir.
-    """
-    record, file = read_config(run_dir), run_dir / "config.json"
-    before = record["machine"]["replicas"]
-    if replicas != before:
-        print(f"from here on {replicas} replicas compute, not {before}: the numbers will be those "
-              "of neither")
+    """Bring a resumed run's config.json up to date; print what changes its numbers from now on."""
+    record = read_config(run_dir)
     before = record["config"]["epochs"]
     if config.epochs != before and config.schedule == "onecycle":
         print(f"from here on the learning rate follows the cycle of {config.epochs} epochs, not of "
               f"{before}: a run started with --epochs={config.epochs} would have other numbers")
     record["config"], record["machine"]["replicas"] = vars(config), replicas
-    text = json.dumps(record, indent=2) + "\n"
-    if text != file.read_text(encoding="utf-8"):
+    text, file = json.dumps(record, indent=2) + "\n", run_dir / "config.json"
+    if text != file.read_text(encoding="utf-8"):  # a run that is refused later stays as it was
         write_text(file, text)
 
 
@@ -254,23 +220,21 @@ def read_config(run_dir: Path) -> dict:
         if record.get("format", 1) != FORMAT:
             raise UserError(f"{run_dir} was written by another version of train.py, which this one "
                             "cannot read: train it again, or use the version that wrote it")
-        dict(record["config"]), bool(record["data"]["bundled_sample"])
+        # What is taken from it later, without asking whether it is there.
+        class_names_of(record), record["data"]["bundled_sample"]
+        record["versions"]["pillow"], record["machine"]
         return record
 
 
 def class_names_of(record: dict) -> tuple[str, str]:
-    """The names of label 1 and of label 0 in what read_config returned; see damage_told."""
-    positive, negative = classes = record["config"]["classes"]
-    if not (isinstance(classes, list) and isinstance(positive, str) and isinstance(negative, str)):
-        raise TypeError(f"classes is {classes!r}")
+    """The names of label 1 and of label 0 in what read_config returned."""
+    positive, negative = map(str, record["config"]["classes"])
     return positive, negative
 
 
 def read_class_names(run_dir: Path) -> tuple[str, str]:
     """The names of label 1 and of label 0. Raises UserError as read_config does."""
-    record = read_config(run_dir)
-    with damage_told(run_dir, "config.json"):
-        return class_names_of(record)
+    return class_names_of(read_config(run_dir))
 
 
 def read_settings(run_dir: Path, values: flags.FlagValues, *groups: str,
@@ -324,8 +288,7 @@ def read_history(run_dir: Path) -> list[dict]:
         return []  # stopped before it began to train
     with damage_told(run_dir, "metrics.jsonl"):
         history = read_records(run_dir / "metrics.jsonl")
-        for record in history:
-            selection_key(record)
+        best_epoch(history)  # every record has what that takes
         return history
 
 
@@ -347,9 +310,7 @@ def read_best(run_dir: Path) -> dict:
     if best is None:
         raise UserError(f"{run_dir} has no finished epoch yet: train it first, with --resume")
     with damage_told(run_dir, "metrics.jsonl"):
-        if best["threshold"] not in [step / 10 for step in range(10)]:
-            raise ValueError(f"threshold is {best['threshold']}")
-    return best
+        return best | {"threshold": float(best["threshold"])}
 
 
 def write_predictions(run_dir: Path, files: list[Path], labels: np.ndarray,
@@ -383,14 +344,10 @@ def write_first_kernels(run_dir: Path, epoch: int, kernels: np.ndarray) -> None:
     kernels: (size, size, 3, n); those of a fully connected layer are not kept. As float16, which
     the page in the browser holds: a few kB an epoch. What a run lost is not made up.
     """
-    if kernels.ndim != 4:
-        return
-    kept, largest = read_first_kernels(run_dir), np.finfo(np.float16).max
-    kept = np.empty((0, *kernels.shape), np.float16) if kept is None else kept
-    if len(kept) >= epoch:
-        file = io.BytesIO()
-        np.save(file, np.concatenate([
-            kept[:epoch], kernels[None].clip(-largest, largest).astype(np.float16)]))
+    kept = read_first_kernels(run_dir) if epoch else []
+    if kernels.ndim == 4 and kept is not None and len(kept) >= epoch:
+        file, largest = io.BytesIO(), np.finfo(np.float16).max
+        np.save(file, [*kept[:epoch], kernels.clip(-largest, largest).astype(np.float16)])
         write_bytes(run_dir / "first_kernels.npy", file.getvalue())
 
 

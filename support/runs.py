@@ -22,7 +22,6 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
-import PIL
 from absl import flags
 
 from support import (
@@ -51,9 +50,8 @@ FIRST_SAVE, PAUSE = 60, 80
 def opened(groups: Sequence[str], defaults: dict[str, dict]) -> Iterator["Run"]:
     """The run that the flags ask for: a new one or, with --resume, that one, locked.
 
-    groups: of the flags that are settings; defaults: of each network. Whatever goes wrong is told
-    with what to do. Raises UserError for a run that cannot be trained, and SystemExit when a signal
-    ended the training.
+    groups: of the flags that are settings; defaults: of each network. Raises UserError for a run
+    that cannot be trained, SystemExit when a signal ended the training.
     """
     values, strategy = flags.FLAGS, flags.FLAGS.strategy
     is_new, is_chief = values.resume is None, distribution.is_chief(strategy)
@@ -77,11 +75,6 @@ def opened(groups: Sequence[str], defaults: dict[str, dict]) -> Iterator["Run"]:
             if run.started:
                 print(f"interrupted; resume with {run.resume_command}")
             raise
-        except UserError as error:
-            if is_new or run.started:
-                raise
-            raise UserError(f"{folder} cannot be resumed: {error}; if its pictures were moved, say "
-                            "where with --data_dir") from error
         except (OSError, tf.errors.OpError) as error:  # the disk, the memory, another worker
             if not run.started:
                 raise
@@ -97,14 +90,16 @@ def saved_settings(resumed: Path, groups: Sequence[str], defaults: dict[str, dic
     Raises UserError for other flags, for a config.json that is damaged, and for fewer epochs than
     are trained.
     """
-    cli.refuse_other_flags("resume", "epochs", "strategy", "data_dir", "eager")
+    others = [f"--{name}" for name in flags.FLAGS if cli.explicitly_set(name)
+              and name not in ("resume", "epochs", "strategy", "data_dir", "eager")]
+    if others:
+        raise UserError(f"{', '.join(others)} cannot be given with --resume: a run keeps the "
+                        "settings it was started with; beside it only --epochs, --strategy, "
+                        "--data_dir, --eager can be given")
     config = run_folder.read_settings(resumed, flags.FLAGS, *groups,
                                       never_none=set().union(*defaults.values()))
     config.epochs = flags.FLAGS.epochs or config.epochs
-    if flags.FLAGS.data_dir is not None:
-        config.data_dir = flags.FLAGS.data_dir
-    elif run_folder.read_config(resumed)["data"]["bundled_sample"]:  # wherever it is now
-        config.data_dir = str(class_folders.SAMPLE)
+    config.data_dir = flags.FLAGS.data_dir or config.data_dir
     trained = len(run_folder.read_history(resumed))
     if config.epochs < trained:
         raise UserError(f"--epochs={config.epochs}: {resumed} has trained {trained} already; give "
@@ -146,13 +141,12 @@ class Run:
         config = self.config
         source = class_folders.choose(config.data_dir, config.classes)
         if self.is_chief and not self.is_new:
-            used_pictures.check_found(used_pictures.read(self.folder), source)
+            used_pictures.check(self.folder, used_pictures.names_in(source), source.folder)
         source = split_sizes.with_sizes(source, config)
         machine.check_memory(network, config.batch_size, 2 * sum(source.sizes)
                              + sum(len(part.images) for part in source.whole.values()))
         self.network, self.source = network, source
-        self.is_sample = source.folder == class_folders.SAMPLE
-        self.no_photographs = self.is_sample and config.data_dir is None
+        self.no_photographs = source.folder == class_folders.SAMPLE and config.data_dir is None
         config.data_dir, config.classes = str(source.folder.resolve()), list(source.class_names)
         return source
 
@@ -168,13 +162,10 @@ class Run:
         if self.is_chief:
             records = used_pictures.records_of(dataset, self.source)
             if self.is_new:
-                used_pictures.write(self.folder, records)
-                run_folder.write_config(self.folder, config, dataset, self.is_sample, replicas,
-                                        tf.__version__)
+                run_folder.write_records(self.folder / used_pictures.FILE, records)
+                run_folder.write_config(self.folder, config, dataset, replicas, tf.__version__)
             else:
-                used_pictures.check_pixels(
-                    used_pictures.read(self.folder), records, self.source.folder,
-                    run_folder.read_config(self.folder)["versions"]["pillow"], PIL.__version__)
+                used_pictures.check(self.folder, records, self.source.folder)
                 run_folder.update_config(self.folder, config, replicas)
         self.started = True
         if self.is_new:
@@ -230,9 +221,8 @@ class Run:
         """Write what an epoch leaves behind.
 
         record: its line of metrics.jsonl, to which its time is added; predictions: for the
-        validation images, float32 (n,); state: that of the next epoch's start.
-
-        In this order: whenever it is cut short, all that the checkpoint refers to is there.
+        validation images, float32 (n,); state: that of the next epoch's start. In this order:
+        whenever it is cut short, all that the checkpoint refers to is there.
         """
         record["seconds"] = round(time.perf_counter() - self.began, 2)
         record["pictures_per_second"] = round(record["pictures"] / (self.stepped - self.began), 1)
@@ -254,8 +244,9 @@ class Run:
         self.began = self.stepped = time.perf_counter()
 
     def _save(self, state: tf.train.Checkpoint) -> None:
-        took = checkpoints.save(state, self.folder)
-        self.due = time.perf_counter() + PAUSE * took
+        started = time.perf_counter()
+        checkpoints.save(state, self.folder)
+        self.due = time.perf_counter() + PAUSE * (time.perf_counter() - started)
         self.saved_best = self.best
 
     def _exit_if_asked(self) -> None:
@@ -276,11 +267,10 @@ def catch_signals(chief: bool = True) -> Iterator[list[int]]:
         for each in before:
             urgent = each in (signal.SIGINT, signal.SIGTERM)
             signal.signal(each, signal.SIG_DFL if urgent else signal.SIG_IGN)
+        text = b"\nstop worker 0, which saves the run (or this one at once, once more)\n"
         if chief:
             received.append(number)
             text = b"\nfinishing the step and saving (once more to stop at once)\n"
-        else:
-            text = b"\nstop worker 0, which saves the run (or this one at once, once more)\n"
         with contextlib.suppress(OSError):  # its reader may have ended, too
             os.write(1, text)  # not print, which could have been interrupted within a line
             if sys.stderr.isatty():

@@ -24,9 +24,8 @@ def export(network: tf.Module, threshold: float, class_names: tuple[str, str],
            folder: Path) -> None:
     """Write `folder`, a SavedModel of the network, whole or not at all.
 
-    network: a models.Network whose convolutions
-    are tf.nn.conv2d, as models.load returns it. The gradient in fast_convolution would have to be
-    exported too, for those without this code, and a prediction takes no gradient.
+    network: a models.Network whose convolutions are tf.nn.conv2d, as models.load returns it: the
+    gradient in fast_convolution would have to be exported too, though no prediction takes it.
     """
     size = tuple(network.input_size)  # (height, width)
     image = tf.TensorSpec((*size, 3), tf.uint8)

@@ -14,6 +14,7 @@ import hashlib
 from pathlib import Path
 
 import numpy as np
+import PIL
 
 from support import run_folder
 from support.cli import UserError
@@ -27,6 +28,11 @@ def digest(image: np.ndarray) -> str:
     return hashlib.sha256(np.ascontiguousarray(image)).hexdigest()[:16]
 
 
+def names_in(source) -> list[Record]:
+    """The lines for a class_folders.Source of which no image is loaded yet: the names."""
+    return [{"file": file.relative_to(source.folder).as_posix()} for file, _ in source.all_images()]
+
+
 def records_of(dataset, source) -> list[Record]:
     """The lines for a data.Dataset and the class_folders.Source that it was loaded from."""
     known = {}
@@ -35,20 +41,11 @@ def records_of(dataset, source) -> list[Record]:
         for file, image in zip(part.files, part.images, strict=True):
             known[file] = {"part": name, "digest": digest(image)}
     known |= {file: {"reason": reason} for file, reason in dataset.skipped}
-    return [{"file": name, **known.get(file, {})} for name, file in names_in(source).items()]
-
-
-def names_in(source) -> dict[str, Path]:
-    """The images of a class_folders.Source by their names within its folder."""
-    return {file.relative_to(source.folder).as_posix(): file for file, _ in source.all_images()}
-
-
-def write(run_dir: Path, records: list[Record]) -> None:
-    run_folder.write_records(run_dir / FILE, records)
+    return [record | known.get(source.folder / record["file"], {}) for record in names_in(source)]
 
 
 def read(run_dir: Path) -> list[Record]:
-    """What `write` wrote. Raises UserError for a file that is missing or damaged."""
+    """A run's records. Raises UserError for a file that is missing or damaged."""
     with run_folder.damage_told(run_dir, FILE):
         records = run_folder.read_records(run_dir / FILE)
         for record in records:
@@ -67,8 +64,7 @@ def parts_by_digest(run_dir: Path, *parts: str) -> dict[str, str] | None:
 
 def in_two_parts(records: list[Record]) -> list[tuple[Record, Record]]:
     """Pictures of validation and test, each with one of another part that has the same pixels."""
-    first: dict[str, Record] = {}
-    pairs = []
+    first, pairs = {}, []
     for record in sorted(records, key=lambda record: record.get("part") != "training"):
         if "part" in record:
             other = first.setdefault(record["digest"], record)
@@ -77,39 +73,34 @@ def in_two_parts(records: list[Record]) -> list[tuple[Record, Record]]:
     return pairs
 
 
-def check_found(saved: list[Record], source) -> None:
-    """Raise UserError, which names files, unless a source has those that a run was started with."""
-    before, now = [record["file"] for record in saved], names_in(source)
-    refuse_differences(source.folder, {
-        "vanished": [name for name in before if name not in now],
-        "appeared": list(now.keys() - {*before})})
+def check(run_dir: Path, now: list[Record], folder: Path) -> None:
+    """Raise UserError, which names files, unless these are the pictures a run was started with.
 
-
-def check_pixels(saved: list[Record], now: list[Record], folder: Path, pillow: str, pillow_now: str
-                 ) -> None:
-    """The same of what was read: each file must be readable, or not, and look as it did then.
-
-    pillow, pillow_now: the versions of Pillow that read them.
+    now: the records of those in `folder`. If they hold more than names, each picture must also be
+    readable, or not, and look as it did then.
     """
-    broken, changed = [], []
-    for old, new in zip(saved, now, strict=True):
+    before, after = ({record["file"]: record for record in records}
+                     for records in (read(run_dir), now))
+    kinds = {"vanished": [name for name in before if name not in after],
+             "appeared": [name for name in after if name not in before],
+             "cannot be read": [], "changed": []}
+    for name in before.keys() & after.keys():
+        old, new = before[name], after[name]
+        digests = {old.get("digest"), new.get("digest")} - {None}  # it may have been left out
         if "reason" in new and "reason" not in old:
-            broken.append(f"{new['file']} ({new['reason']})")
-        elif ("reason" in old) != ("reason" in new) or (
-                {"digest"} <= old.keys() & new.keys() and old["digest"] != new["digest"]):
-            changed.append(new["file"])
-    if changed and not broken and pillow != pillow_now:
-        raise UserError(f"Pillow {pillow_now} decodes {some(changed)} of {folder} otherwise than "
-                        f"Pillow {pillow}, with which the run was started: pip install "
+            kinds["cannot be read"].append(f"{name} ({new['reason']})")
+        elif ("reason" in old and "digest" in new) or len(digests) == 2:
+            kinds["changed"].append(name)
+    told = {kind: some(names) for kind, names in kinds.items() if names}
+    pillow = run_folder.read_config(run_dir)["versions"]["pillow"]
+    if [*told] == ["changed"] and pillow != PIL.__version__:
+        raise UserError(f"Pillow {PIL.__version__} decodes {told['changed']} of {folder} otherwise "
+                        f"than Pillow {pillow}, with which the run was started: pip install "
                         f"pillow=={pillow}, or train a new run")
-    refuse_differences(folder, {"cannot be read": broken, "changed": changed})
-
-
-def refuse_differences(folder: Path, kinds: dict[str, list[str]]) -> None:
-    told = [f"{some(names)} {kind}" for kind, names in kinds.items() if names]
     if told:
         raise UserError(f"the pictures in {folder} are not those it was started with: "
-                        f"{'; '.join(told)}; put them back, and take out what was added")
+                        + "; ".join(f"{names} {kind}" for kind, names in told.items())
+                        + "; put them back, and take out what was added")
 
 
 def some(names: list[str]) -> str:

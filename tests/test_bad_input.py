@@ -147,8 +147,7 @@ FLAGS = [  # out of range, of the wrong type, contradicting one another
     ("data.py photos", "data.py takes flags only, not 'photos'"),
     ("data.py --sample=0", "--sample=0"),
     ("tools/bench.py fast", "takes flags only, not 'fast'"),
-    ("tools/bench.py --networks=vgg", "--networks=vgg is none of the networks: mlp, "),
-    ("tools/bench.py --part=speed", "should be one of <training|loading>"),
+    ("tools/bench.py --networks=vgg", "flag --networks=vgg: value should be one of <mlp|conv1|"),
     ("tools/bench.py --rounds=0", "flag --rounds=0"),
     ("tools/bench.py --batch_size=-1", "flag --batch_size=-1"),
     ("tools/claims.py --claims=12", "--claims=12 is none of the claims: they are 1 to 11"),
@@ -160,17 +159,16 @@ FLAGS = [  # out of range, of the wrong type, contradicting one another
 FOLDERS = [  # of pictures
     *((f"{script} {flag}={folder}", f"{flag}={folder} {sentence}")
       for script, flag in (("train.py", "--data_dir"), ("data.py", "--data_dir"),
-                           ("tools/bench.py", "--data_dir"),
                            ("predict.py --run=runs/good", "--evaluate"))
       for folder, sentence in (("nowhere", "is not a folder"), ("text.jpg", "is not a folder"),
                                ("empty", "holds no pictures of cat and dog"))),
     *((f"{script} --data_dir=only_cats", "=only_cats holds no pictures of dog beside")
-      for script in ("train.py", "data.py", "tools/bench.py")),
+      for script in ("train.py", "data.py")),
     ("predict.py --run=runs/good --evaluate=only_cats",  # one class may be measured
      "none of the 1 pictures of only_cats is left to measure, with 1 from the training and 0"),
     ("data.py --data_dir=data", "--data_dir=data is not a folder"),  # typed: not the sample
     *((f"{script} --data_dir=three", "--data_dir=three holds 3 classes, ants, bees, wasps: choose")
-      for script in ("train.py", "data.py", "tools/bench.py")),
+      for script in ("train.py", "data.py")),
     ("train.py --classes=ants,bees", "--data_dir=photos holds no pictures of ants and bees"),
     ("train.py --data_dir=three --classes=ants,owls", "--data_dir=three holds no pictures of owls"),
     ("train.py --classes=ants", "--classes=ants must name two classes"),
@@ -179,7 +177,7 @@ FOLDERS = [  # of pictures
     ("train.py --data_dir=broken", "0 of each class can be used"),
     ("train.py --data_dir=broken", "cannot be read ("),
     ("predict.py --run=runs/good --evaluate=broken", "none of the 8 pictures of broken is left"),
-    ("train.py --resume=runs/good --data_dir=nowhere", "runs/good cannot be resumed: "),
+    ("train.py --resume=runs/good --data_dir=nowhere", "--data_dir=nowhere is not a folder"),
     ("train.py --resume=runs/good --data_dir=others",
      "the pictures in others are not those it was started with"),
     ("tools/claims.py --data_dir=nowhere", "is not a folder: give that of the photographs"),

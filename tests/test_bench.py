@@ -2,21 +2,18 @@
 
 import functools
 import itertools
-import multiprocessing
 import os
 import sys
 import types
-from pathlib import Path
 
 import pytest
-from PIL import Image
 from rich.console import Console
 
 import models
 import needs
 import train
 from conftest import ROOT
-from support import class_folders, machine
+from support import machine
 from support.cli import UserError
 
 sys.path.insert(0, str(ROOT / "tools"))
@@ -26,12 +23,11 @@ import bench_variants  # noqa: E402
 
 def test_variants_take_turns_in_processes_of_their_own():
     figures = bench.interleave(
-        {"a": bench_variants.process_and_time, "b": bench_variants.process_and_time}, 3)
-    processes = {name: {process for process, _ in each} for name, each in figures.items()}
-    assert len(processes["a"]) == len(processes["b"]) == 1
-    assert len({os.getpid()} | processes["a"] | processes["b"]) == 3
+        {"a": bench_variants.process_and_time, "b": bench_variants.process_and_time}, 2)
+    processes = [process for each in figures.values() for process, _ in each]
+    assert len({os.getpid(), *processes}) == 5
     in_order = sorted((moment, name) for name, each in figures.items() for _, moment in each)
-    assert [name for _, name in in_order] == ["a", "b"] * 3
+    assert [name for _, name in in_order] == ["a", "b"] * 2
 
 
 def test_a_variant_that_fails_ends_the_comparison_with_its_reason():
@@ -82,35 +78,17 @@ def clock(monkeypatch):
 
 def test_our_step_is_timed_by_the_images_it_saw(clock):
     # train.py looks at no clock within an epoch: 2 seconds for each of two steps
-    assert next(bench.our_training("conv1", 32, "float32", steps=2)) == 2 * 32 / 4
+    assert bench.our_training("conv1", 32, "float32", steps=2) == 2 * 32 / 4
 
 
 def test_keras_training_is_timed_over_its_second_epoch(clock):
-    training = bench.keras_training("conv1", 8, "float32", steps=2, tuned=True)
-    assert 0 < next(training) <= 2 * 8 / 2
+    assert 0 < bench.keras_training("conv1", 8, "float32", steps=2, tuned=True) <= 2 * 8 / 2
 
 
 def test_the_matrix_product_counts_its_multiply_adds(clock):
-    images = next(bench.matrix_product("mlp", "float32", size=300))
+    images = bench.matrix_product("mlp", "float32", size=300)
     of_an_image = models.shapes_only(models.options("mlp")).training_multiply_adds
     assert images * of_an_image == pytest.approx(3 * 300 ** 3 / 2)
-
-
-@pytest.fixture
-def jpegs(tmp_path):
-    """A folder of 20 images."""
-    for name in ("cats", "dogs"):
-        (tmp_path / "images" / name).mkdir(parents=True)
-        for number in range(10):
-            Image.new("RGB", (40, 30), "red").save(tmp_path / f"images/{name}/{number}.jpg")
-    return tmp_path / "images"
-
-
-def test_loading_is_timed_on_the_same_files(jpegs, clock):
-    assert len(class_folders.choose(str(jpegs)).images) == 20
-    assert next(bench.article_loading(str(jpegs))) == 20 / 2
-    assert 0 < next(bench.our_loading(str(jpegs))) <= 20 / 2
-    assert 0 < next(bench.keras_loading(str(jpegs))) <= 20 / 2
 
 
 @pytest.fixture
@@ -123,44 +101,32 @@ def chosen(monkeypatch):
     return choose
 
 
-def test_only_images_that_every_variant_can_read_are_loaded(jpegs, chosen):
-    (jpegs / "cats/0.jpg").write_bytes(b"")
-    Image.new("RGB", (20, 20)).save(jpegs / "dogs/21.webp")
-    chosen(data_dir=str(jpegs), classes=None)
-    with bench.readable_images() as (folder, what):
-        assert what == f"19 of {jpegs}"
-        assert len(list(Path(folder).glob("cats/*.jpg"))) == 9
-        assert len(list(Path(folder).glob("dogs/*"))) == 10
-    with bench.readable_images(of_each=2) as (folder, _):
-        assert len(list(Path(folder).glob("*/*"))) == 3  # without the empty one
-
-
 def test_tables_name_every_variant_with_its_spread_and_median_ratio(monkeypatch, chosen, capsys):
     monkeypatch.setattr(bench, "interleave", lambda variants, count: {
         **{name: [10.0 * number, 30.0 * number, 20.0 * number]
            for number, name in enumerate(variants, start=1)}, "other": [5.0, 1.0, 10.0]})
     chosen(rounds=3, batch_size=32, dtype="float32")
-    bench.bench_training(Console(width=120), ["mlp"])
+    bench.compare(Console(width=120), "mlp")
     rows = [line.strip("│ ").split() for line in capsys.readouterr().out.splitlines()]
-    assert "ours │ 20.0 │ 10.0 │ 30.0".split() in rows
+    assert "ours │ 20.0 │ 10.0 │ 30.0 │ 1.00 x".split() in rows
     assert "Keras fit │ 40.0 │ 20.0 │ 60.0 │ 0.50 x".split() in rows
     assert "as a matrix product │ 80.0 │ 40.0 │ 120.0 │ 0.25 x".split() in rows
     assert "other │ 5.0 │ 1.0 │ 10.0 │ 2.00 x".split() in rows  # of 2, 30 and 2
 
 
-@needs.fork
-def test_the_command_prints_a_table(start, monkeypatch, chosen, jpegs, capsys):
-    """From its flags to its table; variants are forked, not spawned."""
-    forkserver = multiprocessing.get_context("forkserver")
-    monkeypatch.setattr(bench.multiprocessing, "get_context", lambda method: forkserver)
-    chosen(part=["loading"], networks=["conv1"], rounds=1, data_dir=str(jpegs), classes=None)
-    start(len, "").join()  # the process that all are forked from
+def test_the_command_prints_a_table(monkeypatch, chosen, capsys):
+    """From its flags to its table, with processes, in which numbers take the place of training."""
+    for name in ("our_training", "keras_training", "matrix_product"):
+        monkeypatch.setattr(bench, name, bench_variants.eight_or_untuned_four)
+    chosen(networks=["conv1"], rounds=1, batch_size=8, dtype="bfloat16")
     bench.main.__wrapped__(["bench.py"])
     output = capsys.readouterr().out
-    assert f"cores {machine.cores()}, " in output and f"tensorflow {train.tf.__version__}" in output
-    assert f"loading 20 of {jpegs}, images/s" in " ".join(output.split())
+    assert f"{machine.cores()} cores of " in output
+    assert f"tensorflow {train.tf.__version__}" in output
+    assert "training conv1 in bfloat16, batch 8, images/s" in output
     rows = [[cell.strip() for cell in line.split("│")[1:-1]] for line in output.splitlines()
             if line.startswith("│")]
-    assert [row[0] for row in rows] == ["ours", "the article's loop",
-                                        "Keras image_dataset_from_directory"]
-    assert all(float(figure) > 0 for row in rows for figure in row[1:4])
+    assert [row[0] for row in rows] == ["ours", "Keras fit", "Keras fit, float32, untouched",
+                                        "as a matrix product"]
+    assert [(row[1], row[4]) for row in rows] == [
+        ("8.0", "1.00 x"), ("8.0", "1.00 x"), ("4.0", "2.00 x"), ("8.0", "1.00 x")]

@@ -22,7 +22,8 @@ def make_run(folder, arch, epochs, sample=False, **options):
     (folder / "config.json").write_text(json.dumps({
         "format": run_folder.FORMAT,
         "config": {"arch": arch, "lr": 1e-5} | ARTICLES_LAYERS | CATS_AND_DOGS | options,
-        "data": {"bundled_sample": sample}}))
+        "data": {"bundled_sample": sample}, "versions": {"pillow": "13.0.0"},
+        "machine": {"replicas": 1}}))
     (folder / "metrics.jsonl").write_text("".join(
         json.dumps({"epoch": number, "mse": mse, "pearson": pearson, "best_accuracy": accuracy,
                     "train_loss": 2 * mse, "threshold": 0.5,

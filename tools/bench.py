@@ -1,27 +1,20 @@
 """How fast is the hand-written loop? Beside Keras, and beside what this machine can do.
 
-    python tools/bench.py                                        # all parts, all networks
-    python tools/bench.py --part=training --networks=conv2_48    # one part, one network
-    python tools/bench.py --part=loading --data_dir=PHOTOS
+    python tools/bench.py                        # all five networks
+    python tools/bench.py --networks=conv2_48    # one of them
 
-The variants of a comparison run in interleaved rounds (A B C, A B C, …), each in a process of its
-own: what else this machine does meanwhile slows all of them alike, and none gets the settings or
-the memory of another. A table gives each variant's median, lowest and highest figure, in images per
-second, and how many times that figure ours is: the median of the rounds' ratios. Training is
-measured in float32, or in bfloat16 with --dtype=bfloat16. Loading and predicting want photographs:
-without --data_dir they take those in data/, or else the small pictures of sample/.
+The variants of a comparison run in interleaved rounds (A B C, A B C, …), each time in a process of
+its own: what else this machine does meanwhile slows all of them alike, and none gets the settings
+or the memory of another. A table gives each variant's median, lowest and highest figure, in images
+per second, and how many times that figure ours is: the median of the rounds' ratios.
 """
 
-import contextlib
 import multiprocessing
 import os
 import platform
-import re
-import shutil
 import sys
-import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor
 from functools import partial
 from importlib import metadata
@@ -30,14 +23,13 @@ from types import SimpleNamespace
 
 import numpy as np
 from absl import app, flags
-from PIL import Image
 from rich.console import Console
 from rich.table import Table
 
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 import data  # noqa: E402
-from support import class_folders, cli, image_files, machine, settings  # noqa: E402
+from support import cli, machine, settings  # noqa: E402
 from support.cli import UserError  # noqa: E402
 from support.settings import Config  # noqa: E402
 
@@ -46,62 +38,29 @@ INPUT_SIZE = (94, 125)  # the default of --input_size, whose flag models.py defi
 # How much one round does: some seconds' worth of training.
 STEPS = {"mlp": 48, "conv1": 36, "conv2_48": 12, "conv2_128": 4, "conv2_fc512": 5}
 
-KERAS_READS = (".jpg", ".jpeg", ".png", ".bmp", ".gif")
 
+def interleave(variants: dict[str, Callable[[], float]], count: int) -> dict[str, list[float]]:
+    """Each variant's figures of `count` rounds.
 
-# ---------------------------------------------------------------------------------------------
-# Rounds
-# ---------------------------------------------------------------------------------------------
-
-# A generator function: each `next` does the work of a round and yields its figure. Its process
-# imports it by name: it is a function of a module, or a partial of one.
-Variant = Callable[[], Iterator[float]]
-
-
-def interleave(variants: dict[str, Variant], count: int) -> dict[str, list[float]]:
-    """Each variant's figures of `count` rounds, after one more that only warms up.
-
-    Raises UserError, which names the variant, if one fails or is killed.
+    A process imports its variant by name: it is a function of a module, or a partial of one. Raises
+    UserError, which names the variant, if one fails or is killed.
     """
     figures = {name: [] for name in variants}
-    with contextlib.ExitStack() as stack:
-        processes = {name: stack.enter_context(ProcessPoolExecutor(
-            1, multiprocessing.get_context("spawn"), begin, (variant,)))
-            for name, variant in variants.items()}
-        for _ in range(count + 1):
-            for name, process in processes.items():
+    for _ in range(count):
+        for name, variant in variants.items():
+            with ProcessPoolExecutor(1, multiprocessing.get_context("spawn"), be_quiet) as process:
                 try:
-                    figures[name].append(process.submit(run_round).result())
+                    figures[name].append(process.submit(variant).result())
                 except Exception as error:
                     raise UserError(f"{name}: {type(error).__name__}: {error}") from error
-    return {name: each[1:] for name, each in figures.items()}
+    return figures
 
 
-def begin(variant: Variant) -> None:
+def be_quiet() -> None:
     """In a variant's process: nothing that it prints is shown."""
-    global rounds
     devnull = os.open(os.devnull, os.O_WRONLY)
     os.dup2(devnull, 1)
     os.dup2(devnull, 2)
-    rounds = variant()
-
-
-def run_round() -> float:
-    return next(rounds)
-
-
-def compare(console: Console, title: str, variants: dict[str, Variant]) -> None:
-    """Measure the variants; print a row for each, and how many times its figure ours is."""
-    figures = interleave(variants, flags.FLAGS.rounds)
-    table = Table("variant", title=f"{title}, images/s", title_justify="left")
-    for column in ("median", "lowest", "highest", "ours is"):
-        table.add_column(column, justify="right", no_wrap=True)
-    for name, speeds in figures.items():
-        ratio = np.median(np.divide(figures["ours"], speeds))
-        table.add_row(name, *(f"{value:.1f}" for value in (
-            np.median(speeds), min(speeds), max(speeds))),
-            "" if name == "ours" else f"{ratio:.2f} x")
-    console.print(table)
 
 
 # ---------------------------------------------------------------------------------------------
@@ -119,12 +78,11 @@ def noise_images(count: int) -> tuple[np.ndarray, np.ndarray]:
 def config_of(arch: str, **changes) -> Config:
     """The network's settings in train.py, but for these changes."""
     import train
-    defaults = {flag.name: flag.default
-                for flag in settings.flags_of(flags.FLAGS, *train.SETTINGS)}
+    defaults = vars(settings.from_flags(flags.FLAGS, *train.SETTINGS))
     return Config(**defaults | {"arch": arch} | train.DEFAULTS[arch] | changes)
 
 
-def our_training(arch: str, batch_size: int, dtype: str, steps: int) -> Iterator[float]:
+def our_training(arch: str, batch_size: int, dtype: str, steps: int) -> float:
     """train.py's loop: shuffling, gathering, steps. Of two epochs the second is timed."""
     import train
     config = config_of(arch, batch_size=batch_size, dtype=dtype, epochs=2)
@@ -142,11 +100,9 @@ def our_training(arch: str, batch_size: int, dtype: str, steps: int) -> Iterator
 
     # It stands in for the runs.Run that the loop talks to, and saves nothing.
     run = SimpleNamespace(restore=lambda state: None, save_if_due=look, finish_epoch=finish_epoch)
-    while True:
-        moments.clear()
-        train.train_and_evaluate(config, dataset, run)
-        started, ended = moments[steps], moments[2 * steps]  # the end of epoch 1, the last step
-        yield len(part.labels) / (ended - started)
+    train.train_and_evaluate(config, dataset, run)
+    # From the end of epoch 1 to the last step.
+    return len(part.labels) / (moments[2 * steps] - moments[steps])
 
 
 def keras_network(arch: str, dtype: str = "float32", tuned: bool = False):
@@ -169,107 +125,47 @@ def keras_network(arch: str, dtype: str = "float32", tuned: bool = False):
     return model
 
 
-def keras_training(arch: str, batch_size: int, dtype: str, steps: int, tuned: bool
-                   ) -> Iterator[float]:
+def keras_training(arch: str, batch_size: int, dtype: str, steps: int, tuned: bool) -> float:
     """Model.fit. Of two epochs the second is timed: in the first, fit makes its pipeline."""
     model = keras_network(arch, dtype, tuned)
     import tensorflow as tf
     train_images, labels = noise_images(steps * batch_size)
-    started, ended = [], []
+    moments: list[float] = []
     clock = tf.keras.callbacks.LambdaCallback(
-        on_epoch_begin=lambda epoch, logs: started.append(time.perf_counter()),
-        on_epoch_end=lambda epoch, logs: ended.append(time.perf_counter()))
-    while True:
-        model.fit(train_images, labels, batch_size, 2, verbose=0, callbacks=[clock])
-        yield len(train_images) / (ended[-1] - started[-1])
+        on_epoch_end=lambda epoch, logs: moments.append(time.perf_counter()))
+    model.fit(train_images, labels, batch_size, 2, verbose=0, callbacks=[clock])
+    return len(train_images) / (moments[1] - moments[0])
 
 
-def matrix_product(arch: str, dtype: str, size: int = 4096) -> Iterator[float]:
+def matrix_product(arch: str, dtype: str, size: int = 4096) -> float:
     """The machine's limit: as many multiply-adds as training takes, of two square matrices."""
     import models
     from support.tensorflow_setup import tf
-    multiply_adds = models.shapes_only(config_of(arch)).training_multiply_adds  # of one image
+    of_an_image = models.shapes_only(models.options(arch)).training_multiply_adds
     matrix = tf.cast(tf.random.normal((size, size)), dtype)
-    while True:
-        started = time.perf_counter()
-        for _ in range(3):
-            product = matrix @ matrix
-        tf.cast(product[0, 0], tf.float32).numpy()
-        yield 3 * size ** 3 / multiply_adds / (time.perf_counter() - started)
+    float((matrix @ matrix)[0, 0])  # the first product takes longer
+    started = time.perf_counter()
+    for _ in range(3):
+        float((matrix @ matrix)[0, 0])
+    return 3 * size ** 3 / of_an_image / (time.perf_counter() - started)
 
 
-def our_loading(folder: str) -> Iterator[float]:
-    """From files to the uint8 array, as train.py loads them."""
-    while True:
-        started = time.perf_counter()
-        source = class_folders.choose(folder)
-        source = source._replace(sizes=(min(source.counts()), 0, 0))
-        dataset = data.load_dataset(source, Config(seed=0, input_size=INPUT_SIZE))
-        yield len(dataset.train.files) / (time.perf_counter() - started)
-
-
-def article_loading(folder: str) -> Iterator[float]:
-    """The article's loop: one image after the other, decoded whole and resized, in one thread."""
-    height, width = INPUT_SIZE
-    while True:
-        started = time.perf_counter()
-        array = np.array([Image.open(path).convert("RGB").resize((width, height))
-                          for path, _ in class_folders.choose(folder).images])
-        yield len(array) / (time.perf_counter() - started)
-
-
-def keras_loading(folder: str) -> Iterator[float]:
-    """keras.utils.image_dataset_from_directory."""
-    import tensorflow as tf
-    while True:
-        started = time.perf_counter()
-        batches = tf.keras.utils.image_dataset_from_directory(
-            folder, labels=None, image_size=INPUT_SIZE, batch_size=64, shuffle=False, verbose=False)
-        array = np.concatenate([batch.numpy().astype(np.uint8) for batch in batches])
-        yield len(array) / (time.perf_counter() - started)
-
-
-# ---------------------------------------------------------------------------------------------
-# The parts: each measures its variants and prints their tables
-# ---------------------------------------------------------------------------------------------
-
-def bench_training(console: Console, networks: list[str]) -> None:
+def compare(console: Console, arch: str) -> None:
+    """Measure a network's training; print a row for each variant."""
     batch_size, dtype = flags.FLAGS.batch_size, flags.FLAGS.dtype
-    for arch in networks:
-        keras = partial(keras_training, arch, batch_size, steps=STEPS[arch])
-        compare(console, f"training {arch} in {dtype}, batch {batch_size}", {
-            "ours": partial(our_training, arch, batch_size, dtype, STEPS[arch]),
-            "Keras fit": partial(keras, dtype=dtype, tuned=True),
-            "Keras fit, float32, untouched": partial(keras, dtype="float32", tuned=False),
-            "as a matrix product": partial(matrix_product, arch, dtype)})
-
-
-def bench_loading(console: Console, networks: list[str]) -> None:
-    with readable_images() as (folder, what):
-        compare(console, f"loading {what}", {
-            "ours": partial(our_loading, folder),
-            "the article's loop": partial(article_loading, folder),
-            "Keras image_dataset_from_directory": partial(keras_loading, folder)})
-
-
-PARTS = {"training": bench_training, "loading": bench_loading}
-
-
-@contextlib.contextmanager
-def readable_images(of_each: int = 500) -> Iterator[tuple[str, str]]:
-    """A temporary folder of images that every variant can read, and what they are."""
-    source, total = class_folders.choose(flags.FLAGS.data_dir, flags.FLAGS.classes), 0
-    with tempfile.TemporaryDirectory() as folder:
-        for label, name in ((1, "cats"), (0, "dogs")):
-            Path(folder, name).mkdir()
-            paths = [path for path, image_label in source.images if image_label == label
-                     and path.suffix.lower() in KERAS_READS]
-            shapes = image_files.in_threads(data.upright_shape, paths[:of_each])
-            for path, shape in zip(paths, shapes, strict=False):
-                if not isinstance(shape, image_files.Skipped):
-                    shutil.copyfile(path, Path(folder, name, f"{total}{path.suffix.lower()}"))
-                    total += 1
-        yield folder, f"{total} of {source.folder}"
+    keras = partial(keras_training, arch, batch_size, steps=STEPS[arch])
+    figures = interleave({
+        "ours": partial(our_training, arch, batch_size, dtype, STEPS[arch]),
+        "Keras fit": partial(keras, dtype=dtype, tuned=True),
+        "Keras fit, float32, untouched": partial(keras, dtype="float32", tuned=False),
+        "as a matrix product": partial(matrix_product, arch, dtype)}, flags.FLAGS.rounds)
+    table = Table("variant", "median", "lowest", "highest", "ours is", title_justify="left",
+                  title=f"training {arch} in {dtype}, batch {batch_size}, images/s")
+    for name, speeds in figures.items():
+        ratio = np.median(np.divide(figures["ours"], speeds))
+        table.add_row(name, *(f"{figure(speeds):.1f}" for figure in (np.median, min, max)),
+                      f"{ratio:.2f} x")
+    console.print(table)
 
 
 # ---------------------------------------------------------------------------------------------
@@ -278,11 +174,7 @@ def readable_images(of_each: int = 500) -> Iterator[tuple[str, str]]:
 
 def define_flags() -> None:
     # Not at the top: variants import this file beside train.py, which has flags of these names.
-    data.define_flags()
-    for name in ("data_dir", "classes"):  # so that --help shows them, too
-        flags.declare_key_flag(name)
-    flags.DEFINE_multi_enum("part", list(PARTS), list(PARTS), "what to measure")
-    flags.DEFINE_list("networks", list(STEPS), "the networks to measure it of")
+    flags.DEFINE_multi_enum("networks", list(STEPS), list(STEPS), "the networks to train")
     flags.DEFINE_integer("batch_size", 32, "pictures per step", lower_bound=1)
     flags.DEFINE_enum("dtype", "float32", ["float32", "bfloat16"], "what training computes in; "
                       "Keras beside it in its mixed_bfloat16")
@@ -291,26 +183,13 @@ def define_flags() -> None:
 
 @cli.script()
 def main(argv: list[str]) -> None:
-    chosen = flags.FLAGS
-    for arch in chosen.networks:
-        if arch not in STEPS:
-            raise UserError(f"--networks={arch} is none of the networks: {', '.join(STEPS)}")
-    class_folders.choose(chosen.data_dir, chosen.classes)  # a wrong folder is told at once
     console = Console(width=120)
     named = metadata.packages_distributions()  # TensorFlow's distributions have several names
-    console.print(f"processor {processor_name()}, cores {machine.cores()}, "
-                  f"python {platform.python_version()}, " + ", ".join(
-                      f"{name} {metadata.version(named[name][0])}"
-                      for name in ("tensorflow", "keras", "numpy")))
-    for part in chosen.part:
-        PARTS[part](console, chosen.networks)
-
-
-def processor_name() -> str:
-    """Its name where Linux tells it, else its kind."""
-    file = Path("/proc/cpuinfo")
-    names = re.findall(r"model name\s*: (.*)", file.read_text()) if file.exists() else []
-    return names[0] if names else platform.processor() or platform.machine()
+    console.print(f"{machine.cores()} cores of {platform.processor() or platform.machine()}, "
+                  + ", ".join(f"{name} {metadata.version(named[name][0])}"
+                              for name in ("tensorflow", "keras", "numpy")))
+    for arch in flags.FLAGS.networks:
+        compare(console, arch)
 
 
 if __name__ == "__main__":
