@@ -191,8 +191,8 @@ def define_flags() -> None:
     flags.DEFINE(
         cli.PATH, "data_dir", None, "folder of the pictures: cat.0.jpg, dog.0.jpg and so on, or "
         "folders cat(s)/ and dog(s)/, in it or in its train/ or PetImages/; or two folders of any "
-        "names, one for each class. val/ and test/ beside train/ are those parts, whole [data or, "
-        "without photographs there, the drawn pictures of sample/]", module_name="images")
+        "names, one for each class. val/ and test/ in it are those parts, whole [data or, without "
+        "photographs there, the drawn pictures of sample/]", module_name="images")
     flags.DEFINE_list(
         "classes", None, "two of the classes in --data_dir, the one with label 1 first, like "
         "bees,ants [cat,dog, or the two that there are in the order of their names]",

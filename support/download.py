@@ -38,7 +38,7 @@ PHOTOGRAPHS = Archive(
 def download_photographs(data_dir: Path) -> Path:
     """Get the 25,000 photographs; returns their folder. Raises UserError as download does."""
     there = (data_dir / PHOTOGRAPHS.folder).exists()  # download refuses to write over them
-    if not there and data_dir.is_dir() and class_folders.find_cats_and_dogs(data_dir):
+    if not there and data_dir.is_dir() and class_folders.labeled_images(data_dir):
         raise UserError(f"{data_dir} holds other pictures, which would be taken instead of the "
                         "photographs: use another --data_dir")
     return download(PHOTOGRAPHS, data_dir)

@@ -5,6 +5,7 @@
 """
 
 import contextlib
+import os
 import re
 import sys
 import warnings
@@ -48,20 +49,19 @@ def is_hidden(name: str) -> bool:
 def images_among(paths: Iterable[Path]) -> tuple[list[Path], list[Path]]:
     """The images among these, by their names, and the other files, without what is hidden.
 
-    The content of an image may still be none. Raises OSError for what may not be looked at.
+    What is called an image may still not be one, or not be readable, as a broken link.
     """
     images, others = [], []
     for path in paths:
-        # A broken link counts as a file that cannot be read: on a disk that is not there, say.
-        if not is_hidden(path.name) and (path.is_file() or path.is_symlink() and not path.exists()):
+        if not is_hidden(path.name) and not os.path.isdir(path):
             (images if path.suffix.lower() in ENDINGS else others).append(path)
     return images, others
 
 
 def count_endings(paths: Iterable[Path]) -> list[str]:
-    """["1 .heic", "2 .txt"]"""
+    """["1 .heic", "2 .txt"], without what is hidden."""
     counts = Counter("folder(s)" if path.is_dir() else path.suffix.lower() or "without ending"
-                     for path in paths)
+                     for path in paths if not is_hidden(path.name))
     return [f"{count} {name}" for name, count in sorted(counts.items())]
 
 

@@ -153,7 +153,7 @@ def assert_complete(data_dir):
 
 def assert_nothing_to_train_on(data_dir):
     assert not (data_dir / "PetImages").exists()
-    assert not data_dir.exists() or class_folders.find_cats_and_dogs(data_dir) == []
+    assert not data_dir.exists() or class_folders.labeled_images(data_dir) == []
 
 
 def zip_path(data_dir):
@@ -174,7 +174,7 @@ def test_the_images_are_downloaded_and_unpacked(server, tmp_path, capsys):
 
 def test_the_downloaded_images_are_found(server, tmp_path):
     download.download(server.archive(), tmp_path)
-    found = class_folders.find_cats_and_dogs(tmp_path)
+    found = class_folders.labeled_images(tmp_path)
     assert [(path.parent.name, path.name, label) for path, label in found] == [
         (kind, f"{number}.jpg", label) for number in range(5)
         for kind, label in (("Cat", 1), ("Dog", 0))] + [("Dog", "666.jpg", 0)]
@@ -448,7 +448,7 @@ def test_a_half_unpacked_folder_is_redone_and_not_added_to(server, tmp_path):
     left.mkdir(parents=True)
     (left / "0.jpg").write_bytes(b"half a pict")
     (left / "99.jpg").write_bytes(b"of another archive")
-    assert class_folders.find_cats_and_dogs(tmp_path) == []
+    assert class_folders.labeled_images(tmp_path) == []
     download.download(server.archive(), tmp_path)
     assert_complete(tmp_path)
 
