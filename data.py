@@ -51,20 +51,20 @@ def load_image(path: Path, size: tuple[int, int]) -> np.ndarray:
 
 def census(paths: list[Path]) -> tuple[Counter, list[image_files.Skipped]]:
     """How often each shape (height, width) occurs, upright; and what cannot be decoded."""
-    found = []
+    shapes, skipped = Counter(), []
     with image_files.progress_bar("reading pictures", len(paths)) as advance:
         for shape in image_files.in_threads(upright_shape, paths):
-            found.append(shape)
+            if isinstance(shape, image_files.Skipped):
+                skipped.append(shape)
+            else:
+                shapes[shape] += 1
             advance()
-    return (Counter(each for each in found if not isinstance(each, image_files.Skipped)),
-            [each for each in found if isinstance(each, image_files.Skipped)])
+    return shapes, skipped
 
 
 def upright_shape(path: Path) -> tuple[int, int]:
     """(height, width) as it is looked at. Raises what image_files.read does."""
-    image_files.read(path, at_least=(125, 94))  # at a reduced size: only whether it can be decoded
-    with Image.open(path) as image:
-        width, height = image.size if image_files.exif_orientation(image) < 5 else image.size[::-1]
+    width, height = image_files.read(path).size
     return height, width
 
 
@@ -214,8 +214,8 @@ def main(_: list[str]) -> None:
 
 if __name__ == "__main__":
     define_flags()
-    for name in ("data_dir", "classes"):  # --help shows them with the others
-        flags.declare_key_flag(name)
-    flags.DEFINE_integer("sample", 1000, "how many pictures the census looks at", lower_bound=1)
-    flags.DEFINE_bool("download", False, "first get the 25,000 photographs into --data_dir [data]")
-    app.run(main, flags_parser=cli.flags_parser(__doc__))
+    flags.DEFINE_integer("sample", 1000, "how many pictures the census looks at", lower_bound=1,
+                         module_name="images")
+    flags.DEFINE_bool("download", False, "first get the 25,000 photographs into --data_dir [data]",
+                      module_name="images")
+    app.run(main, flags_parser=cli.flags_parser(__doc__, "images"))

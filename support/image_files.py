@@ -114,12 +114,9 @@ def exif_orientation(image: Image.Image) -> int:
 
 
 def to_rgb(image: Image.Image) -> Image.Image:
-    """Any Pillow image as RGB: 16 bits scaled down to 8, transparency shown on white."""
+    """Any Pillow image as RGB: 16 bits scaled down to 8, what is transparent shown on white."""
     if image.mode.startswith("I"):  # convert() would clip 16-bit values at 255
-        levels, transparent = np.asarray(image), image.info.get("transparency")
-        image = Image.fromarray((levels // 257).astype(np.uint8))
-        if transparent is not None:
-            image.putalpha(Image.fromarray(levels != transparent).convert("L"))
+        image = Image.fromarray((np.asarray(image) // 257).astype(np.uint8))
     if image.has_transparency_data:
         image = image.convert("RGBA")
         image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image)
@@ -130,8 +127,6 @@ def why_unreadable(path: Path, error: Exception) -> str:
     """What Pillow or the file system said of a file, as one phrase."""
     if isinstance(error, OSError) and error.strerror:
         return error.strerror.lower()
-    if isinstance(error, Image.DecompressionBombError):
-        return "an image bomb: more than 179 million pixels"
     if path.exists() and path.stat().st_size == 0:
         return "empty file"
     if isinstance(error, Image.UnidentifiedImageError):
@@ -149,30 +144,20 @@ AHEAD = 1024
 def in_threads(decode: Callable[[Path], Any], paths: list[Path]) -> Iterator[Any]:
     """Yield decode(path) of every path, in order; a Skipped for each path where it raises.
 
-    As many threads as there are cores: Pillow decodes without holding Python's lock. Each
-    takes eight paths at a time, for the lock changes hands whenever a result is delivered. While
-    the caller works on the results the next ones are decoded, but never more than AHEAD.
+    As many threads as there are cores: Pillow decodes without holding Python's lock. While the
+    caller works on the results the next ones are decoded, but never more than AHEAD.
     """
-    def attempt(some: list[Path]) -> list[Any]:
-        results = []
-        for path in some:
-            try:
-                results.append(decode(path))
-            except Exception as error:  # a broken file can make a decoder raise nearly anything
-                results.append(Skipped(path, why_unreadable(path, error)))
-        return results
+    def attempt(path: Path) -> Any:
+        try:
+            return decode(path)
+        except Exception as error:  # a broken file can make a decoder raise nearly anything
+            return Skipped(path, why_unreadable(path, error))
 
-    pool = ThreadPoolExecutor(machine.cores())
-    try:
-        with warnings.catch_warnings():  # decoders warn of oddities that do no harm
-            warnings.simplefilter("ignore")
-            for first in range(0, len(paths), AHEAD):
-                some = paths[first:first + AHEAD]
-                eights = [some[start:start + 8] for start in range(0, len(some), 8)]
-                for results in pool.map(attempt, eights):
-                    yield from results
-    finally:
-        pool.shutdown(cancel_futures=True)  # Ctrl-C waits for the images at hand, not for all
+    with ThreadPoolExecutor(machine.cores()) as pool, warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # decoders warn of oddities that do no harm
+        for first in range(0, len(paths), AHEAD):
+            # On Ctrl-C map cancels what has not begun: only the images at hand are waited for.
+            yield from pool.map(attempt, paths[first:first + AHEAD])
 
 
 class Speed(progress.ProgressColumn):

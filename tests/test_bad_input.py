@@ -193,7 +193,7 @@ PICTURES = [
     ("cut.jpg", "Truncated File Read"),
     ("cut.png", "image file is truncated"),
     ("loop.jpg", "too many levels of symbolic links"),
-    ("huge.png", "an image bomb: more than 179 million pixels"),  # 40,000 x 40,000
+    ("huge.png", "exceeds limit of 178956970 pixels"),  # 40,000 x 40,000
 ]
 
 PREDICT = ("predict.py tiny.png --run", "predict.py --evaluate=photos --run")
