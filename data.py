@@ -105,8 +105,8 @@ def load_dataset(source: Source, config: Config) -> Dataset:
     from the back. So, with sizes that were asked for, validation holds the same images whatever the
     training size, and training the same whatever the test size. A file that cannot be decoded is
     replaced by the next. If a class runs out of them, sizes that were not asked for shrink; for the
-    others it is a UserError. source.sizes: how many of each class. A part with a folder of its own
-    (source.whole) is all that can be decoded of that, however many of each class.
+    others it is a UserError. A part with a folder of its own (source.whole) is all that can be
+    decoded of that, however many of each class.
     """
     generator = np.random.default_rng(config.seed)
     classes = []
@@ -115,21 +115,18 @@ def load_dataset(source: Source, config: Config) -> Dataset:
         classes.append([same_label[i] for i in generator.permutation(len(same_label))])
     skipped: list[image_files.Skipped] = []
     load = partial(load_part, input_size=config.input_size, skipped=skipped)
-    train_size, valid_size, test_size = source.sizes
     while True:
+        train_size, valid_size, test_size = source.sizes  # of each class
         untried = [iter(shuffled) for shuffled in classes]
         parts = {"valid": load(untried, valid_size), "train": load(untried, train_size)}
         parts["test"] = load([reversed([*rest]) for rest in untried], test_size)
-        if sum(len(part.files) for part in parts.values()) == 2 * (
-                train_size + valid_size + test_size):
+        if sum(len(part.files) for part in parts.values()) == 2 * sum(source.sizes):
             break
         # Too few files of a class can be decoded: choose the sizes again, without the broken ones.
         broken = {path for path, _ in skipped}
         classes = [[labeled for labeled in shuffled if labeled.path not in broken]
                    for shuffled in classes]
-        train_size, valid_size, test_size = split_sizes.choose_sizes(
-            min(map(len, classes)), config.train_size, config.valid_size, config.test_size,
-            whole=source.whole, skipped=skipped)
+        source = split_sizes.with_sizes(source._replace(images=sum(classes, [])), config, skipped)
     for name, own in source.whole.items():
         parts[name] = load([iter(own.images)], len(own.images))
         if not parts[name].files:
