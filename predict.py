@@ -6,14 +6,12 @@
     python predict.py --run=runs/NAME --evaluate=PHOTOS    # how many are right
 
 prints lines like "photo.jpg: cat (93.1%)", for every picture of a folder and of its subfolders.
-Without --run they are the predictions of the network in pretrained/: see docs/recipes.md. A picture
-is of the positive class (cat) if the network's probability for that is above the threshold
-that the run's validation chose. What cannot be read is named on stderr with the reason; then the
-exit code is 1.
+Without --run the network in pretrained/ predicts: see docs/recipes.md. A picture is a cat, or of
+whatever class is the positive one, if the probability of that is above the threshold that the run's
+validation chose. If something cannot be read, it is named on stderr, and the exit code is 1.
 
---evaluate compares the predictions with the labels of a folder like those that train.py takes. It
-leaves out the pictures that the run was trained or validated on, whatever their names, and what
-cannot be read, which it names.
+--evaluate takes a folder of labeled pictures like train.py, and leaves out those that the run was
+trained or validated on, whatever their names.
 """
 
 import json
@@ -26,7 +24,6 @@ from itertools import islice
 from pathlib import Path
 
 import numpy as np
-import PIL
 from absl import app, flags
 
 import data
@@ -156,14 +153,8 @@ def evaluate(run_dir: Path, folder: Path, as_json: bool) -> None:
     if known is None:
         print(f"{run_dir} has no {used_pictures.FILE}: it may have been trained on some of these "
               "pictures, which would make the accuracy too good", file=sys.stderr)
-    else:
-        if left_out:
-            print(f"left out: {known_ones}", file=sys.stderr)
-        with run_folder.damage_told(run_dir, "config.json"):
-            pillow = run_folder.read_config(run_dir)["versions"]["pillow"]
-        if pillow != PIL.__version__:
-            print(f"Pillow {PIL.__version__} may decode a picture otherwise than Pillow {pillow}, "
-                  f"with which {run_dir} was trained, and not recognise it", file=sys.stderr)
+    elif left_out:
+        print(f"left out: {known_ones}", file=sys.stderr)
     at_threshold = metrics.measure_at(threshold, probabilities, labels)
     if as_json:
         print(json.dumps(at_threshold | {"left_out": left_out.total()}))

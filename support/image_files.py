@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
-from PIL import Image
+from PIL import Image, ImageOps
 from rich import progress
 from rich.console import Console
 
@@ -77,12 +77,11 @@ def read(path: Path, at_least: tuple[int, int] | None = None) -> Image.Image:
     it cannot decode, and Pillow's DecompressionBombError for more than 179 million pixels.
     """
     with Image.open(path) as image:
-        orientation = exif_orientation(image)
         if at_least:
-            image.draft(None, at_least if orientation < 5 else at_least[::-1])
+            image.draft(None, at_least[::-1] if is_on_its_side(image) else at_least)
         image.load()
-        if orientation != 1:
-            image = image.transpose(UPRIGHT[orientation])
+        with contextlib.suppress(Exception):  # a damaged EXIF block must not cost the image
+            ImageOps.exif_transpose(image, in_place=True)
         return to_rgb(image)
 
 
@@ -94,23 +93,11 @@ def read_checked(path: Path) -> Image.Image:
         raise UserError(f"--image={path}: {why_unreadable(path, error)}") from error
 
 
-# How an image that its camera stored rotated or mirrored is put right (EXIF tag 0x0112).
-UPRIGHT = {
-    2: Image.Transpose.FLIP_LEFT_RIGHT, 3: Image.Transpose.ROTATE_180,
-    4: Image.Transpose.FLIP_TOP_BOTTOM, 5: Image.Transpose.TRANSPOSE,
-    6: Image.Transpose.ROTATE_270, 7: Image.Transpose.TRANSVERSE, 8: Image.Transpose.ROTATE_90,
-}
-
-
-def exif_orientation(image: Image.Image) -> int:
-    """1 (upright) to 8; a damaged EXIF block counts as upright, it must not cost the image."""
-    if image.format == "TIFF":  # Pillow rotates these itself
-        return 1
-    try:
-        orientation = image.getexif().get(0x0112, 1)
-    except Exception:
-        return 1
-    return orientation if orientation in UPRIGHT else 1
+def is_on_its_side(image: Image.Image) -> bool:
+    """Whether the camera stored the image turned by 90 degrees (EXIF tag 0x0112)."""
+    with contextlib.suppress(Exception):  # a damaged EXIF block
+        return image.getexif().get(0x0112) in (5, 6, 7, 8)
+    return False
 
 
 def to_rgb(image: Image.Image) -> Image.Image:
@@ -160,21 +147,14 @@ def in_threads(decode: Callable[[Path], Any], paths: list[Path]) -> Iterator[Any
             yield from pool.map(attempt, paths[first:first + AHEAD])
 
 
-class Speed(progress.ProgressColumn):
-    def render(self, task: progress.Task) -> str:
-        return f"{task.speed or 0:.0f} pictures/s"
-
-
 @contextlib.contextmanager
 def progress_bar(description: str, total: int) -> Iterator[Callable[..., None]]:
-    """A bar with the speed and the time left, on stderr and only if that is a terminal.
+    """A bar with the time that is left, on stderr and only if that is a terminal.
 
     Yields the function that advances it by a number of images, 1 unless told otherwise. What is
     printed meanwhile appears above the bar.
     """
-    columns = (progress.TextColumn("{task.description}"), progress.BarColumn(),
-               progress.MofNCompleteColumn(), Speed(), progress.TimeRemainingColumn())
-    with progress.Progress(*columns, console=Console(stderr=True), transient=True,
+    with progress.Progress(console=Console(stderr=True), transient=True,
                            disable=not sys.stderr.isatty(),
                            redirect_stdout=sys.stdout.isatty()) as bar:
         task = bar.add_task(description, total=total)

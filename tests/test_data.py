@@ -902,7 +902,7 @@ def test_on_a_terminal_the_census_shows_how_far_it_is(tmp_path):
         os.close(terminal)
         shown = read_terminal(master)
     assert process.returncode == 0
-    for part in (b"reading pictures", b"8/8", b"pictures/s", b"unreadable: 0"):
+    for part in (b"reading pictures", b"100%", b"unreadable: 0"):
         assert part in shown
 
 
@@ -915,7 +915,7 @@ def test_the_progress_never_mixes_with_what_is_redirected(tmp_path):
                             env={**os.environ, "TERM": "xterm"}, stdout=subprocess.PIPE,
                             stderr=terminal)
     os.close(terminal)
-    assert result.stdout.startswith(b"data: 8 pictures") and b"pictures/s" not in result.stdout
+    assert result.stdout.startswith(b"data: 8 pictures") and b"reading" not in result.stdout
     assert b"reading pictures" in read_terminal(master)
 
 

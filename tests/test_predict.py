@@ -207,7 +207,7 @@ def test_the_progress_is_shown_on_a_terminal_and_never_among_the_predictions(
         patched.setattr(sys, "stderr", stderr)
         assert predict.print_predictions(run, [str(photos)], as_json=False)
     shown = read_terminal(master).decode()
-    assert "predicting" in shown and "24/24" in shown and ".png: " not in shown
+    assert "predicting" in shown and "100%" in shown and ".png: " not in shown
     assert len(capfd.readouterr().out.splitlines()) == 24
 
 
