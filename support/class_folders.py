@@ -120,7 +120,7 @@ def with_parts(source: Source) -> Source:
     source = source._replace(whole=whole)
     paths = {image.path for image in source.all_images()}
     folders = {path.parent for path in paths}
-    used = paths.union(folders, *(folder.parents for folder in folders))
+    used = paths.union(folders, *(folder.parents for folder in folders))  # not passed over
     no_parts = [f"{folder} (without both classes, or a second one)"
                 for folder in kinds["val"] + kinds["test"] if folder not in used]
     beside = [path for folder in folders for path in folder.iterdir() if path not in used]
@@ -178,20 +178,22 @@ def missing(names: Sequence[str], images: list[LabeledImage]) -> list[str]:
 def images_by_class(entries: list[Path], classes: list[str]) -> list[list[Path]]:
     """For each class the images in its folders, and the files named after it, of these entries.
 
-    Named after cat are cat.0.jpg, Cats_1.jpg and cat (2).jpg, but not catalogue.jpg. A folder
-    within the folder of a class is no image, and passed over.
+    A folder within the folder of a class is no image, and passed over.
     """
     found: dict[str, list[Path]] = {name: [] for name in classes}
     for image in image_files.images_among(entries)[0]:
-        named_after = [name for name in classes if re.match(
-            re.escape(name) + ("s?" if name in CATS_AND_DOGS else "") + r"(?![^\W\d_])",  # a letter
-            normalized(image.name))]
-        if named_after:
-            found[max(named_after, key=len)].append(image)  # not ant lion.0.jpg to ant
+        if names := [name for name in classes if is_named_after(image, name)]:
+            found[max(names, key=len)].append(image)  # ant lion.0.jpg is no ant
     for entry in entries:
         if normalized(entry.name) in found and entry.is_dir():
             found[normalized(entry.name)] += image_files.images_among(entry.iterdir())[0]
     return [*found.values()]
+
+
+def is_named_after(image: Path, name: str) -> bool:
+    """Of cat: cat.0.jpg, Cats_1.jpg or cat (2).jpg, not catalogue.jpg."""
+    plural, letter = "s?" if name in CATS_AND_DOGS else "", r"[^\W\d_]"
+    return bool(re.match(f"{re.escape(name)}{plural}(?!{letter})", normalized(image.name)))
 
 
 def normalized(name: str) -> str:

@@ -128,6 +128,12 @@ def test_files_are_classes_if_classes_names_both(tmp_path, ant, bee, place):
     assert dict(chosen(tmp_path, ["bee", "ant"])[1]) == {place + ant: 0, place + bee: 1}
 
 
+def test_of_two_classes_that_a_file_may_be_named_after_it_has_the_longer_name(tmp_path):
+    touch(tmp_path, "ant lion.0.jpg", "ant.1.jpg", "ant nest 2.jpg")
+    assert dict(chosen(tmp_path, ["ant", "ant lion"])[1]) == {
+        "ant lion.0.jpg": 0, "ant.1.jpg": 1, "ant nest 2.jpg": 1}
+
+
 def test_the_first_place_with_both_classes_is_taken_alone(tmp_path):
     touch(tmp_path, "ant.0.jpg", "train/ant/0.jpg", "train/bee/0.jpg")
     assert dict(chosen(tmp_path, ["ant", "bee"])[1]) == {"train/ant/0.jpg": 1,
