@@ -193,7 +193,8 @@ PICTURES = [
     ("cut.jpg", "Truncated File Read"),
     ("cut.png", "image file is truncated"),
     ("loop.jpg", "too many levels of symbolic links"),
-    ("huge.png", "exceeds limit of 178956970 pixels"),  # 40,000 x 40,000
+    ("huge.png",  # 40,000 x 40,000
+     "Image size (1600000000 pixels) exceeds limit of 178956970 pixels"),
 ]
 
 PREDICT = ("predict.py tiny.png --run", "predict.py --evaluate=photos --run")
