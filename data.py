@@ -51,20 +51,20 @@ def load_image(path: Path, size: tuple[int, int]) -> np.ndarray:
 
 def census(paths: list[Path]) -> tuple[Counter, list[image_files.Skipped]]:
     """How often each shape (height, width) occurs, upright; and what cannot be decoded."""
-    found = []
+    shapes, skipped = Counter(), []
     with image_files.progress_bar("reading pictures", len(paths)) as advance:
         for shape in image_files.in_threads(upright_shape, paths):
-            found.append(shape)
+            if isinstance(shape, image_files.Skipped):
+                skipped.append(shape)
+            else:
+                shapes[shape] += 1
             advance()
-    return (Counter(each for each in found if not isinstance(each, image_files.Skipped)),
-            [each for each in found if isinstance(each, image_files.Skipped)])
+    return shapes, skipped
 
 
 def upright_shape(path: Path) -> tuple[int, int]:
     """(height, width) as it is looked at. Raises what image_files.read does."""
-    image_files.read(path, at_least=(125, 94))  # at a reduced size: only whether it can be decoded
-    with Image.open(path) as image:
-        width, height = image.size if image_files.exif_orientation(image) < 5 else image.size[::-1]
+    width, height = image_files.read(path).size
     return height, width
 
 
@@ -105,8 +105,8 @@ def load_dataset(source: Source, config: Config) -> Dataset:
     from the back. So, with sizes that were asked for, validation holds the same images whatever the
     training size, and training the same whatever the test size. A file that cannot be decoded is
     replaced by the next. If a class runs out of them, sizes that were not asked for shrink; for the
-    others it is a UserError. source.sizes: how many of each class. A part with a folder of its own
-    (source.whole) is all that can be decoded of that, however many of each class.
+    others it is a UserError. A part with a folder of its own (source.whole) is all that can be
+    decoded of that, however many of each class.
     """
     generator = np.random.default_rng(config.seed)
     classes = []
@@ -115,21 +115,18 @@ def load_dataset(source: Source, config: Config) -> Dataset:
         classes.append([same_label[i] for i in generator.permutation(len(same_label))])
     skipped: list[image_files.Skipped] = []
     load = partial(load_part, input_size=config.input_size, skipped=skipped)
-    train_size, valid_size, test_size = source.sizes
     while True:
+        train_size, valid_size, test_size = source.sizes  # of each class
         untried = [iter(shuffled) for shuffled in classes]
         parts = {"valid": load(untried, valid_size), "train": load(untried, train_size)}
         parts["test"] = load([reversed([*rest]) for rest in untried], test_size)
-        if sum(len(part.files) for part in parts.values()) == 2 * (
-                train_size + valid_size + test_size):
+        if sum(len(part.files) for part in parts.values()) == 2 * sum(source.sizes):
             break
         # Too few files of a class can be decoded: choose the sizes again, without the broken ones.
         broken = {path for path, _ in skipped}
         classes = [[labeled for labeled in shuffled if labeled.path not in broken]
                    for shuffled in classes]
-        train_size, valid_size, test_size = split_sizes.choose_sizes(
-            min(map(len, classes)), config.train_size, config.valid_size, config.test_size,
-            whole=source.whole, skipped=skipped)
+        source = split_sizes.with_sizes(source._replace(images=sum(classes, [])), config, skipped)
     for name, own in source.whole.items():
         parts[name] = load([iter(own.images)], len(own.images))
         if not parts[name].files:
@@ -191,8 +188,8 @@ def define_flags() -> None:
     flags.DEFINE(
         cli.PATH, "data_dir", None, "folder of the pictures: cat.0.jpg, dog.0.jpg and so on, or "
         "folders cat(s)/ and dog(s)/, in it or in its train/ or PetImages/; or two folders of any "
-        "names, one for each class. val/ and test/ beside train/ are those parts, whole [data or, "
-        "without photographs there, the drawn pictures of sample/]", module_name="images")
+        "names, one for each class. val/ and test/ in it are those parts, whole [data or, without "
+        "photographs there, the drawn pictures of sample/]", module_name="images")
     flags.DEFINE_list(
         "classes", None, "two of the classes in --data_dir, the one with label 1 first, like "
         "bees,ants [cat,dog, or the two that there are in the order of their names]",
@@ -214,8 +211,8 @@ def main(_: list[str]) -> None:
 
 if __name__ == "__main__":
     define_flags()
-    for name in ("data_dir", "classes"):  # --help shows them with the others
-        flags.declare_key_flag(name)
-    flags.DEFINE_integer("sample", 1000, "how many pictures the census looks at", lower_bound=1)
-    flags.DEFINE_bool("download", False, "first get the 25,000 photographs into --data_dir [data]")
-    app.run(main, flags_parser=cli.flags_parser(__doc__))
+    flags.DEFINE_integer("sample", 1000, "how many pictures the census looks at", lower_bound=1,
+                         module_name="images")
+    flags.DEFINE_bool("download", False, "first get the 25,000 photographs into --data_dir [data]",
+                      module_name="images")
+    app.run(main, flags_parser=cli.flags_parser(__doc__, "images"))

@@ -16,12 +16,11 @@ THRESHOLDS = np.arange(10) / 10  # 0.0, 0.1 … 0.9; the article does not say wh
 def checked(predictions: np.ndarray, labels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Both as float64 (n,). Raises ValueError for input that no metric is defined for."""
     predictions, labels = np.asarray(predictions, float), np.asarray(labels, float)
-    if predictions.ndim != 1 or predictions.shape != labels.shape or not len(labels):
+    if not (predictions.ndim == 1 and predictions.shape == labels.shape and len(labels)
+            and np.isfinite(predictions).all() and np.isin(labels, (0, 1)).all()):
         raise ValueError(f"predictions {predictions.shape} and labels {labels.shape} must be two "
-                         "vectors of one length, which is not 0")
-    if not (np.isfinite(predictions).all() and np.isin(labels, (0, 1)).all()):
-        raise ValueError("predictions must be finite, and labels 1 for the positive class, 0 for "
-                         "the other")
+                         "vectors of one length, which is not 0; predictions must be finite, and "
+                         "labels 1 for the positive class, 0 for the other")
     return predictions, labels
 
 

@@ -8,12 +8,11 @@ For every network the command prints its layers, their output shapes, their weig
 multiply-adds one image costs. In its column of weights, compare conv2d with dense: in the article's
 words, "each neuron's value in B won't depend on N*M weights, but only on C*C (much less) of them".
 
-In this order: the initial weights; the layers; the five networks, and the list of layers that each
-is; then the options of a network, and the command. A layer is a `tf.Module`: `build` makes its
-`tf.Variable`s for the shape of its input, calling it computes its output. How a network is trained
-is in train.py.
+A layer is a `tf.Module`: `build` makes its `tf.Variable`s for the shape of its input, calling it
+computes its output. How a network is trained is in train.py.
 """
 
+import math
 from collections.abc import Callable
 from pathlib import Path
 
@@ -60,8 +59,14 @@ INITIALIZERS = {"glorot": glorot, "he": he, "adapted": he}
 PIXEL_STD = {"none": 50.0, "unit": 0.2, "standard": 1.0}
 
 
-def uniform(shape: tuple[int, ...], limit: float, seed: tuple[int, int]):
-    """Random numbers, uniform in [-limit, limit]; the same for one seed on any device."""
+def initial_weights(shape: tuple[int, ...], init: str, seed: tuple[int, int]):
+    """Random numbers, float32 `shape` (…, inputs, outputs); the same for one seed on any device.
+
+    init: one of INITIALIZERS. What precedes inputs and outputs is the window of a convolution.
+    """
+    *window, inputs, outputs = shape
+    places = math.prod(window)  # 1 for a fully connected layer
+    limit = INITIALIZERS[init](places * inputs, places * outputs)
     return tf.random.stateless_uniform(shape, seed, -limit, limit, alg="philox")
 
 
@@ -134,12 +139,10 @@ class Conv2D(Layer):
         height, width, channels = input_shape
         rows = (height - self.kernel_size) // self.stride + 1
         columns = (width - self.kernel_size) // self.stride + 1
-        window = self.kernel_size * self.kernel_size
-        limit = INITIALIZERS[init](window * channels, window * self.filters)
-        self.kernel = tf.Variable(uniform(
-            (self.kernel_size, self.kernel_size, channels, self.filters), limit, seed))
+        shape = (self.kernel_size, self.kernel_size, channels, self.filters)
+        self.kernel = tf.Variable(initial_weights(shape, init, seed))
         self.output_shape = (rows, columns, self.filters)
-        self.multiply_adds = rows * columns * window * channels * self.filters
+        self.multiply_adds = rows * columns * math.prod(shape)
 
     def __call__(self, x):
         kernel = tf.cast(self.kernel, x.dtype)
@@ -191,7 +194,7 @@ class Flatten(Layer):
 
 
 class Dropout(Layer):
-    """In training, set a share `rate` of the inputs to 0 and divide the others by 1 - rate.
+    """Set a share `rate` of the inputs to 0 and divide the others by 1 - rate; in training only.
 
     So the next layer's sums keep their mean size. Which inputs are dropped is random for every
     image and step, so that no weight can rely on another one.
@@ -203,10 +206,8 @@ class Dropout(Layer):
         super().__init__()
         self.rate = rate
 
-    def __call__(self, x, training: bool = False, seed=None):
-        """seed: two integers; needed in training only."""
-        if not training:
-            return x
+    def __call__(self, x, seed):
+        """seed: two integers, of which it follows what is dropped."""
         kept = tf.random.stateless_uniform(tf.shape(x), seed, alg="philox") >= self.rate
         return tf.where(kept, x / (1 - self.rate), tf.zeros_like(x))
 
@@ -222,12 +223,11 @@ class Dense(Layer):
         self.units, self.relu = units, relu
 
     def build(self, input_shape: tuple[int], init: str, seed: tuple[int, int]) -> None:
-        inputs, = input_shape
-        limit = INITIALIZERS[init](inputs, self.units)
-        self.kernel = tf.Variable(uniform((inputs, self.units), limit, seed))
+        shape = (*input_shape, self.units)
+        self.kernel = tf.Variable(initial_weights(shape, init, seed))
         self.bias = tf.Variable(tf.zeros(self.units))
         self.output_shape = (self.units,)
-        self.multiply_adds = inputs * self.units
+        self.multiply_adds = math.prod(shape)
 
     def __call__(self, x):
         x = x @ tf.cast(self.kernel, x.dtype) + tf.cast(self.bias, x.dtype)
@@ -331,11 +331,10 @@ class Network(tf.Module):
         """
         x = images
         for index, layer in enumerate(self.layers[:-1]):
-            if isinstance(layer, Dropout) and training:
-                # Each Dropout draws numbers of its own.
-                x = layer(x, training, tf.random.fold_in(seed, index))
-            else:  # conv2_fc512: (n, 94, 125, 3), (n, 92, 123, 64), (n, 46, 61, 64), …, (n, 512)
-                x = layer(x)
+            if not isinstance(layer, Dropout):
+                x = layer(x)  # conv2_fc512: (n, 94, 125, 3), (n, 92, 123, 64), …, (n, 512)
+            elif training:
+                x = layer(x, tf.random.fold_in(seed, index))  # each draws numbers of its own
         logits = self.layers[-1](tf.cast(x, tf.float32))  # (n, 1)
         return tf.squeeze(logits, axis=1)
 
@@ -435,13 +434,12 @@ def define_flags(values: flags.FlagValues = flags.FLAGS) -> None:
     "different pooling layers, filter sizes, striding": each of these is a flag.
     """
     group = dict(module_name="network", flag_values=values)
-    size, counts = cli.SIZE, cli.COUNTS
     flags.DEFINE_enum("arch", "conv2_fc512", list(NETWORKS), "the network", **group)
-    flags.DEFINE(size, "input_size", "94x125", "the size that every image is resized to: a quarter "
-                 "of the photographs' most common shape", serializer=size, **group)
-    flags.DEFINE(counts, "filters", None, "the number of filters of each convolution [the "
+    flags.DEFINE(cli.SIZE, "input_size", "94x125", "the size that every image is resized to: a "
+                 "quarter of the photographs' most common shape", serializer=cli.SIZE, **group)
+    flags.DEFINE(cli.COUNTS, "filters", None, "the number of filters of each convolution [the "
                  "network's]", **group)
-    flags.DEFINE(counts, "hidden", None, "the number of units of each hidden layer [the "
+    flags.DEFINE(cli.COUNTS, "hidden", None, "the number of units of each hidden layer [the "
                  "network's]", **group)
     flags.DEFINE_integer("kernel_size", 3, "height and width of the convolutions' kernels",
                          lower_bound=1, upper_bound=cli.MOST, **group)

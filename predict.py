@@ -6,17 +6,16 @@
     python predict.py --run=runs/NAME --evaluate=PHOTOS    # how many are right
 
 prints lines like "photo.jpg: cat (93.1%)", for every picture of a folder and of its subfolders.
-Without --run they are the predictions of the network in pretrained/: see docs/recipes.md. A picture
-is of the positive class (cat) if the network's probability for that is above the threshold
-that the run's validation chose. What cannot be read is named on stderr with the reason; then the
-exit code is 1.
+Without --run the network in pretrained/ predicts: see docs/recipes.md. A picture is a cat, or of
+whatever class is the positive one, if the probability of that is above the threshold that the run's
+validation chose. If something cannot be read, it is named on stderr, and the exit code is 1.
 
---evaluate compares the predictions with the labels of a folder like those that train.py takes. It
-leaves out the pictures that the run was trained or validated on, whatever their names, and what
-cannot be read, which it names.
+--evaluate takes a folder of labeled pictures like train.py, and leaves out those that the run was
+trained or validated on, whatever their names.
 """
 
 import json
+import math
 import os
 import sys
 from collections import Counter
@@ -25,7 +24,6 @@ from itertools import islice
 from pathlib import Path
 
 import numpy as np
-import PIL
 from absl import app, flags
 
 import data
@@ -37,40 +35,34 @@ from support.tensorflow_setup import tf
 
 
 def predictions(network: models.Network, paths: list[Path], what: str, batch_size: int = 32
-                ) -> Iterator[tuple[list[Path], np.ndarray, np.ndarray, list[image_files.Skipped]]]:
-    """Yield batches: n files, their images and probabilities, and what could not be loaded.
+                ) -> Iterator[tuple[Path, np.ndarray | image_files.Skipped, float]]:
+    """Yield every file in order with its image, uint8 (height, width, 3), and its probability.
 
-    Images: uint8 (n, height, width, 3), probabilities: float32 (n,); n may be 0. Meanwhile a bar
-    shows `what` is done, and how far it is.
+    For a file that cannot be loaded, a Skipped takes the place of the image and NaN that of the
+    probability. Meanwhile a bar shows `what` is done, and how far it is.
     """
-    shape = (*network.input_size, 3)
     eval_step = tf.function(network.probability, autograph=False, input_signature=[
-        tf.TensorSpec((None, *shape), tf.uint8)])
+        tf.TensorSpec((None, *network.input_size, 3), tf.uint8)])
     loaded = zip(paths, image_files.in_threads(
         lambda path: data.load_image(path, network.input_size), paths), strict=True)
     with image_files.progress_bar(what, len(paths)) as advance:
         while batch := list(islice(loaded, batch_size)):
-            skipped = [image for _, image in batch if isinstance(image, image_files.Skipped)]
-            readable = [pair for pair in batch if not isinstance(pair[1], image_files.Skipped)]
-            images = np.array([image for _, image in readable], np.uint8).reshape(-1, *shape)
+            images = [image for _, image in batch if not isinstance(image, image_files.Skipped)]
             # A convolution of no image at all is an error.
-            probabilities = eval_step(images).numpy() if readable else np.empty(0, np.float32)
-            yield [path for path, _ in readable], images, probabilities, skipped
+            probabilities = iter(eval_step(np.array(images)).numpy().tolist() if images else [])
+            for path, image in batch:
+                is_image = not isinstance(image, image_files.Skipped)
+                yield path, image, next(probabilities) if is_image else math.nan
             advance(len(batch))
 
-
-# ---------------------------------------------------------------------------------------------
-# A line a picture
-# ---------------------------------------------------------------------------------------------
 
 def on_one_line(path: Path) -> str:
     return str(path).replace("\n", "\\n").replace("\r", "\\r")
 
 
-def name_unreadable(skipped: list[image_files.Skipped]) -> None:
-    for path, reason in skipped:
-        print(f"{on_one_line(path)}: {reason}", file=sys.stderr)
-
+# ---------------------------------------------------------------------------------------------
+# A line a picture
+# ---------------------------------------------------------------------------------------------
 
 def print_predictions(run_dir: Path, names: list[str], as_json: bool) -> bool:
     """Print a line for every image; True if all could be read.
@@ -82,22 +74,22 @@ def print_predictions(run_dir: Path, names: list[str], as_json: bool) -> bool:
     network, threshold = models.load(run_dir), run_folder.read_best(run_dir)["threshold"]
     class_names = run_folder.read_class_names(run_dir)
     paths, problems, passed_over = list_files(names)
-    name_unreadable(problems)
     if passed_over:
         print(f"passed over: {', '.join(passed_over)}", file=sys.stderr)
-    for files, _, probabilities, skipped in predictions(network, paths, "predicting"):
-        positives = metrics.predicted_labels(probabilities, threshold)
-        for file, probability, positive in zip(files, probabilities.tolist(), positives,
-                                               strict=True):
-            label = class_names[0 if positive else 1]
-            if as_json:
-                print(json.dumps({"file": str(file), "label": label,
-                                  "probability": round(probability, 6)}))
-            else:
-                of_label = probability if positive else 1 - probability
-                print(f"{on_one_line(file)}: {label} ({of_label:.1%})")
-        name_unreadable(skipped)
-        problems += skipped
+    for file, image, probability in predictions(network, paths, "predicting"):
+        if isinstance(image, image_files.Skipped):
+            problems.append(image)
+            continue
+        positive = metrics.predicted_labels(probability, threshold)
+        label = class_names[0 if positive else 1]
+        if as_json:
+            print(json.dumps({"file": str(file), "label": label,
+                              "probability": round(probability, 6)}))
+        else:
+            of_label = probability if positive else 1 - probability
+            print(f"{on_one_line(file)}: {label} ({of_label:.1%})")
+    for path, reason in problems:
+        print(f"{on_one_line(path)}: {reason}", file=sys.stderr)
     return not problems
 
 
@@ -115,13 +107,9 @@ def list_files(names: list[str]) -> tuple[list[Path], list[image_files.Skipped],
         found, errors = [], []
         for folder, subfolders, files in os.walk(name, onerror=errors.append):
             subfolders[:] = [each for each in subfolders if not image_files.is_hidden(each)]
-            try:
-                images, rest = image_files.images_among(Path(folder, file) for file in files)
-            except OSError as error:
-                errors.append(error)
-            else:
-                found += images
-                others += rest
+            images, rest = image_files.images_among(Path(folder, file) for file in files)
+            found += images
+            others += rest
         paths += sorted(found)
         problems += [image_files.Skipped(Path(error.filename), error.strerror.lower())
                      for error in errors]
@@ -147,25 +135,26 @@ def evaluate(run_dir: Path, folder: Path, as_json: bool) -> None:
     if source.passed_over:
         print(f"passed over: {', '.join(source.passed_over)}", file=sys.stderr)
     known = used_pictures.parts_by_digest(run_dir, "training", "validation")
-    labels, probabilities, left_out = predict_unknown(network, dict(source.all_images()),
-                                                      known or {})
+    label_of, left_out = dict(source.all_images()), Counter()
+    labels, probabilities = [], []
+    for file, image, probability in predictions(network, [*label_of], "evaluating"):
+        if isinstance(image, image_files.Skipped):
+            print(f"skipped {on_one_line(file)}: {image.reason}", file=sys.stderr)
+        elif known and (part := known.get(used_pictures.digest(image))):
+            left_out[part] += 1
+        else:
+            labels.append(label_of[file])
+            probabilities.append(probability)
     known_ones = (f"{left_out['training']} from the training and {left_out['validation']} from the "
                   f"validation of {run_dir}")
     if not labels:
-        raise UserError(f"none of the {len(source.all_images())} pictures of {folder} is left to "
-                        f"measure, with {known_ones} among them: give a folder of others that can "
-                        "be read")
+        raise UserError(f"none of the {len(label_of)} pictures of {folder} is left to measure, "
+                        f"with {known_ones} among them: give a folder of others that can be read")
     if known is None:
         print(f"{run_dir} has no {used_pictures.FILE}: it may have been trained on some of these "
               "pictures, which would make the accuracy too good", file=sys.stderr)
-    else:
-        if left_out:
-            print(f"left out: {known_ones}", file=sys.stderr)
-        with run_folder.damage_told(run_dir, "config.json"):
-            pillow = run_folder.read_config(run_dir)["versions"]["pillow"]
-        if pillow != PIL.__version__:
-            print(f"Pillow {PIL.__version__} may decode a picture otherwise than Pillow {pillow}, "
-                  f"with which {run_dir} was trained, and not recognise it", file=sys.stderr)
+    elif left_out:
+        print(f"left out: {known_ones}", file=sys.stderr)
     at_threshold = metrics.measure_at(threshold, probabilities, labels)
     if as_json:
         print(json.dumps(at_threshold | {"left_out": left_out.total()}))
@@ -175,25 +164,6 @@ def evaluate(run_dir: Path, folder: Path, as_json: bool) -> None:
         metrics.measure(probabilities, labels), at_threshold,
         f"{run_dir} ({network.name}) on {len(labels)} pictures of {folder}, {sum(labels)} "
         f"{positive} and {len(labels) - sum(labels)} {negative}", source.class_names)
-
-
-def predict_unknown(network: models.Network, label_of: dict[Path, int], known: dict[str, str]
-                    ) -> tuple[list[int], list[float], Counter]:
-    """Labels and probabilities of the images that are not known, and how many of each part are.
-
-    known: parts, "training" or "validation", by used_pictures.digest. What cannot be read is named.
-    """
-    labels, unknown, left_out = [], [], Counter()
-    for files, images, probabilities, skipped in predictions(network, [*label_of], "evaluating"):
-        for file, image, probability in zip(files, images, probabilities, strict=True):
-            if part := known.get(used_pictures.digest(image)):
-                left_out[part] += 1
-            else:
-                labels.append(label_of[file])
-                unknown.append(probability)
-        for file, reason in skipped:
-            print(f"skipped {on_one_line(file)}: {reason}", file=sys.stderr)
-    return labels, unknown, left_out
 
 
 # ---------------------------------------------------------------------------------------------

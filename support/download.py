@@ -5,16 +5,14 @@ import http.client
 import mmap
 import shutil
 import sys
-import time
 import urllib.request
 import zipfile
-from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
 
 from rich import progress
 
-from support import class_folders, image_files
+from support import class_folders
 from support.cli import UserError
 
 
@@ -38,7 +36,7 @@ PHOTOGRAPHS = Archive(
 def download_photographs(data_dir: Path) -> Path:
     """Get the 25,000 photographs; returns their folder. Raises UserError as download does."""
     there = (data_dir / PHOTOGRAPHS.folder).exists()  # download refuses to write over them
-    if not there and data_dir.is_dir() and class_folders.find_cats_and_dogs(data_dir):
+    if not there and data_dir.is_dir() and class_folders.labeled_images(data_dir):
         raise UserError(f"{data_dir} holds other pictures, which would be taken instead of the "
                         "photographs: use another --data_dir")
     return download(PHOTOGRAPHS, data_dir)
@@ -62,52 +60,37 @@ def download(archive: Archive, data_dir: Path) -> Path:
         zip_path.touch()
         fetch(archive, zip_path)
         check_archive(archive, zip_path)
-        unpack(zip_path, unpacked)
+        with zipfile.ZipFile(zip_path) as file:
+            file.extractall(unpacked)  # it lets no path lead out of it
         (unpacked / archive.folder).rename(target)
         shutil.rmtree(work)
-    except OSError as error:
-        raise UserError(f"{error.filename or data_dir}: {error.strerror or error}; run the command "
-                        "again to resume") from error
+    except (OSError, http.client.HTTPException) as error:
+        # The disk's errors, and the server's error codes, have a name; the connection's have none.
+        reason = getattr(error, "strerror", None) or error
+        raise UserError(f"{getattr(error, 'filename', None) or archive.url}: {reason}; run the "
+                        "command again to resume where it stopped") from error
     return target
 
 
 def fetch(archive: Archive, zip_path: Path) -> None:
-    """Append to zip_path what is missing of the archive. A lost connection is tried again."""
-    failures = 0
-    with progress.Progress(progress.BarColumn(), progress.DownloadColumn(),
-                           progress.TransferSpeedColumn(), progress.TimeRemainingColumn(),
-                           disable=not sys.stdout.isatty()) as bar:
-        task = bar.add_task("download", total=archive.size)
-        while (have := zip_path.stat().st_size) < archive.size:
-            try:
-                fetch_once(archive, zip_path, have, lambda done: bar.update(task, completed=done))
-                problem = "the connection ended early"
-            except (OSError, http.client.HTTPException) as error:
-                if getattr(error, "filename", None):  # the disk, or an error code of the server
-                    raise
-                problem = str(getattr(error, "reason", error)) or type(error).__name__
-            failures = 0 if zip_path.stat().st_size > have else failures + 1
-            if failures == 3:
-                raise UserError(f"{archive.url} cannot be downloaded: {problem}; run the command "
-                                "again to resume where it stopped")
-            time.sleep(failures)
-
-
-def fetch_once(archive: Archive, zip_path: Path, have: int, report: Callable[[int], None]) -> None:
-    """One request for the bytes from `have` on, appended to zip_path."""
+    """Append to zip_path what is missing of the archive. Raises what the connection raises."""
+    have = zip_path.stat().st_size
+    if have >= archive.size:
+        return
     request = urllib.request.Request(archive.url, headers={"Range": f"bytes={have}-"})
-    with urllib.request.urlopen(request, timeout=60) as response:
-        # 206: the rest, from where it was asked for. Anything else is the whole file again.
-        resumed = (response.status == 206
-                   and response.headers.get("Content-Range", "").startswith(f"bytes {have}-"))
-        done = have if resumed else 0
-        with open(zip_path, "ab" if resumed else "wb") as file:
-            while block := response.read(1 << 20):
-                file.write(block)
-                done += len(block)
-                report(done)
-                if done > archive.size:
-                    break  # not the file that was asked for: the check says so
+    with (urllib.request.urlopen(request, timeout=60) as response, open(zip_path, "ab") as file,
+          progress.Progress(progress.BarColumn(), progress.DownloadColumn(),
+                            progress.TransferSpeedColumn(), progress.TimeRemainingColumn(),
+                            disable=not sys.stdout.isatty()) as bar):
+        if not response.headers.get("Content-Range", "").startswith(f"bytes {have}-"):
+            file.truncate(have := 0)  # what comes is the whole file again
+        task = bar.add_task("download", total=archive.size, completed=have)
+        # More than was promised is not the file that was asked for: the check says so.
+        while have <= archive.size and (block := response.read(1 << 20)):
+            have += file.write(block)
+            bar.update(task, completed=have)
+    if have < archive.size:
+        raise ConnectionError("the connection ended early")
 
 
 def check_archive(archive: Archive, zip_path: Path) -> None:
@@ -119,14 +102,3 @@ def check_archive(archive: Archive, zip_path: Path) -> None:
         zip_path.unlink()
         raise UserError(f"{archive.url} is not the file that was expected (sha256 {digest[:8]}… "
                         f"instead of {archive.sha256[:8]}…); it was removed, run the command again")
-
-
-def unpack(zip_path: Path, folder: Path) -> None:
-    """Unpack all of the archive into a new `folder`; zipfile lets no path lead out of it."""
-    folder.mkdir()
-    with zipfile.ZipFile(zip_path) as archive:
-        members = archive.infolist()
-        with image_files.progress_bar("unpacking", len(members)) as advance:
-            for member in members:
-                archive.extract(member, folder)
-                advance()

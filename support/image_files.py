@@ -5,6 +5,7 @@
 """
 
 import contextlib
+import os
 import re
 import sys
 import warnings
@@ -15,7 +16,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
-from PIL import Image
+from PIL import Image, ImageOps
 from rich import progress
 from rich.console import Console
 
@@ -48,20 +49,19 @@ def is_hidden(name: str) -> bool:
 def images_among(paths: Iterable[Path]) -> tuple[list[Path], list[Path]]:
     """The images among these, by their names, and the other files, without what is hidden.
 
-    The content of an image may still be none. Raises OSError for what may not be looked at.
+    What is called an image may still not be one, or not be readable, as a broken link.
     """
     images, others = [], []
     for path in paths:
-        # A broken link counts as a file that cannot be read: on a disk that is not there, say.
-        if not is_hidden(path.name) and (path.is_file() or path.is_symlink() and not path.exists()):
+        if not is_hidden(path.name) and not os.path.isdir(path):
             (images if path.suffix.lower() in ENDINGS else others).append(path)
     return images, others
 
 
 def count_endings(paths: Iterable[Path]) -> list[str]:
-    """["1 .heic", "2 .txt"]"""
+    """["1 .heic", "2 .txt"], without what is hidden."""
     counts = Counter("folder(s)" if path.is_dir() else path.suffix.lower() or "without ending"
-                     for path in paths)
+                     for path in paths if not is_hidden(path.name))
     return [f"{count} {name}" for name, count in sorted(counts.items())]
 
 
@@ -77,12 +77,11 @@ def read(path: Path, at_least: tuple[int, int] | None = None) -> Image.Image:
     it cannot decode, and Pillow's DecompressionBombError for more than 179 million pixels.
     """
     with Image.open(path) as image:
-        orientation = exif_orientation(image)
         if at_least:
-            image.draft(None, at_least if orientation < 5 else at_least[::-1])
+            image.draft(None, at_least[::-1] if is_on_its_side(image) else at_least)
         image.load()
-        if orientation != 1:
-            image = image.transpose(UPRIGHT[orientation])
+        with contextlib.suppress(Exception):  # a damaged EXIF block must not cost the image
+            ImageOps.exif_transpose(image, in_place=True)
         return to_rgb(image)
 
 
@@ -94,32 +93,17 @@ def read_checked(path: Path) -> Image.Image:
         raise UserError(f"--image={path}: {why_unreadable(path, error)}") from error
 
 
-# How an image that its camera stored rotated or mirrored is put right (EXIF tag 0x0112).
-UPRIGHT = {
-    2: Image.Transpose.FLIP_LEFT_RIGHT, 3: Image.Transpose.ROTATE_180,
-    4: Image.Transpose.FLIP_TOP_BOTTOM, 5: Image.Transpose.TRANSPOSE,
-    6: Image.Transpose.ROTATE_270, 7: Image.Transpose.TRANSVERSE, 8: Image.Transpose.ROTATE_90,
-}
-
-
-def exif_orientation(image: Image.Image) -> int:
-    """1 (upright) to 8; a damaged EXIF block counts as upright, it must not cost the image."""
-    if image.format == "TIFF":  # Pillow rotates these itself
-        return 1
-    try:
-        orientation = image.getexif().get(0x0112, 1)
-    except Exception:
-        return 1
-    return orientation if orientation in UPRIGHT else 1
+def is_on_its_side(image: Image.Image) -> bool:
+    """Whether the camera stored the image turned by 90 degrees (EXIF tag 0x0112)."""
+    with contextlib.suppress(Exception):  # a damaged EXIF block
+        return image.getexif().get(0x0112) in (5, 6, 7, 8)
+    return False
 
 
 def to_rgb(image: Image.Image) -> Image.Image:
-    """Any Pillow image as RGB: 16 bits scaled down to 8, transparency shown on white."""
+    """Any Pillow image as RGB: 16 bits scaled down to 8, what is transparent shown on white."""
     if image.mode.startswith("I"):  # convert() would clip 16-bit values at 255
-        levels, transparent = np.asarray(image), image.info.get("transparency")
-        image = Image.fromarray((levels // 257).astype(np.uint8))
-        if transparent is not None:
-            image.putalpha(Image.fromarray(levels != transparent).convert("L"))
+        image = Image.fromarray((np.asarray(image) // 257).astype(np.uint8))
     if image.has_transparency_data:
         image = image.convert("RGBA")
         image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image)
@@ -130,8 +114,6 @@ def why_unreadable(path: Path, error: Exception) -> str:
     """What Pillow or the file system said of a file, as one phrase."""
     if isinstance(error, OSError) and error.strerror:
         return error.strerror.lower()
-    if isinstance(error, Image.DecompressionBombError):
-        return "an image bomb: more than 179 million pixels"
     if path.exists() and path.stat().st_size == 0:
         return "empty file"
     if isinstance(error, Image.UnidentifiedImageError):
@@ -149,47 +131,30 @@ AHEAD = 1024
 def in_threads(decode: Callable[[Path], Any], paths: list[Path]) -> Iterator[Any]:
     """Yield decode(path) of every path, in order; a Skipped for each path where it raises.
 
-    As many threads as there are cores: Pillow decodes without holding Python's lock. Each
-    takes eight paths at a time, for the lock changes hands whenever a result is delivered. While
-    the caller works on the results the next ones are decoded, but never more than AHEAD.
+    As many threads as there are cores: Pillow decodes without holding Python's lock. While the
+    caller works on the results the next ones are decoded, but never more than AHEAD.
     """
-    def attempt(some: list[Path]) -> list[Any]:
-        results = []
-        for path in some:
-            try:
-                results.append(decode(path))
-            except Exception as error:  # a broken file can make a decoder raise nearly anything
-                results.append(Skipped(path, why_unreadable(path, error)))
-        return results
+    def attempt(path: Path) -> Any:
+        try:
+            return decode(path)
+        except Exception as error:  # a broken file can make a decoder raise nearly anything
+            return Skipped(path, why_unreadable(path, error))
 
-    pool = ThreadPoolExecutor(machine.cores())
-    try:
-        with warnings.catch_warnings():  # decoders warn of oddities that do no harm
-            warnings.simplefilter("ignore")
-            for first in range(0, len(paths), AHEAD):
-                some = paths[first:first + AHEAD]
-                eights = [some[start:start + 8] for start in range(0, len(some), 8)]
-                for results in pool.map(attempt, eights):
-                    yield from results
-    finally:
-        pool.shutdown(cancel_futures=True)  # Ctrl-C waits for the images at hand, not for all
-
-
-class Speed(progress.ProgressColumn):
-    def render(self, task: progress.Task) -> str:
-        return f"{task.speed or 0:.0f} pictures/s"
+    with ThreadPoolExecutor(machine.cores()) as pool, warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # decoders warn of oddities that do no harm
+        for first in range(0, len(paths), AHEAD):
+            # On Ctrl-C map cancels what has not begun: only the images at hand are waited for.
+            yield from pool.map(attempt, paths[first:first + AHEAD])
 
 
 @contextlib.contextmanager
 def progress_bar(description: str, total: int) -> Iterator[Callable[..., None]]:
-    """A bar with the speed and the time left, on stderr and only if that is a terminal.
+    """A bar with the time that is left, on stderr and only if that is a terminal.
 
     Yields the function that advances it by a number of images, 1 unless told otherwise. What is
     printed meanwhile appears above the bar.
     """
-    columns = (progress.TextColumn("{task.description}"), progress.BarColumn(),
-               progress.MofNCompleteColumn(), Speed(), progress.TimeRemainingColumn())
-    with progress.Progress(*columns, console=Console(stderr=True), transient=True,
+    with progress.Progress(console=Console(stderr=True), transient=True,
                            disable=not sys.stderr.isatty(),
                            redirect_stdout=sys.stdout.isatty()) as bar:
         task = bar.add_task(description, total=total)

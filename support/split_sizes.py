@@ -1,7 +1,7 @@
 """How many images of each class to train on, to validate on and to test on."""
 
 import math
-from collections.abc import Collection, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 from support.class_folders import Source
@@ -11,54 +11,41 @@ from support.settings import Config
 TRAIN_SIZE, VALID_SIZE = 4096, 1024  # the article's
 
 
-def choose_sizes(available: int, train_size: int | None, valid_size: int | None,
-                 test_size: int = 0, smaller_class: str = "", whole: Collection[str] = (),
-                 skipped: Sequence[tuple[Path, str]] = ()) -> tuple[int, int, int]:
-    """How many images of each class to train on, to validate on and to test on.
+def with_sizes(source: Source, config: Config, skipped: Sequence[tuple[Path, str]] = ()) -> Source:
+    """The source with the sizes that the settings ask for, each for both classes together.
 
-    available: how many there are of the smaller class, whose name the error gives. train_size,
-    valid_size: both classes together, as the user set them, or None for the article's 4096 and
-    1024, which shrink in their proportion to what the test leaves. whole: the parts, "valid" and
-    "test", that have images of their own. skipped: what cannot be read and why, for the error.
-    Raises UserError for sizes that cannot be met.
+    Those that they leave open are the article's 4096 and 1024, which shrink in their proportion to
+    what the test leaves. skipped: what cannot be read and why, for the error. Raises UserError for
+    sizes that cannot be met, and for the size of a part that has its own folder.
     """
-    sizes = {"train_size": train_size, "valid_size": valid_size, "test_size": test_size}
+    sizes = {f"{part}_size": getattr(config, f"{part}_size") for part in ("train", "valid", "test")}
     for flag, size in sizes.items():
         least = 0 if flag == "test_size" else 2
         if size is not None and (size < least or size % 2):
             raise UserError(f"--{flag}={size} must be an even number of at least {least}: half of "
                             "each class")
-    left = available - test_size // 2
-    if "valid" in whole:
+    for part, own in source.whole.items():
+        if size := sizes[f"{part}_size"]:
+            raise UserError(f"--{part}_size={size} contradicts {own.folder}, which is that part, "
+                            "whole: leave the flag out, or give the folder another name")
+
+    # From here on of each class.
+    available, smaller_class = min(zip(source.counts(), source.class_names, strict=True))
+    train, valid, test = (size and size // 2 for size in sizes.values())
+    left = available - test
+    if "valid" in source.whole:
         valid = 0
-    elif valid_size:
-        valid = valid_size // 2
-    else:  # what training leaves, or a fifth, rounded up
-        valid = min(VALID_SIZE // 2, left - train_size // 2 if train_size else
+    elif valid is None:  # what training leaves, or a fifth, rounded up
+        valid = min(VALID_SIZE // 2, left - train if train else
                     math.ceil(left * VALID_SIZE / (TRAIN_SIZE + VALID_SIZE)))
-    train = train_size // 2 if train_size else min(TRAIN_SIZE // 2, left - valid)
-    if train < 1 or (valid < 1 and "valid" not in whole) or train + valid > left:
+    if train is None:
+        train = min(TRAIN_SIZE // 2, left - valid)
+    if train < 1 or (valid < 1 and "valid" not in source.whole) or train + valid > left:
         asked_for = [f"--{flag}={size}" for flag, size in sizes.items() if size]
-        reason = f" (there are no more of {smaller_class})" if smaller_class else ""
+        equal = source.counts() == (available, available)
+        reason = "" if equal else f" (there are no more of {smaller_class})"
         raise UserError(
             f"{' and '.join(asked_for) or 'training'} needs more pictures than there are: "
             f"{available} of each class can be used{reason}, {2 * available} in all parts together"
             + "".join(f"; {path} cannot be read ({why})" for path, why in skipped[:3]))
-    return train, valid, test_size // 2
-
-
-def with_sizes(source: Source, config: Config) -> Source:
-    """The source with the sizes that the settings ask for.
-
-    Raises UserError as choose_sizes does, and for the size of a part that has its own folder.
-    """
-    for part, own in source.whole.items():
-        size = getattr(config, f"{part}_size")
-        if size:
-            raise UserError(f"--{part}_size={size} contradicts {own.folder}, which is that part, "
-                            "whole: leave the flag out, or give the folder another name")
-    available, smaller_class = min(zip(source.counts(), source.class_names, strict=True))
-    if source.counts() == (available, available):
-        smaller_class = ""
-    return source._replace(sizes=choose_sizes(available, config.train_size, config.valid_size,
-                                              config.test_size, smaller_class, source.whole))
+    return source._replace(sizes=(train, valid, test))

@@ -66,18 +66,18 @@ def test_spaces_and_any_letters_are_names(tmp_path, names):
 @pytest.mark.parametrize("form", ["NFC", "NFD"])
 def test_names_that_look_equal_are_equal(tmp_path, form):
     """However the file system, or the keyboard, composes their letters."""
-    folder, typed = (unicodedata.normalize(form, name) for name in ("Käfer", "KÄFER"))
+    folder = unicodedata.normalize(form, "Käfer")
     touch(tmp_path, f"{folder}/0.jpg", "Wespe/0.jpg", "Biene/0.jpg")
-    names, found = chosen(tmp_path, ["wespe", typed])
-    assert names == ("Wespe", unicodedata.normalize("NFC", "Käfer"))
-    assert [label for _, label in found] == [1, 0] or [label for _, label in found] == [0, 1]
-    assert dict(found)[f"{folder}/0.jpg"] == 0
+    for typed in (unicodedata.normalize(form, "KÄFER") for form in ("NFC", "NFD")):
+        names, found = chosen(tmp_path, ["wespe", typed])
+        assert names == ("wespe", typed)
+        assert dict(found) == {"Wespe/0.jpg": 1, f"{folder}/0.jpg": 0}
 
 
 def test_names_without_case_are_one_class(tmp_path):
     touch(tmp_path, "ants/0.jpg", "ANTS/1.jpg", "bees/0.jpg")
     names, found = chosen(tmp_path)
-    assert names == ("ANTS", "bees") and [label for _, label in found] == [1, 0, 1]
+    assert names == ("ants", "bees") and [label for _, label in found] == [1, 0, 1]
 
 
 @pytest.mark.parametrize("other", [
@@ -112,7 +112,7 @@ def test_any_folder_is_a_class_if_classes_names_it(tmp_path, name):
 
 @pytest.mark.parametrize("classes, names, labels", [
     (["bees", "ants"], ("bees", "ants"), {"ants/0.jpg": 0, "bees/0.jpg": 1}),
-    (["WASPS", "ants"], ("wasps", "ants"), {"ants/0.jpg": 0, "wasps/0.jpg": 1})])
+    (["WASPS", "ants"], ("WASPS", "ants"), {"ants/0.jpg": 0, "wasps/0.jpg": 1})])
 def test_classes_chooses_the_order_and_two_of_several(tmp_path, classes, names, labels):
     touch(tmp_path, "bees/0.jpg", "ants/0.jpg", *["wasps/0.jpg"] * ("WASPS" in classes))
     found = chosen(tmp_path, classes)
@@ -122,10 +122,16 @@ def test_classes_chooses_the_order_and_two_of_several(tmp_path, classes, names, 
 @pytest.mark.parametrize("place", ["", "train/"])
 @pytest.mark.parametrize("ant, bee", [
     ("ant.0.jpg", "bee_12.png"), ("Ant 3.jpg", "BEE-4.jpg"), ("ant7.jpg", "bee.jpg"),
-    ("ant.0.jpg", "bee.012.gif")])
+    ("ant.0.jpg", "bee.012.gif"), ("ant (1).jpg", "bee asleep.jpg")])
 def test_files_are_classes_if_classes_names_both(tmp_path, ant, bee, place):
     touch(tmp_path, place + ant, place + bee, place + "IMG_1.jpg", place + "ants.0.jpg")
     assert dict(chosen(tmp_path, ["bee", "ant"])[1]) == {place + ant: 0, place + bee: 1}
+
+
+def test_of_two_classes_that_a_file_may_be_named_after_it_has_the_longer_name(tmp_path):
+    touch(tmp_path, "ant lion.0.jpg", "ant.1.jpg", "ant nest 2.jpg")
+    assert dict(chosen(tmp_path, ["ant", "ant lion"])[1]) == {
+        "ant lion.0.jpg": 0, "ant.1.jpg": 1, "ant nest 2.jpg": 1}
 
 
 def test_the_first_place_with_both_classes_is_taken_alone(tmp_path):
@@ -149,7 +155,7 @@ def test_folders_within_a_class_are_passed_over(tmp_path, classes):
     source = class_folders.choose(str(tmp_path), classes)
     assert len(source.images) == 2 and source.passed_over == ["2 folder(s)"]
     (tmp_path / "bees/0.jpg").rename(tmp_path / "bees/wild")
-    with pytest.raises(UserError, match=r"; passed over: \d folder\(s\)"):
+    with pytest.raises(UserError, match=r"2 folder\(s\) in ants, 1 without ending in bees, "):
         chosen(tmp_path, ["wasps", "bees"])
 
 
@@ -182,55 +188,60 @@ def test_parts_have_the_classes_that_were_chosen(tmp_path):
 
 @pytest.mark.parametrize("layout", LAYOUTS)
 @pytest.mark.parametrize("names, passed_over", [
-    (["test/1.jpg", "test/2.jpg"], ["test (no pictures of {} and {})"]),
-    (["test/unknown/1.jpg"], ["test (no pictures of {} and {})"]),
-    (["test1/1.jpg"], []), (["val/notes.txt"], ["val (no pictures of {} and {})"])])
+    (["test/1.jpg", "test/2.jpg"], "test"), (["test/unknown/1.jpg"], "test"),
+    (["test1/1.jpg"], "test1"), (["val/notes.txt"], "val")])
 def test_a_part_without_labels_is_passed_over(tmp_path, layout, names, passed_over):
     touch(tmp_path, *(f"train/{name}" for name in layout), *names)
     source = class_folders.choose(str(tmp_path))
     assert source.whole == {} and len(source.images) == 2
-    assert source.passed_over == [f"{tmp_path}/{each.format(*source.class_names)}"
-                                  for each in passed_over]
+    assert source.passed_over == [
+        f"{tmp_path}/{passed_over} (without both classes, or a second one)"]
 
 
-def test_a_part_is_only_one_beside_train(tmp_path):
-    touch(tmp_path, *(f"{place}{name}" for place in ("", "val/", "test/") for name in LAYOUTS[0]))
+@pytest.mark.parametrize("layout", LAYOUTS)
+def test_parts_need_no_folder_train_beside_them(tmp_path, layout):
+    touch(tmp_path, *(f"{place}{name}" for place in ("", "val/", "test/") for name in layout))
     source = class_folders.choose(str(tmp_path))
-    assert source.whole == {} and source.class_names == ("ants", "bees")
+    assert {image.path for image in source.images} == {tmp_path / name for name in layout}
+    assert {part: {image.path for image in own.images} for part, own in source.whole.items()} == {
+        "valid": {tmp_path / "val" / name for name in layout},
+        "test": {tmp_path / "test" / name for name in layout}}
+    assert source.passed_over == []
 
 
-def test_two_folders_for_one_part_are_refused(tmp_path):
+def test_of_two_folders_for_one_part_the_second_is_passed_over(tmp_path):
     touch(tmp_path, *(f"{place}/{name}" for place in ("train", "val", "valid")
                       for name in LAYOUTS[0]))
-    with pytest.raises(UserError) as error:
-        chosen(tmp_path)
-    assert str(error.value) == (f"{tmp_path}/val and {tmp_path}/valid are the same part of "
-                                f"{tmp_path}: give one of them another name")
+    source = class_folders.choose(str(tmp_path))
+    assert source.whole["valid"].folder == tmp_path / "val" and len(source.all_images()) == 4
+    assert source.passed_over == [f"{tmp_path}/valid (without both classes, or a second one)"]
 
 
 @pytest.mark.parametrize("names", [["IMG_1.jpg", "DSC_2.jpg"], ["ant.0.jpg", "bee.0.jpg"]])
 def test_files_alone_never_become_classes(tmp_path, names):
     touch(tmp_path, *names)
-    with pytest.raises(UserError, match="holds no pictures of cat and dog: put each class"):
+    with pytest.raises(UserError, match="no pictures of cat and dog; there are 2 .jpg in .*: put "):
         chosen(tmp_path)
 
 
 def test_cats_and_dogs_come_first_and_keep_their_names(tmp_path):
     touch(tmp_path, "Cats/0.jpg", "dogs/0.jpg", "birds/0.jpg", "ants/0.jpg")
     assert chosen(tmp_path) == (("cat", "dog"), [("Cats/0.jpg", 1), ("dogs/0.jpg", 0)])
-    assert chosen(tmp_path, ["dogs", "cat"]) == (("dog", "cat"),
+    assert chosen(tmp_path, ["dogs", "cat"]) == (("dogs", "cat"),
                                                  [("Cats/0.jpg", 0), ("dogs/0.jpg", 1)])
-    assert chosen(tmp_path, ["birds", "cat"]) == (("birds", "Cats"),
+    assert chosen(tmp_path, ["birds", "cat"]) == (("birds", "cat"),
                                                   [("Cats/0.jpg", 0), ("birds/0.jpg", 1)])
 
 
-def test_other_classes_are_found_only_in_a_folder_that_was_typed(tmp_path, monkeypatch):
+def test_in_data_other_classes_are_found_only_if_they_are_named(tmp_path, monkeypatch):
     touch(tmp_path, "data/ants/0.jpg", "data/bees/0.jpg")
     monkeypatch.chdir(tmp_path)
     assert class_folders.choose(None).folder == class_folders.SAMPLE
-    with pytest.raises(UserError, match="^ants and bees are not looked for in data/: name "
-                                        "their folder with --data_dir$"):
-        class_folders.choose(None, ["ants", "bees"])
+    with pytest.raises(UserError, match="^--data_dir=.*sample holds no pictures of wasps and owls; "
+                                        "there are 500 .jpg in sample: "):
+        class_folders.choose(None, ["wasps", "owls"])
+    source = class_folders.choose(None, ["ants", "bees"])
+    assert (source.folder, source.class_names) == (Path("data"), ("ants", "bees"))
     assert class_folders.choose("data").class_names == ("ants", "bees")
 
 
@@ -246,44 +257,46 @@ def test_the_sample_can_have_dogs_as_the_positive_class(tmp_path, monkeypatch):
 # ---------------------------------------------------------------------------------------------
 
 @pytest.mark.parametrize("names, classes, sentence", [
-    (["ants/0.jpg"], None, "--data_dir={} holds no pictures of cat and dog: put each class into a "
-     "folder of its name, or name its files like cat.0.jpg; there are pictures in ants; "
-     "--classes=ants,bees names two other classes"),
+    (["ants/0.jpg"], None, "no pictures of cat and dog; there are 1 folder(s) in {}, 1 .jpg in "
+     "ants: put each class into a folder of its name, or name its files like cat.0.jpg, or choose "
+     "two other classes like --classes=ants,bees"),
     (["a/0.jpg", "b/0.jpg", "c/0.jpg"], None,
-     "--data_dir={} holds 3 classes, a, b, c: choose two, like --classes=a,b"),
+     "no pictures of cat and dog; there are 3 folder(s) in {}, 1 .jpg in a, 1 .jpg in b, 1 .jpg in "
+     "c: put each class into a folder of its name, or name its files like cat.0.jpg, or choose two "
+     "other classes like --classes=ants,bees"),
     (["ants/0.jpg", "bees/0.jpg", "wasps/notes.txt"], ["ants", "wasps"],
-     "--data_dir={} holds no pictures of wasps beside those of ants: put each class into a folder "
-     "of its name, or name its files like wasps.0.jpg; there are pictures in ants, bees; passed "
-     "over: 1 .txt"),
-    ([], ["ant", "bee"], "--data_dir={} holds no pictures of ant and bee: put each class into a "
-                         "folder of its name, or name its files like ant.0.jpg"),
+     "no pictures of wasps beside those of ants; there are 3 folder(s) in {}, 1 .jpg in ants, "
+     "1 .jpg in bees, 1 .txt in wasps: put each class into a folder of its name, or name its files "
+     "like wasps.0.jpg"),
+    ([], ["ant", "bee"], "no pictures of ant and bee: put each class into a folder of its name, or "
+                         "name its files like ant.0.jpg"),
     (["ants/0.jpg", "train/bees.0.jpg"], ["ants", "bees"],
-     "--data_dir={} holds no pictures of bees beside those of ants: put each class into a folder "
-     "of its name, or name its files like bees.0.jpg; there are pictures in ants"),
-    (["a\nb/0.jpg", "c/0.jpg", "d/0.jpg"], None,
-     "--data_dir={} holds a class named 'a\\nb', which cannot be printed: give it another name"),
-    (["\udcff.0.jpg", "c.0.jpg"], ["\udcff", "c"],  # a byte that is no UTF-8
-     "--data_dir={} holds a class named '\\udcff', which cannot be printed: give it another name"),
-    (["cats/0.jpg", "birds.jpg"], None, "--data_dir={} holds no pictures of dog beside those of "
-     "cat: put each class into a folder of its name, or name its files like dog.0.jpg; there are "
-     "pictures in cats; --classes=ants,bees names two other classes")])
+     "no pictures of bees beside those of ants; there are 2 folder(s) in {}, 1 .jpg in ants, "
+     "1 .jpg in train: put each class into a folder of its name, or name its files like "
+     "bees.0.jpg"),
+    (["a\nb/0.jpg", "c/0.jpg"], None,  # such a name would break the line
+     "no pictures of cat and dog; there are 2 folder(s) in {}, 1 .jpg in c: put each class into a "
+     "folder of its name, or name its files like cat.0.jpg, or choose two other classes like "
+     "--classes=ants,bees"),
+    (["cats/0.jpg", "birds.jpg"], None, "no pictures of dog beside those of cat; there are 1 .jpg "
+     "in {}, 1 folder(s) in {}, 1 .jpg in cats: put each class into a folder of its name, or name "
+     "its files like dog.0.jpg, or choose two other classes like --classes=ants,bees")])
 def test_what_is_not_two_classes_is_refused_in_one_sentence(tmp_path, names, classes, sentence):
     touch(tmp_path, *names)
     with pytest.raises(UserError) as error:
         chosen(tmp_path, classes)
-    assert str(error.value) == sentence.format(tmp_path)
+    name = tmp_path.name
+    assert str(error.value) == f"--data_dir={tmp_path} holds {sentence.format(name, name)}"
 
 
 @pytest.mark.parametrize("flag", ["data_dir", "evaluate"])
 @pytest.mark.parametrize("names, classes, beginning", [
     ([], ("cat", "dog"), "holds no pictures of cat and dog: "),
     ([], None, "holds no pictures of cat and dog: "),
-    (["cats/0.jpg"], ("dog", "cat"), "holds no pictures of dog beside those of cat: "),
-    (["dogs/0.jpg"], None, "holds no pictures of cat beside those of dog: "),
-    (["a/0.jpg", "b/0.jpg", "c/0.jpg"], None, "holds 3 classes, a, b, c: "),
-    (["ants/0.jpg"], ("ants", "bees"), "holds no pictures of bees beside those of ants: "),
-    (["a\nb/0.jpg", "c/0.jpg"], None, "holds a class named 'a\\nb', "),
-    (["\udcff.0.jpg", "c.0.jpg"], ("\udcff", "c"), "holds a class named '\\udcff', ")])
+    (["cats/0.jpg"], ("dog", "cat"), "holds no pictures of dog beside those of cat; "),
+    (["dogs/0.jpg"], None, "holds no pictures of cat beside those of dog; "),
+    (["a/0.jpg", "b/0.jpg", "c/0.jpg"], None, "holds no pictures of cat and dog; "),
+    (["ants/0.jpg"], ("ants", "bees"), "holds no pictures of bees beside those of ants; ")])
 def test_an_error_names_the_flag_that_gave_the_folder(tmp_path, names, classes, beginning, flag):
     touch(tmp_path, *names)
     with pytest.raises(UserError) as error:
@@ -294,8 +307,9 @@ def test_an_error_names_the_flag_that_gave_the_folder(tmp_path, names, classes, 
     assert str(error.value) == f"--{flag}={tmp_path}/nowhere is not a folder"
 
 
-@pytest.mark.parametrize("classes", [[], ["ants"], ["ants", "ANTS"], ["a", "b", "c"], ["a", ""],
-                                     ["cat", "cats"]])
+@pytest.mark.parametrize("classes", [
+    [], ["ants"], ["ants", "ANTS"], ["a", "b", "c"], ["a", "b", "B"], ["a", ""], ["cat", "cats"],
+    ["a\nb", "c"], ["\udcff", "c"]])  # which cannot be printed; the latter is a byte of no UTF-8
 def test_classes_that_are_not_two_are_refused(tmp_path, classes):
     with pytest.raises(UserError) as error:
         chosen(tmp_path, classes)
@@ -317,7 +331,7 @@ def test_a_class_with_too_few_images_is_named(tmp_path):
     (["ants/0.jpg", "bees/0.jpg"], "bees", None),
     (["ants/0.jpg", "train/bees/0.jpg"], "train", None),
     (["ants/0.jpg", "bees/0.jpg", "wasps/0.jpg"], "bees", ["ants", "bees"]),
-    (["ants/0.jpg", "bees/0.jpg", "private/0.jpg"], "private", ["ants", "bees"])])
+    (["ants/0.jpg", "bees/0.jpg", "private/0.jpg"], "private", None)])
 def test_an_unreadable_folder_is_named(tmp_path, monkeypatch, names, closed, classes):
     touch(tmp_path, *names)
     refuse(monkeypatch, closed)
@@ -355,7 +369,7 @@ def refuse(monkeypatch, name):
 
 def test_a_class_of_unknown_formats_is_told_by_its_endings(tmp_path):
     touch(tmp_path, "ants/0.jpg", "bees/0.heic", "bees/1.HEIC")
-    with pytest.raises(UserError, match="pictures in ants; passed over: 2 .heic; --classes=ants"):
+    with pytest.raises(UserError, match="; there are .*, 1 .jpg in ants, 2 .heic in bees: "):
         chosen(tmp_path)
 
 
@@ -363,7 +377,7 @@ def test_a_class_of_unknown_formats_is_told_by_its_endings(tmp_path):
 # From the folder to the prediction
 # ---------------------------------------------------------------------------------------------
 
-NAMES = ("Große Käfer", "wasps & bees")  # the folder of the first spells its letters otherwise
+NAMES = (unicodedata.normalize("NFD", "Große Käfer"), "wasps & bees")
 FLAGS = ("--arch=conv1", "--filters=4", "--hidden=8", "--input_size=12x16", "--epochs=2",
          "--batch_size=8", "--lr=1e-3", "--scaling=standard")
 
@@ -373,8 +387,7 @@ def insects(tmp_path_factory):
     """Sixteen pictures of the one, dark, and twelve of the other, light."""
     folder = tmp_path_factory.mktemp("classes") / "insects"
     generator = np.random.default_rng(0)
-    for name, light, count in ((unicodedata.normalize("NFD", NAMES[0]), 60, 16),
-                               (NAMES[1], 190, 12)):
+    for name, light, count in ((NAMES[0], 60, 16), (NAMES[1], 190, 12)):
         (folder / name).mkdir(parents=True)
         for number in range(count):
             pixels = generator.normal(light, 20, (24, 32, 3)).clip(0, 255).astype(np.uint8)
@@ -512,13 +525,3 @@ def test_the_census_counts_the_classes(run_in, there):
     census = run_in(folder, "data.py", "--data_dir=insects", f"--classes={NAMES[1]},{NAMES[0]}")
     assert census.stdout.startswith(
         f"insects: 28 pictures, 1 = {NAMES[1]} (12 images), 0 = {NAMES[0]} (16)\n")
-
-
-def test_parts_without_a_training_folder_beside_them_are_named(tmp_path):
-    for name in ("cats", "dogs", "val/cats", "val/dogs", "test/cats"):
-        (tmp_path / name).mkdir(parents=True)
-        Image.new("RGB", (4, 3)).save(tmp_path / name / "0.png")
-    source = class_folders.find(tmp_path, None)
-    assert len(source.all_images()) == 2
-    assert source.passed_over == [f"{tmp_path}/{name} (it is a part only beside a folder train)"
-                                  for name in ("val", "test")]

@@ -207,12 +207,11 @@ def test_dense_equals_a_matrix_product():
 
 def test_dropout_drops_at_its_rate_and_keeps_the_mean():
     layer, x = models.Dropout(0.3), np.full((50, 1000), 7, np.float32)
-    dropped = layer(x, True, (0, 1)).numpy()
+    dropped = layer(x, (0, 1)).numpy()
     np.testing.assert_allclose(np.unique(dropped), [0, 7 / 0.7], rtol=1e-6)
     assert np.mean(dropped == 0) == pytest.approx(0.3, abs=0.01)
-    np.testing.assert_array_equal(layer(x, True, (0, 1)), dropped)
-    assert (layer(x, True, (0, 2)).numpy() != dropped).any()
-    np.testing.assert_array_equal(layer(x), x)  # outside of training
+    np.testing.assert_array_equal(layer(x, (0, 1)), dropped)
+    assert (layer(x, (0, 2)).numpy() != dropped).any()
 
 
 def test_dropout_happens_only_with_training_true():
@@ -236,15 +235,15 @@ def test_a_networks_dropouts_drop_different_inputs_and_only_in_training(monkeypa
 
     seeds = []
 
-    def remember(self, x, training=False, seed=None):
-        seeds.append(None if seed is None else tuple(np.array(seed)))
+    def remember(self, x, seed):
+        seeds.append(tuple(np.array(seed)))
         return x
 
     monkeypatch.setattr(models.Dropout, "__call__", remember)
     for seed in ((0, 1), (0, 2)):
         network(IMAGES[:, :40, :51], training=True, seed=seed)
     network(IMAGES[:, :40, :51])
-    assert len(set(seeds[:4])) == 4 and seeds[4:] == [None, None]
+    assert len(seeds) == len(set(seeds)) == 4  # two in each training, none outside of it
 
 
 def test_flatten_lays_images_out_row_by_row():
@@ -333,7 +332,7 @@ def test_initial_weights_do_not_depend_on_layers_without_weights():
 
 def test_initial_weights_follow_from_seed_and_layer():
     def weights(*seed):
-        return models.uniform((4, 4), 1.0, seed).numpy()
+        return models.initial_weights((4, 4), "he", seed).numpy()
 
     np.testing.assert_array_equal(weights(0, 1), weights(0, 1))
     assert (weights(0, 1) != weights(1, 1)).any() and (weights(0, 1) != weights(0, 2)).any()
@@ -411,7 +410,8 @@ def test_a_configuration_gives_the_network_that_it_describes(saved, tmp_path):
             if isinstance(layer, models.Conv2D)] == [(3, 2, 2), (4, 2, 2)]
     assert layers[8].rate == 0.25
     assert [layer.units for layer in layers[9:]] == [6, 1]
-    expected = models.uniform((2, 2, 3, 3), (6 / 12) ** 0.5, (5, 0))  # He's limit, the seed
+    limit = (6 / 12) ** 0.5  # He's, for 2 x 2 x 3 inputs
+    expected = tf.random.stateless_uniform((2, 2, 3, 3), (5, 0), -limit, limit, alg="philox")
     np.testing.assert_array_equal(network.kernels[0], expected)
 
 
