@@ -53,19 +53,13 @@ def census(paths: list[Path]) -> tuple[Counter, list[image_files.Skipped]]:
     """How often each shape (height, width) occurs, upright; and what cannot be decoded."""
     shapes, skipped = Counter(), []
     with image_files.progress_bar("reading pictures", len(paths)) as advance:
-        for shape in image_files.in_threads(upright_shape, paths):
+        for shape in image_files.in_threads(lambda path: image_files.read(path).size[::-1], paths):
             if isinstance(shape, image_files.Skipped):
                 skipped.append(shape)
             else:
                 shapes[shape] += 1
             advance()
     return shapes, skipped
-
-
-def upright_shape(path: Path) -> tuple[int, int]:
-    """(height, width) as it is looked at. Raises what image_files.read does."""
-    width, height = image_files.read(path).size
-    return height, width
 
 
 # ---------------------------------------------------------------------------------------------

@@ -14,7 +14,6 @@ network in the browser, for any picture.
 
 from itertools import chain, islice
 from pathlib import Path
-from typing import NamedTuple
 
 import numpy as np
 from absl import app, flags
@@ -94,18 +93,12 @@ def feature_maps(network: models.Network, image: np.ndarray) -> list[np.ndarray]
 # Which parts of the image carry the prediction
 # ---------------------------------------------------------------------------------------------
 
-class Occlusion(NamedTuple):
-    """A grey square on an image: where, and the positive class's probability that remains."""
-
-    row: int
-    column: int
-    probability: float
-
-
-def occlude(network: models.Network, image: np.ndarray, size: int) -> list[Occlusion]:
+def occlude(network: models.Network, image: np.ndarray, size: int
+            ) -> list[tuple[int, int, float]]:
     """The predictions while a grey square of this size slides over the uint8 image.
 
-    It slides by half of its size: by a quarter the map is no clearer, for four times the work.
+    Returns each square's row and column, and the positive class's probability that remains. It
+    slides by half of its size: by a quarter the map is no clearer, for four times the work.
     Source: Zeiler and Fergus, "Visualizing and Understanding Convolutional Networks", 2014.
     """
     height, width, _ = image.shape
@@ -117,12 +110,12 @@ def occlude(network: models.Network, image: np.ndarray, size: int) -> list[Occlu
         for covered, column in zip(batch, columns, strict=True):
             covered[row:row + size, column:column + size] = drawing.GREY
         probabilities = network.probability(batch).numpy()
-        occlusions += map(Occlusion, [row] * len(columns), columns, probabilities)
+        occlusions += zip([row] * len(columns), columns, probabilities, strict=True)
     return occlusions
 
 
 def occlusion_map(shape: tuple[int, int], size: int, probability: float,
-                  occlusions: list[Occlusion]) -> np.ndarray:
+                  occlusions: list[tuple[int, int, float]]) -> np.ndarray:
     """How much of the probability each pixel carries, float32 `shape` (height, width).
 
     The probability lost when it is covered, in the mean over all squares that cover it: positive

@@ -24,6 +24,7 @@ from itertools import islice
 from pathlib import Path
 
 import numpy as np
+import PIL
 from absl import app, flags
 
 import data
@@ -153,8 +154,13 @@ def evaluate(run_dir: Path, folder: Path, as_json: bool) -> None:
     if known is None:
         print(f"{run_dir} has no {used_pictures.FILE}: it may have been trained on some of these "
               "pictures, which would make the accuracy too good", file=sys.stderr)
-    elif left_out:
-        print(f"left out: {known_ones}", file=sys.stderr)
+    else:
+        if left_out:
+            print(f"left out: {known_ones}", file=sys.stderr)
+        pillow = run_folder.read_config(run_dir)["versions"]["pillow"]
+        if pillow != PIL.__version__:
+            print(f"Pillow {PIL.__version__} may decode a picture otherwise than Pillow {pillow}, "
+                  f"with which {run_dir} was trained, and not recognise it", file=sys.stderr)
     at_threshold = metrics.measure_at(threshold, probabilities, labels)
     if as_json:
         print(json.dumps(at_threshold | {"left_out": left_out.total()}))

@@ -358,7 +358,7 @@ def finish(config: Config, dataset: data.Dataset, run: runs.Run) -> None:
         eval_step = tf.function(network.probability, autograph=False)
         predictions = predict_batches(eval_step, dataset.test.images, config.batch_size)
         best["test"] = metrics.measure_at(best["threshold"], predictions, dataset.test.labels)
-        run_folder.write_test(run.folder, best["test"])
+        run_folder.write_records(run.folder / "test.json", [best["test"]])
     saved_model.export(network, best["threshold"], dataset.class_names, run.folder / "model")
     report.write_curves([run.folder], run.folder / "curves.png")
     summary.print_end(best, run.history, run.folder, len(dataset.valid.labels), dataset.class_names)

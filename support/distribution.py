@@ -30,7 +30,8 @@ def setup(name: str) -> Iterator[tf.distribute.Strategy]:
         yield tf.distribute.MirroredStrategy()
     else:
         workers, own = cluster()
-        print(f"{own} of {len(workers)} waits for the others", flush=True)
+        others = " and ".join(f"{name} ({workers[name]})" for name in workers if name != own)
+        print(f"{own} of {len(workers)} waits for {others or 'no other'}", flush=True)
         # While TensorFlow waits, Python hears no Ctrl-C: the system's own handling ends it at once.
         interrupt = signal.signal(signal.SIGINT, signal.SIG_DFL)
         strategy = tf.distribute.MultiWorkerMirroredStrategy()

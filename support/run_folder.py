@@ -203,6 +203,10 @@ def write_config(run_dir: Path, config: Config, dataset, replicas: int, tensorfl
 def update_config(run_dir: Path, config: Config, replicas: int) -> None:
     """Bring a resumed run's config.json up to date; print what changes its numbers from now on."""
     record = read_config(run_dir)
+    before = record["machine"]["replicas"]
+    if replicas != before:
+        print(f"from here on {replicas} replicas compute, not {before}: the numbers will be those "
+              "of neither")
     before = record["config"]["epochs"]
     if config.epochs != before and config.schedule == "onecycle":
         print(f"from here on the learning rate follows the cycle of {config.epochs} epochs, not of "
@@ -361,10 +365,6 @@ def read_first_kernels(run_dir: Path) -> np.ndarray | None:
     except (OSError, ValueError, EOFError):
         return None
     return kept if kept.ndim == 5 else None
-
-
-def write_test(run_dir: Path, record: dict) -> None:
-    write_records(run_dir / "test.json", [record])
 
 
 def read_test(run_dir: Path) -> dict | None:

@@ -75,6 +75,11 @@ def opened(groups: Sequence[str], defaults: dict[str, dict]) -> Iterator["Run"]:
             if run.started:
                 print(f"interrupted; resume with {run.resume_command}")
             raise
+        except UserError as error:
+            if is_new or run.started:
+                raise
+            raise UserError(f"{folder} cannot be resumed: {error}; if its pictures were moved, say "
+                            "where with --data_dir") from error
         except (OSError, tf.errors.OpError) as error:  # the disk, the memory, another worker
             if not run.started:
                 raise

@@ -177,7 +177,7 @@ FOLDERS = [  # of pictures
     ("train.py --data_dir=broken", "0 of each class can be used"),
     ("train.py --data_dir=broken", "cannot be read ("),
     ("predict.py --run=runs/good --evaluate=broken", "none of the 8 pictures of broken is left"),
-    ("train.py --resume=runs/good --data_dir=nowhere", "--data_dir=nowhere is not a folder"),
+    ("train.py --resume=runs/good --data_dir=nowhere", "runs/good cannot be resumed: "),
     ("train.py --resume=runs/good --data_dir=others",
      "the pictures in others are not those it was started with"),
     ("tools/claims.py --data_dir=nowhere", "is not a folder: give that of the photographs"),

@@ -508,7 +508,7 @@ def test_evaluating_and_resuming_take_the_classes_from_the_run(run_in, there, tm
             ("predict.py", ["--run=runs/insects", "--evaluate=insects/hornets"],
              f"--evaluate=insects/hornets holds no pictures of {NAMES[0]}", 1),
             ("train.py", ["--resume=runs/insects", "--data_dir=insects"],
-             "--data_dir=insects holds no pictures of", 1),
+             "runs/insects cannot be resumed: --data_dir=insects holds no pictures of", 1),
             ("predict.py", ["--run=runs/insects", "--evaluate=nowhere"],
              "--evaluate=nowhere is not a folder", 1),
             ("predict.py", ["--run=runs/insects", "--evaluate=insects", "--classes=a,b"],

@@ -284,6 +284,22 @@ def test_tensorflow_is_imported_where_standard_error_is_closed():
     assert result.returncode == 0 and b"18,049,025" in result.stdout
 
 
+@needs.terminal
+def test_what_is_printed_to_a_terminal_that_is_gone_is_lost():
+    """In a process whose terminal is closed while it goes on, as under nohup."""
+    import pty
+    master, terminal = pty.openpty()
+    code = ("import sys, support; print('first', flush=True); sys.stdin.readline()\n"
+            "print('second', flush=True); print('third', file=sys.stderr); sys.exit(7)")
+    with subprocess.Popen([sys.executable, "-c", code], cwd=ROOT, stdin=subprocess.PIPE,
+                          stdout=terminal, stderr=terminal) as process:
+        os.close(terminal)
+        assert os.read(master, 100) == b"first\r\n"
+        os.close(master)
+        process.communicate(b"go on\n")
+    assert process.returncode == 7
+
+
 def test_a_file_name_that_is_not_unicode_can_be_printed():
     result = subprocess.run([sys.executable, "-c", r"import support; print('a\udcff.jpg')"],
                             cwd=ROOT, capture_output=True)

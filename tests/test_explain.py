@@ -87,8 +87,7 @@ def test_feature_maps_equal_the_articles_words(pooling):
 
 
 def test_the_occlusion_map_is_the_mean_loss_of_the_squares_that_cover_a_pixel():
-    occlusions = [explain.Occlusion(0, 0, 0.9), explain.Occlusion(0, 1, 0.5),
-                  explain.Occlusion(1, 0, 0.7), explain.Occlusion(1, 1, 0.3)]
+    occlusions = [(0, 0, 0.9), (0, 1, 0.5), (1, 0, 0.7), (1, 1, 0.3)]
     np.testing.assert_allclose(explain.occlusion_map((3, 3), 2, 0.7, occlusions),
                                [[-0.2, 0, 0.2], [-0.1, 0.1, 0.3], [0, 0.2, 0.4]], atol=1e-6)
 

@@ -384,11 +384,13 @@ def test_fewer_epochs_than_there_are_is_refused(folder):
      "it was started with: cat.3.png (empty file) cannot be read; put"),
     (lambda: [file.unlink() for file in Path("photos").glob("dog.?.png")],
      "with: dog.0.png, dog.1.png, dog.2.png and 7 others vanished; put"),
-    (lambda: shutil.rmtree("photos"), "photos is not a folder"),
+    (lambda: shutil.rmtree("photos"), "photos is not a folder; if its pictures were moved, say"),
 ])
 def test_other_pictures_than_before_are_noticed(change, sentence, folder):
     change()
-    assert sentence in refused("--resume=runs/mine")
+    told = refused("--resume=runs/mine")
+    assert told.startswith("runs/mine cannot be resumed: ") and sentence in told
+    assert "--data_dir" in told
 
 
 @pytest.mark.parametrize("change", [

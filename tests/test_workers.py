@@ -114,9 +114,10 @@ def test_two_workers_follow_the_path_of_one_process_given_the_same_batches(two, 
 def test_only_the_chief_prints_and_writes(two):
     run, (chief, other) = two
     assert f"2 replicas; the run is {run}/" in (chief / "stdout").read_text()
-    assert (other / "stdout").read_text() == ("worker 1 of 2 waits for the others\n"
-                                              "worker 0 prints and writes the run\n")
-    assert (chief / "stdout").read_text().startswith("worker 0 of 2 waits for the others\n")
+    assert re.fullmatch(r"worker 1 of 2 waits for worker 0 \(127.0.0.1:[0-9]+\)\n"
+                        "worker 0 prints and writes the run\n", (other / "stdout").read_text())
+    assert re.match(r"worker 0 of 2 waits for worker 1 \(127.0.0.1:[0-9]+\)\n",
+                    (chief / "stdout").read_text())
     for folder in (chief, other):
         assert {file.name for file in folder.iterdir()} == {"losses", "stderr", "stdout"}
 
@@ -134,13 +135,15 @@ def test_two_devices_follow_the_path_of_one(two, start_one, photos):
     assert sorted(seeds) == sorted(f"[0 {draw}]" for draw in range(48))  # each of each its own
 
 
-def test_a_run_of_two_can_be_resumed_alone(two, tmp_path, capsys):
+def test_a_run_of_two_can_be_resumed_alone_and_says_what_that_means(
+        two, tmp_path, capsys):
     run = tmp_path / "copy"
     shutil.copytree(two[0], run)
     with eagerly():
         assert exit_code(f"--resume={run}", "--epochs=5", "--strategy=single") == 0
-    assert f"{run} resumes in epoch 5, after step 0" in capsys.readouterr().out
-    assert json.loads((run / "config.json").read_text())["machine"]["replicas"] == 1
+    output = capsys.readouterr().out
+    assert f"{run} resumes in epoch 5, after step 0" in output
+    assert "from here on 1 replicas compute, not 2: the numbers will be those of neither" in output
     assert len(records(run)) == 5
 
 
@@ -216,12 +219,12 @@ def test_whoever_dies_or_is_interrupted_the_run_ends_with_its_numbers(two, start
 
 
 @needs.sigkill
-def test_a_worker_says_that_it_waits_and_ctrl_c_ends_it(start_one, photos):
+def test_a_worker_says_whom_it_waits_for_and_ctrl_c_ends_it(start_one, photos):
     addresses = free_addresses(3)
     process, folder = start_one(
         functools.partial(interrupted_runs.worker, addresses, 1), "--strategy=multi_worker",
         "--name=mine", *FLAGS, f"--data_dir={photos}")
-    said = "worker 1 of 3 waits for the others\n"
+    said = f"worker 1 of 3 waits for worker 0 ({addresses[0]}) and worker 2 ({addresses[2]})\n"
     wait_for(lambda: (folder / "stdout").exists() and said in (folder / "stdout").read_text(),
              process)
     time.sleep(1)

@@ -332,7 +332,7 @@ def evaluate(run: Path, test_dir: Path) -> None:
                              f"--evaluate={test_dir}"], stdout=subprocess.PIPE, text=True)
     if result.returncode:  # it has said why
         sys.exit(result.returncode)
-    run_folder.write_test(run, json.loads(result.stdout))
+    run_folder.write_records(run / "test.json", [json.loads(result.stdout)])
 
 
 @contextlib.contextmanager
