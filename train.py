@@ -213,7 +213,7 @@ def train_and_evaluate(config: Config, dataset: data.Dataset, run: runs.Run) -> 
     cannot be used, SystemExit after a Ctrl-C or SIGTERM.
     """
     network = models.Network(config, fast_convolution.conv2d)  # tf.nn.conv2d, faster on some CPUs
-    network.scale.fit(dataset.mean, dataset.std)       # only --scaling=standard uses them
+    network.scale.fit(*data.mean_and_std(dataset.train.images))  # only --scaling=standard uses it
     optimizer = Adam(network.trainable_variables, config.weight_decay)
     train_step, eval_step = compile_steps(network, optimizer, config)
     progress = checkpoints.TrainingState(config.seed)  # epoch 1, step 0

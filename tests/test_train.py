@@ -189,8 +189,7 @@ def dataset_of(train, valid, test) -> data.Dataset:
     """A dataset of three pairs of images and labels, without files."""
     parts = [data.Part(images, labels, [Path(f"{name}{row}.jpg") for row in range(len(labels))])
              for name, (images, labels) in (("train", train), ("valid", valid), ("test", test))]
-    return data.Dataset(*parts, skipped=[], mean=train[0].mean((0, 1, 2)),
-                        std=train[0].std((0, 1, 2)), class_names=("cat", "dog"))
+    return data.Dataset(*parts, skipped=[], class_names=("cat", "dog"))
 
 
 def tiny_dataset(count=10) -> data.Dataset:
@@ -322,6 +321,15 @@ def test_the_best_epochs_predictions_are_kept_under_any_name_of_a_file(tmp_path)
     assert [record["label"] for record in records] == dataset.valid.labels.tolist()
     errors = [(record["probability"] - record["label"]) ** 2 for record in records]
     assert np.mean(errors) == pytest.approx(best["mse"], rel=1e-6)
+
+
+def test_standard_scaling_takes_the_mean_and_the_std_of_all_training_pixels_of_a_colour(tmp_path):
+    dataset = tiny_dataset(12)
+    pixels = dataset.train.images
+    train_run(tiny_config(epochs=1, scaling="standard"), dataset, tmp_path)
+    scale = models.load(tmp_path).scale
+    np.testing.assert_allclose(scale.mean, pixels.mean(axis=(0, 1, 2)), rtol=1e-6)
+    np.testing.assert_allclose(scale.std, pixels.std(axis=(0, 1, 2)), rtol=1e-6)
 
 
 def test_a_runs_network_is_loaded_from_its_folder(tmp_path):

@@ -40,7 +40,7 @@ def test_every_picture_that_was_found_has_a_line(source, tmp_path):
     parts = [data.Part(images[row:row + 1], np.ones(1), [tmp_path / name])
              for row, name in enumerate(("a.jpg", "b/c.jpg"))]
     dataset = data.Dataset(*parts, data.Part(images[:0], np.ones(0), []),
-                           [(tmp_path / "d.jpg", "empty file")], None, None, None)
+                           [(tmp_path / "d.jpg", "empty file")], None)
     records = used_pictures.records_of(dataset, source)
     assert records == [record | ({"digest": used_pictures.digest(images[row])} if row < 2 else {})
                        for row, record in enumerate(SAVED)]

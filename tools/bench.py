@@ -88,7 +88,7 @@ def our_training(arch: str, batch_size: int, dtype: str, steps: int) -> float:
     config = config_of(arch, batch_size=batch_size, dtype=dtype, epochs=2)
     part, valid = (data.Part(*noise_images(count), [None] * count)
                    for count in (steps * batch_size, 2))
-    dataset = data.Dataset(part, valid, valid, [], np.zeros(3), np.ones(3), ("cat", "dog"))
+    dataset = data.Dataset(part, valid, valid, [], ("cat", "dog"))
     moments: list[float] = []
 
     def look(*_) -> None:
