@@ -489,7 +489,7 @@ def saved_options(run_dir: Path) -> Config:
 @cli.script()
 def main(argv: list[str]) -> None:
     chosen = vars(settings.from_flags(flags.FLAGS, "network"))
-    for arch in [chosen["arch"]] if cli.explicitly_set("arch") else NETWORKS:
+    for arch in [chosen["arch"]] if flags.FLAGS["arch"].present else NETWORKS:
         config = options(**chosen | {"arch": arch, "init": "glorot"})
         if not any(isinstance(layer, Conv2D) for layer in layers_of(config)):
             config.kernel_size, config.stride, config.pooling = 3, 1, "max"

@@ -95,11 +95,6 @@ def one_sentence(error: Exception) -> str:
     return text
 
 
-def explicitly_set(name: str) -> bool:
-    """Whether the user gave the flag, with whatever value."""
-    return bool(flags.FLAGS[name].present)
-
-
 def flags_parser(doc: str, *groups: str, moved: dict[str, str] | None = None
                  ) -> Callable[[list[str]], list[str]]:
     """absl's parser of flags, whose --help shows doc and then the flags, group by group.

@@ -95,7 +95,7 @@ def saved_settings(resumed: Path, groups: Sequence[str], defaults: dict[str, dic
     Raises UserError for other flags, for a config.json that is damaged, and for fewer epochs than
     are trained.
     """
-    others = [f"--{name}" for name in flags.FLAGS if cli.explicitly_set(name)
+    others = [f"--{name}" for name in flags.FLAGS if flags.FLAGS[name].present
               and name not in ("resume", "epochs", "strategy", "data_dir", "eager")]
     if others:
         raise UserError(f"{', '.join(others)} cannot be given with --resume: a run keeps the "
