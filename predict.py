@@ -108,13 +108,13 @@ def list_files(names: list[str]) -> tuple[list[Path], list[image_files.Skipped],
         found, errors = [], []
         for folder, subfolders, files in os.walk(name, onerror=errors.append):
             subfolders[:] = [each for each in subfolders if not image_files.is_hidden(each)]
-            images, rest = image_files.images_among(Path(folder, file) for file in files)
-            found += images
-            others += rest
-        paths += sorted(found)
+            found += [Path(folder, file) for file in files]
+        images = image_files.images_among(found)
+        paths += sorted(images)
+        others += {*found} - {*images}
         problems += [image_files.Skipped(Path(error.filename), error.strerror.lower())
                      for error in errors]
-        if not found and not errors:
+        if not images and not errors:
             problems.append(image_files.Skipped(name, "no pictures in this folder"))
     return paths, problems, image_files.count_endings(others)
 

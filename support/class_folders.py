@@ -131,7 +131,7 @@ def two_folders(folder: Path) -> list[str]:
     """The names of the only two folders of images that lie side by side; [] without such ones."""
     for place in places_in(folder):
         names = {normalized(path.name): path.name for path in subfolders(place)["class"]
-                 if image_files.images_among(path.iterdir())[0]}
+                 if image_files.images_among(path.iterdir())}
         if len(names) == 2:
             return [names[key] for key in sorted(names)]
     return []
@@ -181,12 +181,12 @@ def images_by_class(entries: list[Path], classes: list[str]) -> list[list[Path]]
     A folder within the folder of a class is no image, and passed over.
     """
     found: dict[str, list[Path]] = {name: [] for name in classes}
-    for image in image_files.images_among(entries)[0]:
+    for image in image_files.images_among(entries):
         if names := [name for name in classes if is_named_after(image, name)]:
             found[max(names, key=len)].append(image)  # ant lion.0.jpg is no ant
     for entry in entries:
         if normalized(entry.name) in found and entry.is_dir():
-            found[normalized(entry.name)] += image_files.images_among(entry.iterdir())[0]
+            found[normalized(entry.name)] += image_files.images_among(entry.iterdir())
     return [*found.values()]
 
 

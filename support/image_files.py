@@ -47,16 +47,13 @@ def is_hidden(name: str) -> bool:
     return bool(HIDDEN.fullmatch(name))
 
 
-def images_among(paths: Iterable[Path]) -> tuple[list[Path], list[Path]]:
-    """The images among these, by their names, and the other files, without what is hidden.
+def images_among(paths: Iterable[Path]) -> list[Path]:
+    """The images among these, by their names, without what is hidden.
 
     What is called an image may still not be one, or not be readable, as a broken link.
     """
-    images, others = [], []
-    for path in paths:
-        if not is_hidden(path.name) and not os.path.isdir(path):
-            (images if path.suffix.lower() in ENDINGS else others).append(path)
-    return images, others
+    return [path for path in paths if path.suffix.lower() in ENDINGS
+            and not is_hidden(path.name) and not os.path.isdir(path)]
 
 
 def count_endings(paths: Iterable[Path]) -> list[str]:
@@ -79,9 +76,12 @@ def read(path: Path, at_least: tuple[int, int] | None = None) -> Image.Image:
     """
     with Image.open(path) as image:
         if at_least:
-            image.draft(None, at_least[::-1] if is_on_its_side(image) else at_least)
+            with contextlib.suppress(Exception):  # a damaged EXIF block must not cost the image
+                if image.getexif().get(0x0112) in (5, 6, 7, 8):  # stored turned by 90 degrees
+                    at_least = at_least[::-1]
+            image.draft(None, at_least)
         image.load()
-        with contextlib.suppress(Exception):  # a damaged EXIF block must not cost the image
+        with contextlib.suppress(Exception):  # here neither
             ImageOps.exif_transpose(image, in_place=True)
         return to_rgb(image)
 
@@ -92,13 +92,6 @@ def read_checked(path: Path) -> Image.Image:
         return read(path)
     except Exception as error:  # a broken file can make a decoder raise nearly anything
         raise UserError(f"--image={path}: {why_unreadable(path, error)}") from error
-
-
-def is_on_its_side(image: Image.Image) -> bool:
-    """Whether the camera stored the image turned by 90 degrees (EXIF tag 0x0112)."""
-    with contextlib.suppress(Exception):  # a damaged EXIF block
-        return image.getexif().get(0x0112) in (5, 6, 7, 8)
-    return False
 
 
 def to_rgb(image: Image.Image) -> Image.Image:

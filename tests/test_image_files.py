@@ -224,7 +224,7 @@ def test_every_format_that_is_found_can_be_read(tmp_path, ending):
             break
         except (OSError, ValueError):
             continue
-    assert image_files.images_among([tmp_path / f"x{ending}"]) == ([tmp_path / f"x{ending}"], [])
+    assert image_files.images_among([tmp_path / f"x{ending}"]) == [tmp_path / f"x{ending}"]
     assert read(tmp_path / f"x{ending}").shape[2] == 3
 
 
@@ -233,7 +233,7 @@ def test_every_format_that_is_found_can_be_read(tmp_path, ending):
 def test_documents_films_and_measurements_are_no_images(tmp_path, ending):
     path = tmp_path / f"1{ending}"
     path.write_bytes(jpeg(noise(8, 8)))
-    assert image_files.images_among([path]) == ([], [path])
+    assert image_files.images_among([path]) == []
     assert image_files.count_endings([path, path]) == [f"2 {ending}"]
 
 
@@ -385,8 +385,8 @@ def test_a_broken_link_counts_as_a_picture_that_cannot_be_read(tmp_path):
     for name, target in (("link.jpg", "there.jpg"), ("broken.jpg", "gone.jpg"),
                          ("broken.txt", "gone.txt")):
         (tmp_path / name).symlink_to(tmp_path / target)
-    images, others = image_files.images_among(sorted(tmp_path.iterdir()))
+    images = image_files.images_among(sorted(tmp_path.iterdir()))
     assert [path.name for path in images] == ["broken.jpg", "link.jpg", "there.jpg"]
-    assert [path.name for path in others] == ["broken.txt"]
+    assert image_files.count_endings([tmp_path / "broken.txt"]) == ["1 .txt"]
     [skipped] = image_files.in_threads(image_files.read, [tmp_path / "broken.jpg"])
     assert skipped.reason == "no such file or directory"
