@@ -266,14 +266,12 @@ def read_settings(run_dir: Path, values: flags.FlagValues, *groups: str,
 # metrics.jsonl, predictions.jsonl, test.json
 # ---------------------------------------------------------------------------------------------
 
-def selection_key(record: dict) -> tuple[float, float]:
-    """What makes one epoch better than another: its best accuracy, then the lower MSE."""
-    return record["best_accuracy"], -record["mse"]
-
-
 def best_epoch(history: list[dict]) -> dict | None:
-    """The record of the best epoch, the first of equal ones; None before the first epoch ends."""
-    return max(history, key=selection_key, default=None)
+    """The record of the best epoch, by its best accuracy, then the lower MSE; None of no epoch.
+
+    Of equal ones it is the first.
+    """
+    return max(history, key=lambda record: (record["best_accuracy"], -record["mse"]), default=None)
 
 
 def write_history(run_dir: Path, record: dict) -> None:

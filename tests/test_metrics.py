@@ -1,5 +1,6 @@
 """The metrics against NumPy and by hand, and what they refuse."""
 
+import itertools
 import warnings
 
 import numpy as np
@@ -107,10 +108,13 @@ def test_what_no_metric_is_defined_for_is_refused(predictions, labels, reason):
             metric(np.array(predictions), np.array(labels))
 
 
-def test_selection_key_prefers_accuracy_then_the_lower_error():
+def test_the_best_epoch_is_that_of_the_best_accuracy_then_of_the_lower_error_then_the_first():
     good, better, best = ({"best_accuracy": 0.6, "mse": 0.2}, {"best_accuracy": 0.7, "mse": 0.3},
                           {"best_accuracy": 0.7, "mse": 0.25})
-    assert sorted([best, good, better], key=run_folder.selection_key) == [good, better, best]
+    for history in itertools.permutations([best, good, better]):
+        assert run_folder.best_epoch(list(history)) is best
+    assert run_folder.best_epoch([good, better]) is run_folder.best_epoch([better, good]) is better
+    assert run_folder.best_epoch([good, best, {**best}]) is best
 
 
 def test_measures_at_a_threshold_by_hand():
