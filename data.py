@@ -168,9 +168,7 @@ def mean_and_std(pixels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 # ---------------------------------------------------------------------------------------------
 
 def define_flags() -> None:
-    """Define where the images are: for the scripts that ask."""
-    if "data_dir" in flags.FLAGS:  # one such script has imported another
-        return
+    """Define where the images are: for this script and train.py."""
     flags.DEFINE(
         cli.PATH, "data_dir", None, "folder of the pictures: cat.0.jpg, dog.0.jpg and so on, or "
         "folders cat(s)/ and dog(s)/, in it or in its train/ or PetImages/; or two folders of any "

@@ -911,6 +911,6 @@ def test_the_progress_never_mixes_with_what_is_redirected(tmp_path):
 
 def test_importing_data_defines_no_flag_and_takes_no_tensorflow():
     code = ("import sys, data; from absl import flags; assert 'data_dir' not in flags.FLAGS; "
-            "data.define_flags(); data.define_flags(); assert 'data_dir' in flags.FLAGS; "
+            "data.define_flags(); assert 'data_dir' in flags.FLAGS; "
             "assert 'tensorflow' not in sys.modules")
     subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=True)
