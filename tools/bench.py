@@ -172,15 +172,6 @@ def compare(console: Console, arch: str) -> None:
 # The command
 # ---------------------------------------------------------------------------------------------
 
-def define_flags() -> None:
-    # Not at the top: variants import this file beside train.py, which has flags of these names.
-    flags.DEFINE_multi_enum("networks", list(STEPS), list(STEPS), "the networks to train")
-    flags.DEFINE_integer("batch_size", 32, "pictures per step", lower_bound=1)
-    flags.DEFINE_enum("dtype", "float32", ["float32", "bfloat16"], "what training computes in; "
-                      "Keras beside it in its mixed_bfloat16")
-    flags.DEFINE_integer("rounds", 5, "how often every variant is measured", lower_bound=1)
-
-
 @cli.script()
 def main(argv: list[str]) -> None:
     console = Console(width=120)
@@ -193,5 +184,10 @@ def main(argv: list[str]) -> None:
 
 
 if __name__ == "__main__":
-    define_flags()
+    # Not at the top: variants import this file beside train.py, which has flags of these names.
+    flags.DEFINE_multi_enum("networks", list(STEPS), list(STEPS), "the networks to train")
+    flags.DEFINE_integer("batch_size", 32, "pictures per step", lower_bound=1)
+    flags.DEFINE_enum("dtype", "float32", ["float32", "bfloat16"], "what training computes in; "
+                      "Keras beside it in its mixed_bfloat16")
+    flags.DEFINE_integer("rounds", 5, "how often every variant is measured", lower_bound=1)
     app.run(main)
