@@ -49,12 +49,11 @@ def row(run_dir: Path) -> list[str]:
     """
     record, history = run_folder.read_config(run_dir), run_folder.read_history(run_dir)
     test, best = run_folder.read_test(run_dir), run_folder.read_best(run_dir)
-    article = article_figures(run_dir, record)
+    config, article = record["config"], article_figures(record["config"])
     mse, correlation, accuracy = (
         format(article[key], form) if key in article else "-"
         for key, form in (("mse", ".3f"), ("pearson", ".3f"), ("best_accuracy", ".0%")))
     with run_folder.damage_told(run_dir, "config.json, metrics.jsonl or test.json"):
-        config, class_names = record["config"], run_folder.class_names_of(record)
         layers = [as_flag(name, config[name]) for name, usual in LAYERS.items()
                   if config[name] != usual]
         return [
@@ -65,14 +64,13 @@ def row(run_dir: Path) -> list[str]:
             "-" if test is None else with_interval(test["accuracy"], test["accuracy_interval"]),
             f"{sum(epoch['seconds'] for epoch in history):.0f} s",
             "drawn" if record["data"]["bundled_sample"]
-            else "photographs" if {*class_names} == {"cat", "dog"} else ", ".join(class_names)]
+            else "photographs" if {*config["classes"]} == {"cat", "dog"}
+            else ", ".join(config["classes"])]
 
 
-def article_figures(run_dir: Path, record: dict) -> dict[str, float]:
-    """What the article gives for a run's network, of ARTICLE; record: the run's config.json."""
-    with run_folder.damage_told(run_dir, "config.json"):
-        arch, about = record["config"]["arch"], {*run_folder.class_names_of(record)}
-    return ARTICLE.get(arch, {}) if about == {"cat", "dog"} else {}
+def article_figures(config: dict) -> dict[str, float]:
+    """What the article gives for a network, of ARTICLE; config: the settings of its run."""
+    return ARTICLE.get(config["arch"], {}) if {*config["classes"]} == {"cat", "dog"} else {}
 
 
 def as_flag(name: str, value: int | str | list[int] | None) -> str:
@@ -96,7 +94,7 @@ def write_curves(run_dirs: list[Path], file: Path) -> None:
         with run_folder.damage_told(run_dir, "metrics.jsonl"):
             histories[name] = [{key: None if record[key] is None else float(record[key])
                                 for key in ("epoch", *summary.CURVES)} for record in history]
-        figures[name] = article_figures(run_dir, run_folder.read_config(run_dir))
+        figures[name] = article_figures(run_folder.read_config(run_dir)["config"])
     with cli.naming(file):
         run_pages.curves_page(histories, figures).save(file)
 

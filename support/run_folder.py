@@ -225,20 +225,16 @@ def read_config(run_dir: Path) -> dict:
             raise UserError(f"{run_dir} was written by another version of train.py, which this one "
                             "cannot read: train it again, or use the version that wrote it")
         # What is taken from it later, without asking whether it is there.
-        class_names_of(record), record["data"]["bundled_sample"]
-        record["versions"]["pillow"], record["machine"]
+        positive, negative = map(str, record["config"]["classes"])
+        record["config"] |= {"classes": [positive, negative], "arch": str(record["config"]["arch"])}
+        record["data"]["bundled_sample"], record["versions"]["pillow"], record["machine"]
         return record
-
-
-def class_names_of(record: dict) -> tuple[str, str]:
-    """The names of label 1 and of label 0 in what read_config returned."""
-    positive, negative = map(str, record["config"]["classes"])
-    return positive, negative
 
 
 def read_class_names(run_dir: Path) -> tuple[str, str]:
     """The names of label 1 and of label 0. Raises UserError as read_config does."""
-    return class_names_of(read_config(run_dir))
+    positive, negative = read_config(run_dir)["config"]["classes"]
+    return positive, negative
 
 
 def read_settings(run_dir: Path, values: flags.FlagValues, *groups: str,
