@@ -40,9 +40,8 @@ def print_start(network, source, dataset, config: Config, no_photographs: bool,
     print(f"{source.folder}: {sizes.replace(' to', ' pictures to', 1)}, half of each class")
     print(source)
     print_beside(source)
-    wanted = {part: getattr(config, f"{part}_size") or size for part, size in (
-        ("train", TRAIN_SIZE), ("valid", VALID_SIZE)) if part in cut}
-    missing = [size for part, size in wanted.items() if size != cut[part]]
+    missing = [size for part, size in (("train", TRAIN_SIZE), ("valid", VALID_SIZE))
+               if part in cut and getattr(config, f"{part}_size") is None and size != cut[part]]
     if missing:
         print(f"  ({' and '.join(map(str, missing))} were wanted: there are no more)")
         (fewer, rare), (more, other) = sorted(zip(source.counts(), source.class_names, strict=True))
@@ -76,8 +75,7 @@ def print_epoch(record: dict, epochs: int) -> None:
     """record: the epoch's line of metrics.jsonl; epochs: how many there will be."""
     print(f"epoch {record['epoch']:>{len(str(epochs))}}/{epochs}  "
           f"loss {record['train_loss']:.4f}  validation: loss {record['valid_loss']:.4f}  "
-          f"MSE {record['mse']:.4f}  "
-          f"Pearson {pearson_text(record['pearson'])}  "
+          f"MSE {record['mse']:.4f}  Pearson {pearson_text(record['pearson'])}  "
           f"accuracy {record['best_accuracy']:.1%} at t = {record['threshold']:.1f}  "
           f"({record['seconds']:.1f} s, {record['pictures_per_second']:.0f} pictures/s)",
           flush=True)
@@ -104,21 +102,16 @@ def print_curves(history: list[dict], best: dict) -> None:
         values = [record[key] for record in shown]
         if None not in values:
             print(f"{label:<20} {line_of_eighths(values)}  {values[0]:.3f} to {values[-1]:.3f}")
-    sentence = overfitting_text(history, best)
-    if sentence:
+    if sentence := overfitting_text(history, best):
         print(sentence)
 
 
-def line_of_eighths(values: list[float], encoding: str | None = None) -> str:
-    """Each number as a bar from one eighth to eight; where the terminal has none, as PLAIN.
-
-    encoding: the terminal's, that of standard output if None.
-    """
-    unicode = (encoding or sys.stdout.encoding or "ascii").lower().startswith("utf")
-    characters = EIGHTHS if unicode else PLAIN
-    low, high = min(values), max(values)
-    return "".join(characters[round(7 * (value - low) / (high - low)) if high > low else 0]
-                   for value in values)
+def line_of_eighths(values: list[float]) -> str:
+    """Each number as a bar from one eighth to eight; where the terminal has none, as PLAIN."""
+    unicode = (sys.stdout.encoding or "ascii").lower().startswith("utf")
+    characters, low = EIGHTHS if unicode else PLAIN, min(values)
+    spread = max(values) - low or 1
+    return "".join(characters[round(7 * (value - low) / spread)] for value in values)
 
 
 def overfitting_text(history: list[dict], best: dict) -> str | None:
@@ -153,8 +146,7 @@ def print_end(best: dict, history: list[dict], run: Path, valid_size: int,
         test = best["test"]
         print(f"on {test['pictures']} held-out test pictures, at that threshold: "
               f"accuracy {test['accuracy']:.1%} ({interval_text(test['accuracy_interval'])}), "
-              f"MSE {test['mse']:.4f}, "
-              f"Pearson {pearson_text(test['pearson'])}")
+              f"MSE {test['mse']:.4f}, Pearson {pearson_text(test['pearson'])}")
     else:
         print("The epoch and the threshold were chosen on these pictures, which makes the accuracy "
               "too good: --test_size holds out others")

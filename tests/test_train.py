@@ -675,8 +675,10 @@ def test_what_is_not_overfitting_is_not_called_so(history, best):
 
 
 @pytest.mark.parametrize("encoding, bars", [("utf-8", "▁▅█"), ("cp437", "_=#"), ("ascii", "_=#")])
-def test_a_terminal_without_eighths_gets_plain_characters(encoding, bars):
-    assert summary.line_of_eighths([0.0, 0.5, 1.0], encoding) == bars
+def test_a_terminal_without_eighths_gets_plain_characters(monkeypatch, encoding, bars):
+    with open(os.devnull, "w", encoding=encoding) as terminal:
+        monkeypatch.setattr(sys, "stdout", terminal)
+        assert summary.line_of_eighths([0.0, 0.5, 1.0]) == bars
 
 
 def test_an_eager_run_computes_what_a_compiled_one_does_and_shows_its_numbers(
