@@ -184,7 +184,7 @@ def define_flags() -> None:
 def main(_: list[str]) -> None:
     data_dir = flags.FLAGS.data_dir
     if flags.FLAGS.download:
-        folder = download.download_photographs(Path(data_dir or class_folders.DATA))
+        folder = download.download(download.PHOTOGRAPHS, Path(data_dir or class_folders.DATA))
         print(f"the photographs are in {folder}")
     source = class_folders.choose(data_dir, flags.FLAGS.classes)
     if data_dir is None and source.folder == class_folders.SAMPLE:

@@ -33,15 +33,6 @@ PHOTOGRAPHS = Archive(
     folder="PetImages")
 
 
-def download_photographs(data_dir: Path) -> Path:
-    """Get the 25,000 photographs; returns their folder. Raises UserError as download does."""
-    there = (data_dir / PHOTOGRAPHS.folder).exists()  # download refuses to write over them
-    if not there and data_dir.is_dir() and class_folders.labeled_images(data_dir):
-        raise UserError(f"{data_dir} holds other pictures, which would be taken instead of the "
-                        "photographs: use another --data_dir")
-    return download(PHOTOGRAPHS, data_dir)
-
-
 def download(archive: Archive, data_dir: Path) -> Path:
     """Get the archive and unpack its images; returns their folder, data_dir/archive.folder.
 
@@ -52,6 +43,9 @@ def download(archive: Archive, data_dir: Path) -> Path:
     target = data_dir / archive.folder
     if target.exists():
         raise UserError(f"{target} exists: nothing to download; remove it to download it again")
+    if data_dir.is_dir() and class_folders.labeled_images(data_dir):
+        raise UserError(f"{data_dir} holds other pictures, which would be taken instead of the "
+                        "photographs: use another --data_dir")
     work = data_dir / ".download"
     zip_path, unpacked = work / "archive.zip", work / "unpacked"
     try:
