@@ -427,8 +427,8 @@ def copy_convolutions(run_dir: Path, network: Network) -> None:
 # The options of a network
 # ---------------------------------------------------------------------------------------------
 
-def define_flags(values: flags.FlagValues = flags.FLAGS) -> None:
-    """Define a network's options: this script's flags, and train.py's.
+def define_flags(values: flags.FlagValues = flags.FLAGS) -> flags.FlagValues:
+    """Define a network's options, this script's flags and train.py's; returns `values` with them.
 
     "MLPs with more layers", "bigger and bigger models"; and the article closes by proposing
     "different pooling layers, filter sizes, striding": each of these is a flag.
@@ -465,20 +465,18 @@ def define_flags(values: flags.FlagValues = flags.FLAGS) -> None:
     flags.DEFINE_integer("seed", 0, "random seed of the initial weights; in training also of the "
                          "split, the order of the images, augmentation and dropout", lower_bound=0,
                          upper_bound=2**31 - 1, **group)
+    return values
 
 
 def options(arch: str, **changes) -> Config:
     """The options of a network as the article has it, but for these changes."""
-    values = flags.FlagValues()
-    define_flags(values)
-    defaults = {flag.name: flag.default for flag in settings.flags_of(values, "network")}
+    defaults = vars(settings.from_flags(define_flags(flags.FlagValues()), "network"))
     return Config(**defaults | {"arch": arch, "init": "glorot"} | changes)
 
 
 def saved_options(run_dir: Path) -> Config:
     """The options of a run's network. Raises UserError as run_folder.read_config does."""
-    values = flags.FlagValues()
-    define_flags(values)
+    values = define_flags(flags.FlagValues())
     return run_folder.read_settings(run_dir, values, "network", never_none=["init"])
 
 
