@@ -126,9 +126,8 @@ def list_files(names: list[str]) -> tuple[list[Path], list[image_files.Skipped],
 def evaluate(run_dir: Path, folder: Path, as_json: bool) -> None:
     """Print the metrics of a run's network on the images of a folder that it does not know.
 
-    Those that it was trained or validated on are left out, whatever their names are now. as_json:
-    only the metrics at the run's own threshold, as one line of JSON. Raises UserError for a folder
-    that is not a whole run's, and for images that are not there.
+    as_json: only the metrics at the run's own threshold, as one line of JSON. Raises UserError for
+    a folder that is not a whole run's, and for images that are not there.
     """
     network, threshold = models.load(run_dir), run_folder.read_best(run_dir)["threshold"]
     source = class_folders.find(folder, run_folder.read_class_names(run_dir), flag="evaluate",

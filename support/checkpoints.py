@@ -36,10 +36,7 @@ class TrainingState(tf.train.experimental.PythonState):
 
 
 def save(state: tf.train.Checkpoint, run_dir: Path) -> None:
-    """Write a checkpoint of a run.
-
-    The checkpoint before is kept, in case this one gets damaged; all others are deleted.
-    """
+    """Write a checkpoint, keep the one before in case it gets damaged, and delete all others."""
     progress = state.progress
     folder = run_dir / "checkpoints" / f"epoch-{progress.epoch:06}-step-{progress.step:06}"
     write(state, folder)

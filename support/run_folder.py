@@ -263,18 +263,12 @@ def read_settings(run_dir: Path, values: flags.FlagValues, *groups: str,
 # ---------------------------------------------------------------------------------------------
 
 def best_epoch(history: list[dict]) -> dict | None:
-    """The record of the best epoch, by its best accuracy, then the lower MSE; None of no epoch.
-
-    Of equal ones it is the first.
-    """
+    """The first record with the best accuracy and, of these, the lowest MSE; None of no epoch."""
     return max(history, key=lambda record: (record["best_accuracy"], -record["mse"]), default=None)
 
 
 def write_history(run_dir: Path, record: dict) -> None:
-    """Write an epoch's record as its line of metrics.jsonl.
-
-    A killed run may have written this line already, and is about to write it again.
-    """
+    """Write an epoch's line of metrics.jsonl; a killed run may have written it already."""
     history = read_history(run_dir)
     history[record["epoch"] - 1:record["epoch"]] = [record]
     write_records(run_dir / "metrics.jsonl", history)
