@@ -11,6 +11,7 @@ of its size. A JPEG that was made smaller or compressed again is another picture
 """
 
 import hashlib
+from collections.abc import Collection
 from pathlib import Path
 
 import numpy as np
@@ -35,11 +36,9 @@ def names_in(source) -> list[Record]:
 
 def records_of(dataset, source) -> list[Record]:
     """The lines for a data.Dataset and the class_folders.Source that it was loaded from."""
-    known = {}
-    for name, part in (("training", dataset.train), ("validation", dataset.valid),
-                       ("test", dataset.test)):
-        for file, image in zip(part.files, part.images, strict=True):
-            known[file] = {"part": name, "digest": digest(image)}
+    parts = {"training": dataset.train, "validation": dataset.valid, "test": dataset.test}
+    known = {file: {"part": name, "digest": digest(image)} for name, part in parts.items()
+             for file, image in zip(part.files, part.images, strict=True)}
     known |= {file: {"reason": reason} for file, reason in dataset.skipped}
     return [record | known.get(source.folder / record["file"], {}) for record in names_in(source)]
 
@@ -81,8 +80,7 @@ def check(run_dir: Path, now: list[Record], folder: Path) -> None:
     """
     before, after = ({record["file"]: record for record in records}
                      for records in (read(run_dir), now))
-    kinds = {"vanished": [name for name in before if name not in after],
-             "appeared": [name for name in after if name not in before],
+    kinds = {"vanished": before.keys() - after.keys(), "appeared": after.keys() - before.keys(),
              "cannot be read": [], "changed": []}
     for name in before.keys() & after.keys():
         old, new = before[name], after[name]
@@ -103,7 +101,7 @@ def check(run_dir: Path, now: list[Record], folder: Path) -> None:
                         + "; put them back, and take out what was added")
 
 
-def some(names: list[str]) -> str:
+def some(names: Collection[str]) -> str:
     """The first three names, and how many others there are."""
     more = f" and {len(names) - 3} others" if len(names) > 3 else ""
     return ", ".join(sorted(names)[:3]) + more
