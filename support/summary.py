@@ -84,7 +84,6 @@ def print_epoch(record: dict, epochs: int) -> None:
 # What is shown over the epochs, here and in curves.png: the key in metrics.jsonl and its name.
 CURVES = {"train_loss": "training loss", "mse": "validation MSE", "best_accuracy": "accuracy",
           "pearson": "Pearson correlation"}
-EIGHTHS, PLAIN = "▁▂▃▄▅▆▇█", "_.-:=+*#"  # the smallest number to the largest
 
 
 def print_curves(history: list[dict], best: dict) -> None:
@@ -107,10 +106,10 @@ def print_curves(history: list[dict], best: dict) -> None:
 
 
 def line_of_eighths(values: list[float]) -> str:
-    """Each number as a bar from one eighth to eight; where the terminal has none, as PLAIN."""
+    """Each number as a bar from one eighth to eight; where the terminal has none, in ASCII."""
     unicode = (sys.stdout.encoding or "ascii").lower().startswith("utf")
-    characters, low = EIGHTHS if unicode else PLAIN, min(values)
-    spread = max(values) - low or 1
+    characters = "▁▂▃▄▅▆▇█" if unicode else "_.-:=+*#"
+    low, spread = min(values), max(values) - min(values) or 1
     return "".join(characters[round(7 * (value - low) / spread)] for value in values)
 
 
