@@ -95,9 +95,8 @@ class Adam(tf.Module):
 
     def __init__(self, weights, weight_decay: float = 0.0, beta1=0.9, beta2=0.999, epsilon=1e-7):
         super().__init__(name="adam")
-        self.weights = weights
-        self.weight_decay, self.beta1, self.beta2 = weight_decay, beta1, beta2
-        self.epsilon = epsilon
+        self.weights, self.weight_decay = weights, weight_decay
+        self.beta1, self.beta2, self.epsilon = beta1, beta2, epsilon
         self.steps = tf.Variable(0, dtype=tf.int64)
         self.m = [tf.Variable(tf.zeros_like(weight)) for weight in weights]  # first moments
         self.v = [tf.Variable(tf.zeros_like(weight)) for weight in weights]  # second moments
@@ -352,8 +351,7 @@ def main(argv: list[str]) -> None:
 
 def finish(config: Config, dataset: data.Dataset, run: runs.Run) -> None:
     """Test the network of the run's best epoch, export it, draw and print how good it is."""
-    network, best = models.Network(config), dict(run.best)
-    checkpoints.read_best_weights(run.folder, network)
+    network, best = models.load(run.folder), dict(run.best)
     if len(dataset.test.labels):
         eval_step = tf.function(network.probability, autograph=False)
         predictions = predict_batches(eval_step, dataset.test.images, config.batch_size)
@@ -365,7 +363,6 @@ def finish(config: Config, dataset: data.Dataset, run: runs.Run) -> None:
 
 
 if __name__ == "__main__":
-    app.run(main, flags_parser=cli.flags_parser(
-        __doc__, "network", "training", "images", "augmentation", "run", moved={
-            "evaluate": "use python predict.py --run=runs/NAME --evaluate=PHOTOS",
-            "teacher": "commit 511d8ae can learn from another network"}))
+    app.run(main, flags_parser=cli.flags_parser(__doc__, *SETTINGS, "run", moved={
+        "evaluate": "use python predict.py --run=runs/NAME --evaluate=PHOTOS",
+        "teacher": "commit 511d8ae can learn from another network"}))
