@@ -72,10 +72,6 @@ def convolve(image: np.ndarray, kernel: np.ndarray, padding: str) -> np.ndarray:
 # Filtering an image
 # ---------------------------------------------------------------------------------------------
 
-CAPTIONS = {"V": "V: vertical edges, above against below",
-            "H": "H: horizontal edges, left against right"}
-
-
 def filter_image(path: Path, kernels: dict[str, np.ndarray], padding: str) -> list[Path]:
     """Make the image grey, filter it by each of the named kernels, and draw the responses.
 
@@ -92,7 +88,9 @@ def filter_image(path: Path, kernels: dict[str, np.ndarray], padding: str) -> li
     responses = {name: convolve(grey, kernel, padding) for name, kernel in kernels.items()}
     limit = max(np.percentile(np.abs(response), 98) for response in responses.values()) or 1.0
     pages = {name: drawing.colourize(response, limit) for name, response in responses.items()}
-    panels = [(CAPTIONS.get(name, name), page) for name, page in pages.items()]
+    captions = {"V": "V: vertical edges, above against below",
+                "H": "H: horizontal edges, left against right"}
+    panels = [(captions.get(name, name), page) for name, page in pages.items()]
     pages["-".join(kernels) + "-sheet"] = drawing.image_grid([("the picture", image), *panels])
     suffix = "" if padding == "same" else "-valid"
     return [drawing.save(f"{path.stem}-{name}{suffix}", page) for name, page in pages.items()]
@@ -106,17 +104,6 @@ def brightness(image: Image.Image) -> np.ndarray:
 # ---------------------------------------------------------------------------------------------
 # The command
 # ---------------------------------------------------------------------------------------------
-
-def define_flags() -> None:
-    flags.DEFINE(cli.PATH, "image", None, "the picture to filter", required=True)
-    flags.DEFINE_string(
-        "kernel", None, 'an odd square kernel instead of V and H, like "-1 0 1; -2 0 2; -1 0 1"')
-    flags.DEFINE_enum(
-        "padding", "same", ["same", "valid"], "beyond the edge of the picture: zeros, so that the "
-        "size stays, or nothing, so that it shrinks")
-    flags.DEFINE_bool(
-        "page", False, "write a page for the browser, to edit kernels and filter any picture")
-
 
 @cli.script(tf.errors.OpError)
 def main(argv: list[str]) -> None:
@@ -134,6 +121,13 @@ def main(argv: list[str]) -> None:
 
 
 if __name__ == "__main__":
-    define_flags()
+    flags.DEFINE(cli.PATH, "image", None, "the picture to filter", required=True)
+    flags.DEFINE_string(
+        "kernel", None, 'an odd square kernel instead of V and H, like "-1 0 1; -2 0 2; -1 0 1"')
+    flags.DEFINE_enum(
+        "padding", "same", ["same", "valid"], "beyond the edge of the picture: zeros, so that the "
+        "size stays, or nothing, so that it shrinks")
+    flags.DEFINE_bool(
+        "page", False, "write a page for the browser, to edit kernels and filter any picture")
     app.run(main, flags_parser=cli.flags_parser(__doc__, moved={
         "run": "use python explain.py --image=PICTURE --run=runs/NAME"}))

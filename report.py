@@ -126,13 +126,6 @@ def write_pages(run_dir: Path) -> list[Path]:
 # The command
 # ---------------------------------------------------------------------------------------------
 
-def define_flags() -> None:
-    flags.DEFINE(cli.PATH, "run", None, "the folder of a run, like those named without a flag")
-    flags.DEFINE_bool(
-        "pictures", False, "write each run's learning curves, worst mistakes and the histogram of "
-        "its predictions into its folder, and the curves of several beside their folders")
-
-
 @cli.script(arguments=True)
 def main(argv: list[str]) -> None:
     runs = [*argv[1:], *([flags.FLAGS.run] if flags.FLAGS.run else [])]
@@ -163,5 +156,8 @@ def main(argv: list[str]) -> None:
 
 
 if __name__ == "__main__":
-    define_flags()
+    flags.DEFINE(cli.PATH, "run", None, "the folder of a run, like those named without a flag")
+    flags.DEFINE_bool(
+        "pictures", False, "write each run's learning curves, worst mistakes and the histogram of "
+        "its predictions into its folder, and the curves of several beside their folders")
     app.run(main)
