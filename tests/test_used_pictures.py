@@ -64,7 +64,7 @@ def run(tmp_path):
     """A run that was started with SAVED."""
     folder = tmp_path / "run"
     folder.mkdir()
-    write_config(folder, Config())
+    write_config(folder, Config(arch="conv1"))
     run_folder.write_records(folder / "pictures.jsonl", SAVED)
     return folder
 
