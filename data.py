@@ -156,7 +156,7 @@ def mean_and_std(pixels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     counts = np.zeros((3, 256), np.int64)
     for image in pixels:
         for colour in range(3):
-            counts[colour] += np.bincount(image[..., colour].ravel(), minlength=256)
+            counts[colour] += np.bincount(np.ravel(image[..., colour]), minlength=256)
     levels, total = np.arange(256), counts.sum(axis=1)
     mean = counts @ levels / total
     variance = (counts * (levels - mean[:, None]) ** 2).sum(axis=1) / total
