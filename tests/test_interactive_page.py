@@ -879,7 +879,7 @@ def tensors(network, image, count=None):
     """The output of every layer, or of the first ones, for one image: without the batch."""
     x, outputs = image[None], []
     for layer in network.layers[:count]:
-        x = layer(x)
+        x = x if isinstance(layer, models.Dropout) else layer(x)
         outputs.append(x.numpy()[0])
     return outputs
 
