@@ -70,11 +70,12 @@ function startKernelPart(presets, start, changed) {
     return untilShown(started).then((milliseconds) => { timings.edit = milliseconds; });
   }
 
-  // A kernel whose weights add up to about 1 makes another picture of grey values; of any other
-  // the result is positive or negative, in two colours.
+  // A kernel whose weights add up to about 1 makes another picture of grey values, and a bias of up
+  // to a quarter of white leaves it one; of any other the result is positive or negative, in two
+  // colours.
   function draw() {
     const sum = settings.kernel.reduce((total, weight) => total + weight, 0);
-    const isPicture = Math.abs(sum - 1) <= 0.25 && settings.bias === 0;
+    const isPicture = Math.abs(sum - 1) <= 0.5 && Math.abs(settings.bias) <= 64;
     limit = isPicture ? null : strongest(filtered.values);
     drawNumbers(byId("filtered").querySelector("canvas"), filtered.rows, filtered.columns,
                 filtered.values, limit);

@@ -502,10 +502,12 @@ def test_the_colour_bar_names_the_numbers(page, kernel_page):
         sizes = np.abs(filters.convolve(grey, np.float32(factor * filters.V), "same"))
         assert np.percentile(sizes, 97) * 0.99 < full < np.percentile(sizes, 99) * 1.01
     blur = PRESETS[3]["blur"].copy()
-    for middle in (0.25, 0.26):  # still a picture of grey values
-        blur[1, 1] = middle
-        page.evaluate(f"page.update({{kernel: {blur.ravel().tolist()}}})")
+    for middle, bias in ((0.25, 0), (0.26, 0), (0.51, 0), (0.25, 1), (0.25, -60)):
+        blur[1, 1] = middle  # still a picture of grey values
+        page.evaluate(f"page.update({{kernel: {blur.ravel().tolist()}, bias: {bias}}})")
         assert "255 white" in text(page, "#colour-bar")
+    page.evaluate("page.update({bias: 200})")
+    assert "and more" in text(page, "#colour-bar")
 
 
 def test_terms_that_are_rounded_are_not_said_to_add_up(page, kernel_page):
