@@ -578,6 +578,9 @@ def test_captions_of_any_length_leave_both_pictures_side_by_side(page, kernel_pa
     tops = page.evaluate("""["#picture", "#filtered"].map(
         (each) => document.querySelector(each).getBoundingClientRect().top)""")
     assert tops[0] == tops[1]
+    ends = page.evaluate("""["#colour-bar", "#colour-bar > span:last-child"].map(
+        (each) => document.querySelector(each).getBoundingClientRect().right)""")
+    assert ends[0] == ends[1]  # the largest number stands below the right end of the bar
 
 
 @pytest.mark.parametrize("width, height", [(1280, 720), (375, 812)])
