@@ -175,6 +175,20 @@ def test_the_parts_can_be_put_together_as_they_are():
         assert name == "page.html" or parts["page.html"].count(f'"{name}"') == 1
 
 
+def test_before_it_is_ready_a_page_shows_only_that_it_is_opened(page, kernel_page):
+    visible = """["main", "header > .row", "#working"].map(
+        (each) => getComputedStyle(document.querySelector(each)).visibility)"""
+    page.show(kernel_page)
+    assert page.evaluate(visible) == ["visible"] * 3
+    assert page.evaluate("document.querySelector('#working').textContent") == ""
+    opening = Tags(kernel_page.read_text())
+    assert ("body", {"class": "starting"}) in opening.tags
+    page.evaluate("document.body.classList.add('starting')")
+    hidden = page.evaluate(visible)
+    page.evaluate("document.body.classList.remove('starting')")
+    assert hidden == ["hidden", "hidden", "visible"]
+
+
 def test_the_policy_allows_the_pages_own_scripts_and_nothing_else(kernel_page):
     page = Tags(kernel_page.read_text())
     policy = next(attributes["content"] for _, attributes in page.tags
