@@ -21,8 +21,8 @@ const WORDS = {
     "1, it stays as it is.",
 };
 
-// By how many places Play moves the window in its nth step: one at first, and twice as many after
-// every 16 steps, so that 800 x 600 pixels take less than a minute. Calm: with steps of a second.
+// How fast Play moves the window in its nth step: as little as is seen at first, and twice as much
+// after every 16 steps, so that 800 x 600 pixels take less than a minute. Calm: with steps of a second.
 const placesOfStep = (step, calm) => 2 ** Math.floor(step / (calm ? 4 : 16));
 
 // presets: {size: {name: weights, row after row}}; start: the settings to begin with; changed() is
@@ -33,7 +33,7 @@ function startKernelPart(presets, start, changed) {
   const CHOICES = {channel: ["grey", "red", "green", "blue"], padding: ["same", "valid"],
                    stride: [1, 2], relu: [false, true], pooling: [false, true]};
   const place = {row: 0, column: 0};  // of the window, as a place of the convolution's output
-  let picture, A, padded, B, afterRelu, filtered, limit, playing = null;
+  let picture, A, padded, B, afterRelu, filtered, limit, playing = null, paused = null;
   const timings = {};
 
   // ---- computing -------------------------------------------------------------------------
@@ -210,7 +210,8 @@ function startKernelPart(presets, start, changed) {
 
   // ---- playing ---------------------------------------------------------------------------
 
-  // Slide the window over the picture; what it has not reached yet is hidden.
+  // Slide the window over the picture, from its first place or from where it was paused; what it has
+  // not reached yet is hidden.
   function play() {
     if (filtered.values.length === 0) {
       return;
@@ -218,17 +219,18 @@ function startKernelPart(presets, start, changed) {
     hold.set(false);
     const byRow = byId("speed").value === "row";
     const isLast = () => place.row === B.rows - 1 && (byRow || place.column === B.columns - 1);
-    if (isLast()) {
+    if (isLast() || paused?.row !== place.row || paused?.column !== place.column) {
       place.row = 0;
       place.column = byRow ? place.column : 0;
     }
+    const seen = Math.ceil(B.columns / byId("picture").clientWidth);  // a step as wide as a pixel
     byId("play").textContent = "Pause";
     const calm = matchMedia("(prefers-reduced-motion: reduce)").matches;
     let steps = 0;
     const step = () => {
-      const places = placesOfStep(steps++, calm);
+      const places = seen * placesOfStep(steps++, calm);
       if (byRow) {
-        moveTo(place.row + (calm ? places : 1), place.column);
+        moveTo(place.row + (calm ? places : seen), place.column);
       } else {
         const next = Math.min(B.rows * B.columns - 1,
                               place.row * B.columns + place.column + places);
@@ -447,7 +449,14 @@ function startKernelPart(presets, start, changed) {
   for (const name of ["relu", "pooling"]) {
     byId(name).addEventListener("change", (event) => update({[name]: event.target.checked}));
   }
-  byId("play").addEventListener("click", () => playing === null ? play() : stop());
+  byId("play").addEventListener("click", () => {
+    if (playing === null) {
+      play();
+    } else {
+      stop();
+      paused = {...place};
+    }
+  });
   byId("bias").addEventListener("input", () => {
     byId("bias").setAttribute("aria-invalid", !isWeight(numberIn(byId("bias"))));
     if (isWeight(numberIn(byId("bias")))) {

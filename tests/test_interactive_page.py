@@ -449,14 +449,22 @@ def test_play_slides_the_window_row_by_row_until_it_is_paused(page, kernel_page)
     page.show(kernel_page)
     page.evaluate("page.moveTo(3, 36)")
     page.click("#play")
+    page.wait_for("page.place().row === 0 && page.place().column > 0")  # from the first place
+    page.evaluate("page.moveTo(3, 36)")
     page.wait_for("page.place().row === 4 && page.place().column > 0")
     page.click("#play")
     told = page.evaluate("page.place()")
     assert page.evaluate("document.querySelector('#play').textContent") == "Play"
     assert page.evaluate("page.place()") == told
+    page.click("#play")  # from where it was paused
+    page.wait_for(f"page.place().column > {told['column']}")
+    assert page.evaluate("page.place().row") == 4
+    page.click("#play")
     page.choose("#speed", "row")
     page.evaluate("page.moveTo(20, 9)")
     page.click("#play")
+    page.wait_for("page.place().row === 1")
+    page.evaluate("page.moveTo(20, 9)")
     page.wait_for("page.place().row > 21")
     assert page.evaluate("""[...document.querySelectorAll(".veil")].map(
         (each) => getComputedStyle(each).display)""") == ["block", "none"]  # whole rows are seen
