@@ -665,7 +665,11 @@ def test_the_picture_that_is_saved_holds_the_prediction_and_the_heat_map(tta_pag
     assert width == pytest.approx(sum(widths) + 36, abs=2)
 
 
+    shown = page.evaluate("""["#preset-words", "#preset", "#padding", "#bias", "#relu", ".lead",
+        "#play", "#file", ".joins"].filter((each) => document.querySelector(each).checkVisibility())
+        """)
 def test_touch_users_read_no_word_of_keys_and_clicks(page, kernel_page):
+    assert shown == ["#preset-words", "#preset", "#padding", "#bias", "#relu"]  # what was set
     def lead():
         return page.evaluate("""[...document.querySelectorAll(".lead")].filter(
             (each) => each.offsetHeight).map((each) => each.textContent).join("")""")
