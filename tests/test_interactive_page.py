@@ -585,6 +585,7 @@ def test_play_passes_over_a_large_picture_in_a_minute(page, kernel_page):
 
 
 def test_what_is_not_reached_does_not_look_like_0(page, kernel_page):
+    assert page.evaluate("document.querySelector('#tasks li').checkVisibility()")
     page.show(kernel_page)
     page.evaluate("page.moveTo(0, 0)")
     page.click("#play")
