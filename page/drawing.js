@@ -89,10 +89,11 @@ function makeStage(label, describedBy) {
 // limit: what has the full colour, either way; null for grey values.
 function drawColourBar(bar, limit, unit = "") {
   bar.classList.toggle("grey", limit === null);
-  const numbers = limit === null ? ["0 black", "128", "255 white"]
-    : [`\u2212${textOf(limit, 3)}${unit} and less`, "0", `${textOf(limit, 3)}${unit} and more`];
-  bar.replaceChildren(element("div"), ...numbers.map(
-    (textContent) => element("span", {textContent})));
+  const numbers = limit === null ? [["0", " black"], ["128", ""], ["255", " white"]]
+    : [[`\u2212${textOf(limit, 3)}${unit}`, " and less"], ["0", ""],
+       [`${textOf(limit, 3)}${unit}`, " and more"]];
+  bar.replaceChildren(element("div"), ...numbers.map(([number, words]) =>
+    element("span", {}, number, element("small", {textContent: words}))));
 }
 
 const ARROWS = {ArrowLeft: [0, -1], ArrowRight: [0, 1], ArrowUp: [-1, 0], ArrowDown: [1, 0]};
