@@ -507,12 +507,15 @@ def test_a_click_holds_both_pictures_and_is_seen_until_escape(page, kernel_page)
     assert page.evaluate("document.querySelector('#kernel-held').hidden")
     page.move_to("#filtered", 20.5 / 38, 3.5 / 29)
     assert place() == (3, 20)
+    visibility = "getComputedStyle(document.querySelector('.lead')).visibility"
+    assert page.evaluate(visibility) == "hidden"  # the sentence takes its place
     page.evaluate("page.moveTo(0, 0)")
     page.click("#play")
     page.wait_for("page.place().column > 0")
     page.click("#picture", 11.5 / 38, 6.5 / 29)  # ends the play, and holds
     assert text(page, "#play") == "Play" and place() == (6, 11)
     assert not page.evaluate("document.querySelector('#kernel-held').hidden")
+    assert page.evaluate(visibility) == "visible"
 
 
 def test_the_colour_bar_names_the_numbers(page, kernel_page):
