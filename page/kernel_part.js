@@ -337,7 +337,9 @@ function startKernelPart(presets, start, changed) {
       }));
     }
     byId("preset").value = named;
-    byId("preset-words").replaceChildren(element("b", {textContent: named}), `: ${WORDS[named]}`);
+    if (byId("preset-words").textContent !== `${named}: ${WORDS[named]}`) {
+      byId("preset-words").replaceChildren(element("b", {textContent: named}), `: ${WORDS[named]}`);
+    }
     [...grid.children].forEach((input, index) => {
       input.removeAttribute("aria-invalid");
       if (input !== document.activeElement || numberIn(input) !== kernel[index]) {
