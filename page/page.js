@@ -299,7 +299,10 @@ function startPage() {
 
   window.page = {
     ready: showEmbedded().then(() => location.hash.length > 1 && useAddress()).catch(
-      (error) => { byId("message").textContent = error.message; }),
+      (error) => { byId("message").textContent = error.message; }).finally(() => {
+      byId("working").textContent = "";
+      document.body.classList.remove("starting");
+    }),
     open, reset,
     message: () => byId("message").textContent,
     settings: () => ({...kernelPart.settings}),

@@ -181,6 +181,20 @@ def test_the_parts_can_be_put_together_as_they_are():
         assert name == "page.html" or parts["page.html"].count(f'"{name}"') == 1
 
 
+def test_before_it_is_ready_a_page_shows_only_that_it_is_opened(page, kernel_page):
+    visible = """["main", "header > .row", "#working"].map(
+        (each) => getComputedStyle(document.querySelector(each)).visibility)"""
+    page.show(kernel_page)
+    assert page.evaluate(visible) == ["visible"] * 3
+    assert page.evaluate("document.querySelector('#working').textContent") == ""
+    opening = Tags(kernel_page.read_text())
+    assert ("body", {"class": "starting"}) in opening.tags
+    page.evaluate("document.body.classList.add('starting')")
+    hidden = page.evaluate(visible)
+    page.evaluate("document.body.classList.remove('starting')")
+    assert hidden == ["hidden", "hidden", "visible"]
+
+
 def test_the_policy_allows_the_pages_own_scripts_and_nothing_else(kernel_page):
     page = Tags(kernel_page.read_text())
     policy = next(attributes["content"] for _, attributes in page.tags
@@ -281,6 +295,7 @@ def test_the_window_shows_the_products_and_their_sum(page, kernel_page, padding,
     page.evaluate(f"page.update({{padding: '{padding}', stride: {stride}, relu: true}})")
     grey = filters.brightness(Image.fromarray(NOISE))
     surrounded = np.pad(grey, 1) if padding == "same" else grey
+    around = np.pad(NOISE, ((8, 8), (8, 8), (0, 0)))
     for row, column in ((0, 0), (3, 7), (12, 9)):
         page.evaluate(f"page.moveTo({row}, {column})")
         told = page.evaluate("page.place()")
@@ -289,6 +304,13 @@ def test_the_window_shows_the_products_and_their_sum(page, kernel_page, padding,
         assert told["products"] == (window * filters.V).ravel().tolist()
         assert told["sum"] == (window * filters.V).sum()
         assert told["result"] == max(0, told["sum"])
+        top, left = [stride * each + (1 if padding == "same" else 2) for each in (row, column)]
+        enlarged = page.evaluate("""(() => {
+            const copy = new OffscreenCanvas(15, 15).getContext("2d");
+            copy.drawImage(document.querySelector("#loupe canvas"), 0, 0);
+            return [...copy.getImageData(0, 0, 15, 15).data]; })()""")
+        np.testing.assert_array_equal(np.reshape(enlarged, (15, 15, 4))[:, :, :3],
+                                      around[top:top + 15, left:left + 15])
         shown = page.evaluate(
             "[...document.querySelectorAll('#products td')].map((cell) => cell.textContent)")
         assert [int(text.replace("\u2212", "-")) for text in shown] == told["products"]
@@ -392,7 +414,7 @@ def test_a_weight_keeps_more_digits_than_its_field_shows(page, kernel_page):
     kernel = [0.123456789, -1 / 256, 9.87654e-6, 0, 0, 0, 0, 0, 0]
     page.evaluate(f"page.update({{kernel: {kernel}}})")
     assert page.evaluate("[...document.querySelectorAll('#kernel input')].map((each) => each.value)"
-                         )[:4] == ["0.1235", "-0.0039", "9.9e-6", "0"]
+                         )[:4] == ["0.1235", "-0.00391", "9.88e-6", "0"]
     page.type("#kernel input:nth-child(9)", "1")
     assert page.evaluate("page.settings().kernel") == [*kernel[:8], 1]
 
@@ -441,14 +463,22 @@ def test_play_slides_the_window_row_by_row_until_it_is_paused(page, kernel_page)
     page.show(kernel_page)
     page.evaluate("page.moveTo(3, 36)")
     page.click("#play")
+    page.wait_for("page.place().row === 0 && page.place().column > 0")  # from the first place
+    page.evaluate("page.moveTo(3, 36)")
     page.wait_for("page.place().row === 4 && page.place().column > 0")
     page.click("#play")
     told = page.evaluate("page.place()")
     assert page.evaluate("document.querySelector('#play').textContent") == "Play"
     assert page.evaluate("page.place()") == told
+    page.click("#play")  # from where it was paused
+    page.wait_for(f"page.place().column > {told['column']}")
+    assert page.evaluate("page.place().row") == 4
+    page.click("#play")
     page.choose("#speed", "row")
     page.evaluate("page.moveTo(20, 9)")
     page.click("#play")
+    page.wait_for("page.place().row === 1")
+    page.evaluate("page.moveTo(20, 9)")
     page.wait_for("page.place().row > 21")
     assert page.evaluate("""[...document.querySelectorAll(".veil")].map(
         (each) => getComputedStyle(each).display)""") == ["block", "none"]  # whole rows are seen
@@ -483,12 +513,15 @@ def test_a_click_holds_both_pictures_and_is_seen_until_escape(page, kernel_page)
     assert page.evaluate("document.querySelector('#kernel-held').hidden")
     page.click("#picture", 11.5 / 38, 6.5 / 29)
     assert not page.evaluate("document.querySelector('#kernel-held').hidden")
+    visibility = "getComputedStyle(document.querySelector('.lead')).visibility"
+    assert page.evaluate(visibility) == "hidden"  # the sentence takes its place
     for stage in ("#picture", "#filtered"):
         assert page.evaluate(f"document.querySelector('{stage}').matches('.held')")
         page.move_to(stage, 0.8, 0.8)
         assert place() == (6, 11)
     page.press("Escape")
     assert page.evaluate("document.querySelector('#kernel-held').hidden")
+    assert page.evaluate(visibility) == "visible"
     page.move_to("#filtered", 20.5 / 38, 3.5 / 29)
     assert place() == (3, 20)
     page.evaluate("page.moveTo(0, 0)")
@@ -508,10 +541,12 @@ def test_the_colour_bar_names_the_numbers(page, kernel_page):
         sizes = np.abs(filters.convolve(grey, np.float32(factor * filters.V), "same"))
         assert np.percentile(sizes, 97) * 0.99 < full < np.percentile(sizes, 99) * 1.01
     blur = PRESETS[3]["blur"].copy()
-    for middle in (0.25, 0.26):  # still a picture of grey values
-        blur[1, 1] = middle
-        page.evaluate(f"page.update({{kernel: {blur.ravel().tolist()}}})")
+    for middle, bias in ((0.25, 0), (0.26, 0), (0.51, 0), (0.25, 1), (0.25, -60)):
+        blur[1, 1] = middle  # still a picture of grey values
+        page.evaluate(f"page.update({{kernel: {blur.ravel().tolist()}, bias: {bias}}})")
         assert "255 white" in text(page, "#colour-bar")
+    page.evaluate("page.update({bias: 200})")
+    assert "and more" in text(page, "#colour-bar")
 
 
 def test_terms_that_are_rounded_are_not_said_to_add_up(page, kernel_page):
@@ -556,6 +591,7 @@ def test_every_preset_has_a_sentence(page, kernel_page):
     assert set(page.evaluate("Object.keys(WORDS)")) == {*PRESETS[3], "your own"}
     page.choose("#preset", "V")
     assert "lines that run from left to right" in text(page, "#preset-words")
+    assert page.evaluate("document.querySelector('#tasks li').checkVisibility()")
 
 
 def test_play_passes_over_a_large_picture_in_a_minute(page, kernel_page):
@@ -582,6 +618,12 @@ def test_captions_of_any_length_leave_both_pictures_side_by_side(page, kernel_pa
     tops = page.evaluate("""["#picture", "#filtered"].map(
         (each) => document.querySelector(each).getBoundingClientRect().top)""")
     assert tops[0] == tops[1]
+    ends = page.evaluate("""["#colour-bar", "#colour-bar > span:last-child"].map(
+        (each) => document.querySelector(each).getBoundingClientRect().right)""")
+    rows = page.evaluate("""new Set([...document.querySelectorAll("header > .row > *")].filter(
+        (each) => each.offsetHeight > 9).map((each) => each.offsetTop)).size""")
+    assert rows == 1  # of buttons
+    assert ends[0] == ends[1]  # the largest number stands below the right end of the bar
 
 
 @pytest.mark.parametrize("width, height", [(1280, 720), (375, 812)])
@@ -589,14 +631,30 @@ def test_pictures_and_arithmetic_are_on_one_screen(page, tmp_path, monkeypatch, 
     monkeypatch.chdir(tmp_path)
     page.screen(width, height)
     page.open(tmp_path / compose.write_kernel_page(ROOT / "kittens.jpg", filters.V, "same"))
-    for part in ("#picture", "#filtered", "#submatrix", "#kernel", "#products", "#cell", "#sum"):
-        box = page.evaluate(f"document.querySelector('{part}').getBoundingClientRect().toJSON()")
-        assert box["left"] >= 0 and box["right"] <= width and 0 < box["bottom"] <= height, part
-        assert box["height"] <= 0.45 * height
-    tops = page.evaluate("""["#submatrix", "#kernel", "#products", "#cell"].map((each) => {
-        const {top, bottom} = document.querySelector(each).getBoundingClientRect();
-        return (top + bottom) / 2; })""")
-    assert max(tops) - min(tops) < 30  # in one line
+    for kernel in (filters.V, PRESETS[3]["blur"], PRESETS[5]["blur"], filters.V / -2345):
+        page.evaluate(f"page.update({{kernel: {kernel.ravel().tolist()}}})")
+        for part in ("#picture", "#filtered", "#submatrix", "#kernel", "#products", "#cell",
+                     "#sum"):
+            box = page.evaluate(
+                f"document.querySelector('{part}').getBoundingClientRect().toJSON()")
+            assert box["left"] >= 0 and box["right"] <= width and 0 < box["bottom"] <= height, part
+            assert box["height"] <= 0.45 * height
+        middles = page.evaluate("""["#submatrix", "#kernel", "#products", "#cell"].map((each) => {
+            const {top, bottom} = document.querySelector(each).getBoundingClientRect();
+            return (top + bottom) / 2; })""")
+        for line in [middles] if width > 900 else [middles[:2], middles[2:]]:
+            assert max(line) - min(line) < 30
+        assert page.evaluate("""[...document.querySelectorAll(
+            "#kernel input, #submatrix td, #products td, #cell")].filter(
+            (each) => each.scrollWidth > each.offsetWidth).length""") == 0  # no number is cut off
+    inside, starts, joined = page.evaluate("""[
+        document.querySelector("#filtered .window").clientWidth,
+        document.querySelector(".joins path").getBoundingClientRect().top -
+            document.querySelector("#picture").getBoundingClientRect().bottom,
+        document.querySelector(".joins path:last-child").checkVisibility()]""")
+    assert inside >= 9  # the frame does not hide the pixel
+    assert abs(starts) < 1  # the line does not cross the picture, and none crosses the numbers:
+    assert joined == (width > 900)
 
 
 def test_headings_are_read_without_punctuation_of_the_style_sheet():
@@ -613,7 +671,11 @@ def test_a_printed_page_is_light_and_its_numbers_keep_their_colours(page, kernel
     page.call("Emulation.setEmulatedMedia", media="print", features=[
         {"name": "prefers-color-scheme", "value": "dark"}])
     printed = page.evaluate(style)
+    shown = page.evaluate("""["#preset-words", "#preset", "#padding", "#bias", "#relu", ".lead",
+        "#play", "#file", ".joins"].filter((each) => document.querySelector(each).checkVisibility())
+        """)
     page.call("Emulation.setEmulatedMedia", media="")
+    assert shown == ["#preset-words", "#preset", "#padding", "#bias", "#relu"]  # what was set
     assert dark[1:] == ["rgb(236, 238, 242)", "rgb(20, 22, 26)"]
     assert printed == ["exact", "rgb(22, 24, 29)", "rgb(255, 255, 255)"]
 
@@ -1375,7 +1437,7 @@ def test_colours_keep_the_contrast_of_wcag_aa_in_light_and_dark():
                 ("ink", "paper", 4.5), ("ink", "panel", 4.5), ("faint", "paper", 4.5),
                 ("faint", "panel", 4.5), ("alarm", "paper", 4.5), ("on-accent", "accent", 4.5),
                 ("line", "paper", 3), ("line", "panel", 3), ("focus", "paper", 3),
-                ("accent", "panel", 3)):
+                ("accent", "panel", 3), ("join", "paper", 3)):
             dark, light = sorted((luminance(scheme[ink]), luminance(scheme[paper])))
             assert (light + 0.05) / (dark + 0.05) >= least, (ink, paper, scheme)
 
