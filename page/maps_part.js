@@ -10,6 +10,7 @@ const FEW_MAPS = 12, FEW_CHANNELS = 6;  // that are shown at first
 // opened() is called when another step is shown; effectsOf(block) is null until they are known.
 function startMaps(network, layers, now, {sendKernel, switchMap, opened, effectsOf}) {
   const blocks = findBlocks(), steps = [];
+  const isWhole = layers.length === network.layers.length;
   const place = {row: 0, column: 0};  // of the window, in the chosen map's response
   let chosen = null;                  // {block, filter, channel}
   let open = null;                    // the step that is shown
@@ -93,7 +94,7 @@ function startMaps(network, layers, now, {sendKernel, switchMap, opened, effects
         makeHiddenStep(layer, index);
       }
     });
-    if (layers.length < network.layers.length) {
+    if (!isWhole) {
       const left = network.layers.slice(layers.length);
       addStep("Not computed here", left.map((layer) => `${layer.name} ${shapeOf(layer)}`),
               element("p", {textContent: "See \u201cAll layers\u201d below for why."}), () => {});
@@ -237,10 +238,10 @@ function startMaps(network, layers, now, {sendKernel, switchMap, opened, effects
         textOf(100 * changes[filter], 2)}`;  // of a sure prediction it is very small
       const isOff = now.off.some(({layer, map}) => layer === block.reluIndex && map === filter);
       drawMap(button.firstChild, maps, filter, limit);
-      button.lastChild.textContent = isOff ? "off" : change ?? "";
+      button.lastChild.textContent = isOff ? "off" : change ?? (isWhole ? "\u2026" : "");
       button.setAttribute("aria-pressed", chosen?.block === block && chosen.filter === filter);
       button.setAttribute("aria-label", `Feature map ${filter + 1}` + (isOff ? ", switched off"
-        : change ? `; without it ${name} changes by ${change} points` : ""));
+        : change ? `; without it ${name} changes by ${change} percentage points` : ""));
     });
     if (buttons.some((button, index) => block.gallery.children[index] !== button) ||
         buttons.length !== block.gallery.children.length) {
@@ -249,8 +250,8 @@ function startMaps(network, layers, now, {sendKernel, switchMap, opened, effects
     makeToolbar(block.gallery);
     drawColourBar(block.bar, limit);
     block.more.textContent = block.all ? `Show ${FEW_MAPS} only` : `Show all ${filters}`;
-    block.note.textContent = changes ? `Beside its number: by how many points ${name} changes ` +
-      "without the map." : "";
+    block.note.textContent = isWhole ? "Below each map: by how many percentage points the " +
+      `probability of ${name} changes without it.` : "";
   }
 
   // Other numbers, of another picture or with other maps switched off. isNew: a new picture, whose
@@ -397,10 +398,14 @@ function startMaps(network, layers, now, {sendKernel, switchMap, opened, effects
     const isOff = now.off.some(({layer, map}) => layer === block.reluIndex && map === filter);
     byId("switch-off").setAttribute("aria-pressed", isOff);
     byId("switch-off").textContent = isOff ? "Switch this map on again" : "Switch this map off";
-    byId("switch-off").hidden = layers.length < network.layers.length;
-    byId("effect").textContent = changes && !isOff ? `Without it the probability of ${name} ` +
-      `would be ${percent(now.uncovered + changes[filter], 3)}, not ` +
-      `${percent(now.uncovered, 3)}.` : "";
+    byId("switch-off").hidden = !isWhole;
+    const shown = (probability) => percent(probability, 3), count = now.off.length;
+    byId("effect").textContent = isOff
+      ? `Without ${count === 1 ? "it" : `the ${count} maps that are off`} the probability of ` +
+        `${name} is ${shown(now.uncovered)}` +
+        (now.withAll === null ? "." : `, with ${count === 1 ? "it" : "them"} ${shown(now.withAll)}.`)
+      : changes ? `Without it the probability of ${name} would be ` +
+        `${shown(now.uncovered + changes[filter])}, not ${shown(now.uncovered)}.` : "";
   }
 
   // The kernel's channels, the largest sums first, each with the map that it looks at. While the

@@ -11,9 +11,10 @@ function startNetworkPart(network, {sendKernel, changed}) {
   const square = {row: 0, column: 0, size: coverSize(network)}, timings = {};
   // What the page shows: the network's input, the same perhaps with a cover, a finer picture of it,
   // the outputs of all layers, the feature maps that are switched off, the logits of the picture
-  // and of its mirror image, and the probability, with and without the cover.
+  // and of its mirror image, and the probability: as it is shown, without the cover, and also with
+  // all maps switched on, where that is known.
   const now = {input: null, picture: null, photo: null, outputs: null, off: [], logits: [],
-               probability: null, uncovered: null};
+               probability: null, uncovered: null, withAll: null};
   let byTensorFlow = null;
   let why = null;  // once a picture is shown: to start workers takes a moment
 
@@ -30,7 +31,7 @@ function startNetworkPart(network, {sendKernel, changed}) {
   async function show(input, photo, known = null) {
     const started = performance.now();
     why?.stop();
-    [now.input, now.photo, byTensorFlow] = [input, photo, known];
+    [now.input, now.photo, now.withAll, byTensorFlow] = [input, photo, null, known];
     predict(true);
     timings.classified = await untilShown(started);
   }
@@ -60,6 +61,9 @@ function startNetworkPart(network, {sendKernel, changed}) {
     } else if (isNew) {
       now.uncovered = mean(logitsOf(now.input, activationsOf(network, now.input, now.off))
         .map(sigmoid));
+    }
+    if (now.off.length === 0) {
+      now.withAll = now.uncovered;
     }
     timings.computed = performance.now() - started;
     drawInput();
@@ -93,6 +97,7 @@ function startNetworkPart(network, {sendKernel, changed}) {
 
   function switched() {
     const heldFocus = document.activeElement;
+    why?.stop();  // what it knows was true of the other maps
     compute(true);
     showSwitchedOff();
     explainWhy();

@@ -1157,6 +1157,9 @@ def test_maps_are_sorted_by_what_switching_them_off_changes(tta_page):
     shown = page.evaluate("""[...document.querySelectorAll(".block:not([hidden]) [data-map]")].map(
         (each) => Number(each.dataset.map))""")
     np.testing.assert_allclose(changes[shown], np.sort(changes)[::-1])
+    told = page.evaluate("""(page.network.switchOff(0, 3), [...document.querySelectorAll(
+        ".block:not([hidden]) [data-map] span")].map((each) => each.textContent))""")
+    assert sorted(set(told)) == ["off", "\u2026"]  # what was true before is not shown any more
 
 
 def test_a_map_is_switched_off_and_on_again_by_keys_and_the_link_knows(tta_page, folder):
@@ -1182,6 +1185,8 @@ def test_a_map_is_switched_off_and_on_again_by_keys_and_the_link_knows(tta_page,
     changed = page.evaluate("page.network.probability()")
     assert changed != before
     assert "not the network's own" in text(page, "#switched-off")
+    assert text(page, "#effect") == (f"Without it the probability of cat is {changed:.3%}, with it "
+                                     f"{before:.3%}.")
     fragment = page.evaluate("location.hash")
     page.click("#switched-off button")
     assert page.evaluate("page.network.probability()") == before
