@@ -248,9 +248,11 @@ def describe_network(path: Path, run_dir: Path) -> dict:
     class_names = run_folder.read_class_names(run_dir)
     image = data.load_image(path, network.input_size)
     probability = float(network.probability(image[None])[0])
+    best = run_folder.read_best(run_dir)
     record = compose.describe(network, run_dir.resolve().name, image, probability,
-                              run_folder.read_best(run_dir)["threshold"], class_names,
-                              learning_of(network, run_dir), examples_of(network, run_dir))
+                              best["threshold"], class_names, best.get("pictures"),
+                              run_folder.read_test(run_dir), learning_of(network, run_dir),
+                              examples_of(network, run_dir))
     for kernel in network.kernels:
         kernel.assign(kernel.numpy().astype(np.float16))
     change = float(network.probability(image[None])[0]) - probability

@@ -61,7 +61,8 @@ def page(image: Image.Image, name: str, kernel: np.ndarray, padding: str,
 
 
 def describe(network: Any, name: str, image: np.ndarray, probability: float, threshold: float,
-             class_names: tuple[str, str], learning: dict[str, Any] | None = None,
+             class_names: tuple[str, str], trained_on: int | None = None,
+             test: dict[str, Any] | None = None, learning: dict[str, Any] | None = None,
              examples: list[dict[str, Any]] | None = None) -> dict[str, Any]:
     """A network for the page: its layers in their order, with kernels rounded to float16.
 
@@ -70,7 +71,8 @@ def describe(network: Any, name: str, image: np.ndarray, probability: float, thr
 
     network: a models.Network; name: of its run; image: the picture as its input, uint8 (height,
     width, 3); probability: of the first of class_names for it, which is predicted above the
-    threshold. learning: see describe_learning; examples: of each a name, a label, a probability and
+    threshold. trained_on: the number of training images; test: the record of test.json, if there is
+    one. learning: see describe_learning; examples: of each a name, a label, a probability and
     a small JPEG. Raises UserError as fits_whole does, and for a kernel that float16 cannot hold.
     """
     layers, left_out = [], not fits_whole(network, name)
@@ -89,7 +91,8 @@ def describe(network: Any, name: str, image: np.ndarray, probability: float, thr
     return {"name": name, "classes": class_names, "threshold": threshold, "tta": network.tta,
             "input_size": network.input_size, "dtype": network.scale.dtype, "layers": layers,
             "input": base64_of(png_of(Image.fromarray(image))), "probability": probability,
-            "learning": learning, "examples": [
+            "trained_on": trained_on, "learning": learning,
+            "test": test, "examples": [
                 each | {"jpeg": base64_of(each["jpeg"])} for each in examples or []]}
 
 
