@@ -21,7 +21,8 @@ function startNetworkPart(network, {sendKernel, changed}) {
   const maps = startMaps(network, layers, now, {
     sendKernel: (settings) => sendKernel(settings, now.input), switchMap,
     opened: () => why?.askEffects(), effectsOf: (block) => why?.effects(block) ?? null});
-  const learning = network.learning && startLearning(network, now);
+  const learning = network.learning && startLearning(
+    network, now, (kernel) => maps.show(0, kernel));
 
   // ---- computing -------------------------------------------------------------------------
 
@@ -79,7 +80,7 @@ function startNetworkPart(network, {sendKernel, changed}) {
   function explainWhy() {
     learning?.draw();
     if (unknown) {
-      byId("heat-figure").hidden = true;
+      byId("heat-figure").hidden = byId("heat-words").hidden = true;
       return;
     }
     why ??= startWhy(network, now, {openBlock: maps.openBlock, told: maps.showEffects});
@@ -134,9 +135,9 @@ function startNetworkPart(network, {sendKernel, changed}) {
     const ofLabel = label === name ? probability : 1 - probability;
     byId("label").replaceChildren(label, element("span", {textContent: ` (${percent(ofLabel)})`}));
     byId("probability").textContent =
-      `The probability of ${name} is ${probability.toFixed(4)}; above the run's threshold of ` +
+      `The probability of ${name} is ${decimals(probability)}; above the run's threshold of ` +
       `${network.threshold} it predicts ${name}.` +
-      (covering ? ` Uncovered: ${uncovered.toFixed(4)}.` : "");
+      (covering ? ` Uncovered: ${decimals(uncovered)}.` : "");
   }
 
   // Which maps are switched off, each with a button that switches it on again.
@@ -175,6 +176,9 @@ function startNetworkPart(network, {sendKernel, changed}) {
             contributions: Array.from(values, (value, unit) => value * weights[unit])};
   }
 
+  const bold = (textContent) => element("b", {textContent});
+  const withMinus = (number) => number.toFixed(3).replace("-", "\u2212");
+
   // isNew: of another picture, of which the largest unit is named first.
   function showDecision(isNew) {
     if (unknown) {
@@ -186,20 +190,24 @@ function startNetworkPart(network, {sendKernel, changed}) {
     const [left, , right] = byId("contributions-bar").querySelectorAll("span");
     left.textContent = `for ${second} (\u2212${textOf(limit, 3)} and less)`;
     right.textContent = `for ${first} (${textOf(limit, 3)} and more)`;
-    const total = (numbers) => numbers.reduce((sum, each) => sum + each, 0);
     const [up, down] = [1, -1].map((sign) => contributions.filter((each) => each * sign > 0));
+    const [forFirst, forSecond] = [up, down].map(
+      (numbers) => Math.abs(numbers.reduce((sum, each) => sum + each, 0)));
     const [logit, mirrored] = now.logits;
+    // Rounded to three decimals the terms may miss the rounded sum by a thousandth: "about".
+    const shown = (number) => Number(number.toFixed(3));
+    const missed = shown(forFirst) - shown(forSecond) + shown(bias) - shown(logit);
     byId("logit").replaceChildren(
       "logit = sum of unit \u00d7 weight + bias", element("br"),
-      `= ${textOf(total(up))} (${up.length} ${unitName}s for ${first}) `, element("br"),
-      `\u2212 ${textOf(-total(down))} (${down.length} for ${second}) `, element("br"),
-      `${bias < 0 ? "\u2212" : "+"} ${textOf(Math.abs(bias))} (bias) = `,
-      element("b", {textContent: textOf(logit)}), element("br"),
-      `sigmoid(${textOf(logit)}) = `, element("b", {textContent: sigmoid(logit).toFixed(4)}),
+      `= ${forFirst.toFixed(3)} (${up.length} ${unitName}s for ${first}) `, element("br"),
+      `\u2212 ${forSecond.toFixed(3)} (${down.length} for ${second}) `, element("br"),
+      `${bias < 0 ? "\u2212" : "+"} ${Math.abs(bias).toFixed(3)} (bias) ` +
+      `${Math.abs(missed) < 1e-6 ? "=" : "\u2248"} `, bold(withMinus(logit)), element("br"),
+      `sigmoid(${withMinus(logit)}) = `, bold(decimals(sigmoid(logit))),
       ...(mirrored === undefined ? [] : [
-        element("br"), `mirror image: sigmoid(${textOf(mirrored)}) = ${
-          sigmoid(mirrored).toFixed(4)}`, element("br"), "their mean: ",
-        element("b", {textContent: now.probability.toFixed(4)})]));
+        element("br"), `mirror image: sigmoid(${withMinus(mirrored)}) = ${
+          decimals(sigmoid(mirrored))}`, element("br"), "their mean: ",
+        bold(decimals(now.probability))]));
     const order = contributions.map((_, unit) => unit).sort(
       (one, another) => Math.abs(contributions[another]) - Math.abs(contributions[one]));
     if (isNew) {
@@ -228,16 +236,17 @@ function startNetworkPart(network, {sendKernel, changed}) {
       line("axis", 20, 190, 380, 190), line("axis", 200, 20, 200, 190),
       line("threshold", 20, y(threshold), 380, y(threshold)),
       svg("polyline", {class: "sigmoid", points: curve}),
-      text("1", 208, 30), text(`threshold ${threshold}`, 22, y(threshold) - 6),
+      text("probability", 200, 14, "middle"), text("1", 192, 32, "end"),
+      text(`threshold ${threshold}`, 22, y(threshold) - 6),
       text(`\u2212${most}`, 20, 208), text("logit 0", 200, 208, "middle"),
       text(`${most}`, 380, 208, "end"),
       text(`\u2190 ${shortened(second)}`, 20, 226), text(`${shortened(first)} \u2192`, 380, 226, "end"),
       ...now.logits.map((logit, index) => svg("circle", {
         class: index === 0 ? "point" : "point mirrored", cx: x(logit), cy: y(sigmoid(logit)),
         r: 8})));
-    byId("curve-words").textContent = "The sigmoid turns the logit of the picture, " +
-      `${textOf(now.logits[0])}, into a probability of ${sigmoid(now.logits[0]).toFixed(4)}; the ` +
-      `threshold is ${threshold}.`;
+    byId("curve-words").textContent = "The curve is the sigmoid. Orange: the picture, with the " +
+      `logit ${withMinus(now.logits[0])} and the probability ${decimals(sigmoid(now.logits[0]))}.` +
+      (now.logits.length > 1 ? " Dashed: its mirror image, which the network is shown as well." : "");
   }
 
   const shortened = (text) => text.length > 16 ? `${text.slice(0, 15)}\u2026` : text;
@@ -251,8 +260,15 @@ function startNetworkPart(network, {sendKernel, changed}) {
   // ---- the rest --------------------------------------------------------------------------
 
   function showFacts() {
-    const {dtype, tta, classes} = network;
-    byId("network-heading").textContent = `Your network: ${network.name}`;
+    const {dtype, tta, classes, threshold} = network;
+    byId("decision-words").textContent = `The ${last.kernel?.length} ` +
+      `${isDense ? "units of the last hidden layer" : "numbers of the last feature maps"} vote: each, ` +
+      `times its weight, counts for ${classes[0]} if it is above 0, for ${classes[1]} if below. The ` +
+      "votes and a constant, the bias, add up to the logit. The sigmoid makes a probability of it: " +
+      `of 0 it makes 50%. Above the threshold, ${threshold}, the prediction is ${classes[0]}.`;
+    byId("network-heading").textContent = `The network: ${network.name}`;
+    byId("network-origin").textContent = originOf(network);
+    byId("heat-caption").textContent = `Which places speak for ${classes[0]}, which for ${classes[1]}`;
     byId("bar-words").replaceChildren(...[`0: ${classes[1]}`, `1: ${classes[0]}`].map(
       (textContent) => element("span", {textContent})));
     byId("network-facts").textContent =
@@ -267,6 +283,13 @@ function startNetworkPart(network, {sendKernel, changed}) {
       ({name, shape, weights}) => element("tr", {}, ...[
         name, shape.join(" x "), weights.toLocaleString("en")].map(
         (textContent) => element("td", {textContent})))));
+  }
+
+  // What it was trained on, and how often it is right about pictures that it had not seen.
+  function originOf({trained_on: count, test}) {
+    const withComma = (number) => number.toLocaleString("en");
+    return !count ? "" : `It was trained on ${withComma(count)} pictures` + (test?.pictures
+      ? ` and is right about ${percent(test.accuracy)} of ${withComma(test.pictures)} others.` : ".");
   }
 
   const whyNotWhole = () => (unknown.left_out
@@ -353,10 +376,12 @@ function startNetworkPart(network, {sendKernel, changed}) {
           reset() {
             now.off = [];
             showSwitchedOff();
-            maps.release();
+            byId("as-input").checked = false;
             if (covering()) {
               setCover(false);
             }
+            maps.reset();
+            learning?.reset();
           },
           probability: () => now.probability,
           label: () => now.probability === null ? null : labelOf(network, now.probability),
@@ -372,5 +397,11 @@ function startNetworkPart(network, {sendKernel, changed}) {
           learning, whyTimings: () => why?.timings,
           canvases: () => [byId("input"), ...(unknown ? [] : [byId("heat")])].map(
             (stage) => stage.querySelector("canvas")),
+          // What is to be read below a picture of the page.
+          sentences: () => [
+            ...(unknown ? [] : [...byId("heat-words").textContent.split(/(?<=\.) /),
+              `Colours: ${[...byId("heat-bar").querySelectorAll("span")].map(
+                (span) => span.textContent).join(" \u2026 ")}.`]),
+            ...(now.off.length ? [`Switched off: ${now.off.map(maps.nameOf).join("; ")}.`] : [])],
           showComparison(text) { byId("comparison").textContent = text; }};
 }

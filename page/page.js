@@ -46,8 +46,13 @@ function startPage() {
 
   // ---- the picture -------------------------------------------------------------------------
 
-  function entitle(name) {
+  // example: the button of the picture and the class that it is of, if it is one to click.
+  function entitle(name, example = null) {
     shownName = name;
+    byId("input-caption").textContent = name + (example ? `, of the class ${example.truth}` : "");
+    for (const each of document.querySelectorAll(".examples button")) {
+      each.setAttribute("aria-pressed", each === example?.button);
+    }
     document.title = networkPart ? `What a network sees in ${name}`
       : `What a convolution does to ${name}`;
   }
@@ -154,7 +159,13 @@ function startPage() {
       const caption = predicted === label ? classes[label]
         : `${classes[label]}, taken for ${classes[predicted]}`;
       const button = element("button", {type: "button", title: name}, canvas, caption);
-      button.addEventListener("click", () => open(new File([bytes], name)));
+      button.addEventListener("click", async () => {
+        const file = new File([bytes], name);
+        await open(file);
+        if (file === last) {
+          entitle(name, {button, truth: classes[label]});
+        }
+      });
       decodePicture(bytes, name).then((picture) => drawPicture(canvas, picture));
       return button;
     }));
@@ -168,6 +179,17 @@ function startPage() {
     if (location.hash !== address()) {  // to write it takes ten milliseconds
       history.replaceState(null, "", address());
     }
+  }
+
+  // Links to the parts of this page. What stands after # in the address means something else.
+  for (const link of document.querySelectorAll("#parts a")) {
+    const heading = document.querySelector(link.getAttribute("href"));
+    link.hidden = heading.closest("[hidden]") !== null;
+    link.addEventListener("click", (event) => {
+      event.preventDefault();
+      heading.focus({preventScroll: true});
+      heading.scrollIntoView();
+    });
   }
 
   // Take over what stands after # in the address, and name what is wrong there.
@@ -214,12 +236,24 @@ function startPage() {
     }
   }
 
-  // The pictures side by side, with the prediction below them, as a PNG file.
-  function savePicture() {
+  // The pictures side by side as they are shown, with what is said of them below, as a PNG file.
+  async function savePicture() {
+    const isComplete = () => !networkPart?.isWhole || networkPart.heat();
+    if (!isComplete()) {
+      byId("working").textContent = "The picture is saved when the heat map is complete \u2026";
+    }
+    while (!isComplete()) {
+      await new Promise((resolve) => setTimeout(resolve, 100));
+    }
+    byId("working").textContent = "";
     const canvases = (networkPart ?? kernelPart).canvases(), height = 480, gap = 12;
-    const widths = canvases.map((each) => Math.round(each.width / each.height * height));
-    const canvas = element("canvas", {
-      width: widths.reduce((sum, width) => sum + width + gap, gap), height: height + 60});
+    const shown = canvases.map((each) => each.getBoundingClientRect());
+    const widths = shown.map((box) => Math.round(box.width / box.height * height));
+    const label = networkPart ? byId("label").textContent
+      : `kernel ${kernelPart.settings.kernel.map((weight) => textOfWeight(weight)).join(" ")}`;
+    const lines = [`${shownName}: ${label}`, ...(networkPart ? networkPart.sentences() : [])];
+    const canvas = element("canvas", {width: widths.reduce((sum, width) => sum + width + gap, gap),
+                                      height: height + 28 + 32 * lines.length});
     const context = canvas.getContext("2d");
     context.fillStyle = "white";
     context.fillRect(0, 0, canvas.width, canvas.height);
@@ -227,13 +261,23 @@ function startPage() {
     let left = gap;
     canvases.forEach((each, index) => {
       context.drawImage(each, left, gap, widths[index], height);
+      const frame = each.parentElement.querySelector(".window");
+      const box = frame.getBoundingClientRect(), scale = height / shown[index].height;
+      const place = [left + scale * (box.left - shown[index].left),
+                     gap + scale * (box.top - shown[index].top), scale * box.width, scale * box.height];
+      context.fillStyle = getComputedStyle(frame).backgroundColor;  // grey where it covers
+      context.fillRect(...place);
+      for (const [strokeStyle, lineWidth] of [["black", 6], ["white", 2]]) {
+        Object.assign(context, {strokeStyle, lineWidth});
+        context.strokeRect(...place);  // nothing, if the frame is hidden
+      }
       left += widths[index] + gap;
     });
     context.fillStyle = "black";
-    context.font = "24px sans-serif";
-    const label = networkPart ? byId("label").textContent
-      : `kernel ${kernelPart.settings.kernel.map((weight) => textOfWeight(weight)).join(" ")}`;
-    context.fillText(`${shownName}: ${label}`, gap, height + 44, canvas.width - 2 * gap);
+    lines.forEach((line, index) => {
+      context.font = `${index === 0 ? 24 : 18}px sans-serif`;
+      context.fillText(line, gap, height + 44 + 32 * index, canvas.width - 2 * gap);
+    });
     canvas.toBlob((blob) => {
       const link = element("a", {href: URL.createObjectURL(blob),
                                  download: `${shownName.replace(/\.[^.]*$/, "")}-page.png`});
