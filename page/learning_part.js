@@ -66,11 +66,9 @@ function startLearning(network, now, choose) {
   }
 
   byId("learning").hidden = false;
-  slider.max = epochs - 1;
-  const reset = () => { slider.value = epochs - 1; };
-  reset();
+  slider.max = slider.value = epochs - 1;
   slider.addEventListener("input", draw);
 
-  return {draw, reset, epochs: learning.epochs, kernels: (index) => Array.from(kernelsOf(index)),
+  return {draw, epochs: learning.epochs, kernels: (index) => Array.from(kernelsOf(index)),
           words: () => byId("epoch-words").textContent};
 }

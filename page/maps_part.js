@@ -75,18 +75,14 @@ function startMaps(network, layers, now, {sendKernel, switchMap, opened, effects
       each.panel.hidden = each !== step;
     }
     if (chosen && chosen.block.step !== step) {
-      close();
+      chosen = null;
+      byId("chosen").hidden = true;
     }
     if (now.outputs) {
       step.show();
     }
     makeToolbar(byId("strip"));
     opened();
-  }
-
-  function close() {
-    chosen = null;
-    byId("chosen").hidden = true;
   }
 
   const shapeOf = ({shape}) => shape.join(" x ");
@@ -140,7 +136,6 @@ function startMaps(network, layers, now, {sendKernel, switchMap, opened, effects
     const select = (key, options) => {
       const made = element("select", {}, ...Object.entries(options).map(
         ([value, textContent]) => element("option", {value, textContent})));
-      made.dataset.key = key;
       made.addEventListener("change", () => {
         block[key] = made.value;
         sortMaps(block);
@@ -402,11 +397,9 @@ function startMaps(network, layers, now, {sendKernel, switchMap, opened, effects
     byId("switch-off").setAttribute("aria-pressed", isOff);
     byId("switch-off").textContent = isOff ? "Switch this map on again" : "Switch this map off";
     byId("switch-off").hidden = !isWhole;
-    const shown = (probability) => percent(probability, 3), count = now.off.length;
-    byId("effect").textContent = isOff
-      ? `Without ${count === 1 ? "it" : `the ${count} maps that are off`} the probability of ` +
-        `${name} is ${shown(now.uncovered)}` +
-        (now.withAll === null ? "." : `, with ${count === 1 ? "it" : "them"} ${shown(now.withAll)}.`)
+    const shown = (probability) => percent(probability, 3);
+    byId("effect").textContent = isOff ? `The probability of ${name} is now ${shown(now.uncovered)}` +
+        (now.withAll === null ? "." : `, with all maps switched on ${shown(now.withAll)}.`)
       : changes ? `Without it the probability of ${name} would be ` +
         `${shown(now.uncovered + changes[filter])}, not ${shown(now.uncovered)}.` : "";
   }
@@ -508,9 +501,8 @@ function startMaps(network, layers, now, {sendKernel, switchMap, opened, effects
     const panel = element("div", {},
       element("h4", {textContent: `Hidden layer of ${layer.shape[0]} units`}),
       element("div", {className: "units"}, units.stage, units.text));
-    const isOnly = network.layers.filter(({type}) => type === "Dense").length === 2;
     hiddenSteps += 1;
-    addStep(isOnly ? "Hidden layer" : `Hidden layer ${hiddenSteps}`, [`${layer.shape[0]} units`], panel,
+    addStep(`Hidden layer ${hiddenSteps}`, [`${layer.shape[0]} units`], panel,
             (canvas) => units.drawOn(canvas, now.outputs[index].values),
             () => units.draw(now.outputs[index].values));
   }
@@ -548,12 +540,9 @@ function startMaps(network, layers, now, {sendKernel, switchMap, opened, effects
           reset() {
             hold.set(false);
             allChannels = false;
-            for (const block of blocks) {
-              Object.assign(block, FIRST_SHOWN);
-              block.element.querySelectorAll("select").forEach(
-                (select) => { select.value = block[select.dataset.key]; });
-            }
-            close();
+            blocks.forEach((block) => Object.assign(block, FIRST_SHOWN));
+            byId("steps").querySelectorAll("select").forEach((each) => { each.selectedIndex = 0; });
+            openStep(steps[0]);  // which closes the map that is chosen
             openStep(steps[Math.min(1, steps.length - 1)]);
           },
           address: () => chosen ? `&layer=${chosen.block.number + 1}&map=${chosen.filter + 1}` +

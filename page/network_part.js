@@ -164,7 +164,8 @@ function startNetworkPart(network, {sendKernel, changed}) {
     layers.at(-2).shape[0], "What each unit of the last hidden layer adds to the logit",
     (unit) => {
       const {values, weights, contributions} = contributionsNow();
-      return `${unitName[0].toUpperCase()}${unitName.slice(1)} ${unit + 1}: ` +
+      return `${unitName[0].toUpperCase()}${unitName.slice(1)} ${unit + 1}` +
+        `${unit === largestOf(contributions) ? ", which counts most" : ""}: ` +
         `${textOf(values[unit])} x ${textOf(weights[unit])} = ${textOf(contributions[unit])}` +
         `${contributions[unit] === 0 ? "" : ` for ${network.classes[contributions[unit] > 0 ? 0 : 1]}`}.`;
     });
@@ -176,15 +177,17 @@ function startNetworkPart(network, {sendKernel, changed}) {
             contributions: Array.from(values, (value, unit) => value * weights[unit])};
   }
 
-  const bold = (textContent) => element("b", {textContent});
   const withMinus = (number) => number.toFixed(3).replace("-", "\u2212");
+
+  const largestOf = (contributions) => contributions.reduce((best, each, unit) =>
+    Math.abs(each) > Math.abs(contributions[best]) ? unit : best, 0);
 
   // isNew: of another picture, of which the largest unit is named first.
   function showDecision(isNew) {
     if (unknown) {
       return;
     }
-    const {contributions, values, weights, bias} = contributionsNow();
+    const {contributions, bias} = contributionsNow();
     const limit = units.draw(contributions), [first, second] = network.classes;
     drawColourBar(byId("contributions-bar"), limit);
     const [left, , right] = byId("contributions-bar").querySelectorAll("span");
@@ -197,25 +200,17 @@ function startNetworkPart(network, {sendKernel, changed}) {
     // Rounded to three decimals the terms may miss the rounded sum by a thousandth: "about".
     const shown = (number) => Number(number.toFixed(3));
     const missed = shown(forFirst) - shown(forSecond) + shown(bias) - shown(logit);
-    byId("logit").replaceChildren(
-      "logit = sum of unit \u00d7 weight + bias", element("br"),
-      `= ${forFirst.toFixed(3)} (${up.length} ${unitName}s for ${first}) `, element("br"),
-      `\u2212 ${forSecond.toFixed(3)} (${down.length} for ${second}) `, element("br"),
+    byId("logit").textContent = `logit = sum of ${unitName} \u00d7 weight + bias\n` +
+      `= ${forFirst.toFixed(3)} (${up.length} ${unitName}s for ${first})\n` +
+      `\u2212 ${forSecond.toFixed(3)} (${down.length} for ${second})\n` +
       `${bias < 0 ? "\u2212" : "+"} ${Math.abs(bias).toFixed(3)} (bias) ` +
-      `${Math.abs(missed) < 1e-6 ? "=" : "\u2248"} `, bold(withMinus(logit)), element("br"),
-      `sigmoid(${withMinus(logit)}) = `, bold(decimals(sigmoid(logit))),
-      ...(mirrored === undefined ? [] : [
-        element("br"), `mirror image: sigmoid(${withMinus(mirrored)}) = ${
-          decimals(sigmoid(mirrored))}`, element("br"), "their mean: ",
-        bold(decimals(now.probability))]));
-    const order = contributions.map((_, unit) => unit).sort(
-      (one, another) => Math.abs(contributions[another]) - Math.abs(contributions[one]));
+      `${Math.abs(missed) < 1e-6 ? "=" : "\u2248"} ${withMinus(logit)}\n` +
+      `sigmoid(${withMinus(logit)}) = ${decimals(sigmoid(logit))}` + (mirrored === undefined ? ""
+        : `\nmirror image: sigmoid(${withMinus(mirrored)}) = ${decimals(sigmoid(mirrored))}\n` +
+          `their mean: ${decimals(now.probability)}`);
     if (isNew) {
-      units.choose(order[0]);
+      units.choose(largestOf(contributions));
     }
-    byId("largest").textContent = "The largest: " + order.slice(0, 3).map((unit) =>
-      `${unitName} ${unit + 1}, ${textOf(values[unit], 3)} \u00d7 ${textOf(weights[unit], 3)} = ` +
-      textOf(contributions[unit], 3)).join("; ") + ".";
     drawCurve();
   }
 
@@ -260,15 +255,12 @@ function startNetworkPart(network, {sendKernel, changed}) {
   // ---- the rest --------------------------------------------------------------------------
 
   function showFacts() {
-    const {dtype, tta, classes, threshold} = network;
-    byId("decision-words").textContent = `The ${last.kernel?.length} ` +
-      `${isDense ? "units of the last hidden layer" : "numbers of the last feature maps"} vote: each, ` +
-      `times its weight, counts for ${classes[0]} if it is above 0, for ${classes[1]} if below. The ` +
-      "votes and a constant, the bias, add up to the logit. The sigmoid makes a probability of it: " +
-      `of 0 it makes 50%. Above the threshold, ${threshold}, the prediction is ${classes[0]}.`;
+    const {dtype, tta, classes} = network;
     byId("network-heading").textContent = `The network: ${network.name}`;
-    byId("network-origin").textContent = originOf(network);
-    byId("heat-caption").textContent = `Which places speak for ${classes[0]}, which for ${classes[1]}`;
+    const {trained_on: trainedOn, test} = network;
+    byId("network-origin").textContent = !trainedOn ? "" : "It was trained on " +
+      `${trainedOn.toLocaleString("en")} pictures` + (!test?.pictures ? "." : " and is right about " +
+        `${percent(test.accuracy)} of ${test.pictures.toLocaleString("en")} others.`);
     byId("bar-words").replaceChildren(...[`0: ${classes[1]}`, `1: ${classes[0]}`].map(
       (textContent) => element("span", {textContent})));
     byId("network-facts").textContent =
@@ -283,13 +275,6 @@ function startNetworkPart(network, {sendKernel, changed}) {
       ({name, shape, weights}) => element("tr", {}, ...[
         name, shape.join(" x "), weights.toLocaleString("en")].map(
         (textContent) => element("td", {textContent})))));
-  }
-
-  // What it was trained on, and how often it is right about pictures that it had not seen.
-  function originOf({trained_on: count, test}) {
-    const withComma = (number) => number.toLocaleString("en");
-    return !count ? "" : `It was trained on ${withComma(count)} pictures` + (test?.pictures
-      ? ` and is right about ${percent(test.accuracy)} of ${withComma(test.pictures)} others.` : ".");
   }
 
   const whyNotWhole = () => (unknown.left_out
@@ -381,7 +366,7 @@ function startNetworkPart(network, {sendKernel, changed}) {
               setCover(false);
             }
             maps.reset();
-            learning?.reset();
+            byId("epoch").value = byId("epoch").max;
           },
           probability: () => now.probability,
           label: () => now.probability === null ? null : labelOf(network, now.probability),
@@ -399,9 +384,7 @@ function startNetworkPart(network, {sendKernel, changed}) {
             (stage) => stage.querySelector("canvas")),
           // What is to be read below a picture of the page.
           sentences: () => [
-            ...(unknown ? [] : [...byId("heat-words").textContent.split(/(?<=\.) /),
-              `Colours: ${[...byId("heat-bar").querySelectorAll("span")].map(
-                (span) => span.textContent).join(" \u2026 ")}.`]),
+            ...(unknown ? [] : byId("heat-words").textContent.split(/(?<=\.) /)),
             ...(now.off.length ? [`Switched off: ${now.off.map(maps.nameOf).join("; ")}.`] : [])],
           showComparison(text) { byId("comparison").textContent = text; }};
 }

@@ -46,12 +46,13 @@ function startPage() {
 
   // ---- the picture -------------------------------------------------------------------------
 
-  // example: the button of the picture and the class that it is of, if it is one to click.
-  function entitle(name, example = null) {
+  function entitle(name) {
     shownName = name;
-    byId("input-caption").textContent = name + (example ? `, of the class ${example.truth}` : "");
-    for (const each of document.querySelectorAll(".examples button")) {
-      each.setAttribute("aria-pressed", each === example?.button);
+    byId("input-caption").textContent = name;
+    for (const button of document.querySelectorAll(".examples button")) {
+      const isShown = button === last?.button;
+      button.setAttribute("aria-pressed", isShown);
+      byId("input-caption").textContent += isShown ? ` (${button.textContent})` : "";
     }
     document.title = networkPart ? `What a network sees in ${name}`
       : `What a convolution does to ${name}`;
@@ -159,13 +160,8 @@ function startPage() {
       const caption = predicted === label ? classes[label]
         : `${classes[label]}, taken for ${classes[predicted]}`;
       const button = element("button", {type: "button", title: name}, canvas, caption);
-      button.addEventListener("click", async () => {
-        const file = new File([bytes], name);
-        await open(file);
-        if (file === last) {
-          entitle(name, {button, truth: classes[label]});
-        }
-      });
+      button.addEventListener("click", () =>
+        open(Object.assign(new File([bytes], name), {button})));
       decodePicture(bytes, name).then((picture) => drawPicture(canvas, picture));
       return button;
     }));
@@ -181,17 +177,6 @@ function startPage() {
     }
   }
 
-  // Links to the parts of this page. What stands after # in the address means something else.
-  for (const link of document.querySelectorAll("#parts a")) {
-    const heading = document.querySelector(link.getAttribute("href"));
-    link.hidden = heading.closest("[hidden]") !== null;
-    link.addEventListener("click", (event) => {
-      event.preventDefault();
-      heading.focus({preventScroll: true});
-      heading.scrollIntoView();
-    });
-  }
-
   // Take over what stands after # in the address, and name what is wrong there.
   function readAddress() {
     const fields = Object.fromEntries(new URLSearchParams(location.hash.slice(1)));
@@ -203,6 +188,10 @@ function startPage() {
   }
 
   function useAddress() {
+    if (byId(location.hash.slice(1))) {  // a link to a part of this page was followed
+      writeAddress();
+      return;
+    }
     const {fields, wrong} = readAddress();
     kernelPart.showSettings();
     kernelPart.update({});
@@ -238,11 +227,8 @@ function startPage() {
 
   // The pictures side by side as they are shown, with what is said of them below, as a PNG file.
   async function savePicture() {
-    const isComplete = () => !networkPart?.isWhole || networkPart.heat();
-    if (!isComplete()) {
-      byId("working").textContent = "The picture is saved when the heat map is complete \u2026";
-    }
-    while (!isComplete()) {
+    byId("working").textContent = "The picture is saved when the heat map is complete \u2026";
+    while (networkPart?.isWhole && !networkPart.heat()) {
       await new Promise((resolve) => setTimeout(resolve, 100));
     }
     byId("working").textContent = "";
@@ -257,20 +243,17 @@ function startPage() {
     const context = canvas.getContext("2d");
     context.fillStyle = "white";
     context.fillRect(0, 0, canvas.width, canvas.height);
-    context.imageSmoothingEnabled = false;
+    Object.assign(context, {imageSmoothingEnabled: false, strokeStyle: "white", lineWidth: 3});
     let left = gap;
     canvases.forEach((each, index) => {
       context.drawImage(each, left, gap, widths[index], height);
       const frame = each.parentElement.querySelector(".window");
       const box = frame.getBoundingClientRect(), scale = height / shown[index].height;
-      const place = [left + scale * (box.left - shown[index].left),
-                     gap + scale * (box.top - shown[index].top), scale * box.width, scale * box.height];
+      const place = [left + scale * (box.left - shown[index].left), gap +
+        scale * (box.top - shown[index].top), scale * box.width, scale * box.height];
       context.fillStyle = getComputedStyle(frame).backgroundColor;  // grey where it covers
       context.fillRect(...place);
-      for (const [strokeStyle, lineWidth] of [["black", 6], ["white", 2]]) {
-        Object.assign(context, {strokeStyle, lineWidth});
-        context.strokeRect(...place);  // nothing, if the frame is hidden
-      }
+      context.strokeRect(...place);
       left += widths[index] + gap;
     });
     context.fillStyle = "black";
