@@ -25,6 +25,7 @@
 //     .switchOff(block, filter, off = true), .off()                 feature maps, switched off
 //     .heat()                       {values, covers}: the heat map; null until it is computed
 //     .effects(block)               the probability without each map; null until it is known
+//     .sentences()                  what a saved picture says below the prediction
 //     .learning                     null, or {epochs, kernels(index), words()}
 
 function startPage() {

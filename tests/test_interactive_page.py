@@ -944,7 +944,7 @@ def tta_page(page, made, folder):
 
 @pytest.fixture
 def shared_tta_page(page, made, folder):
-    """The same as it was left by another test and reset: a map may be chosen."""
+    """The same, perhaps opened by another test, and reset."""
     file, _, rounded = made("tta")
     page.show(file)
     return page, rounded, data.load_image(folder / "photo.png", rounded.input_size)
