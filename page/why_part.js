@@ -75,7 +75,7 @@ function startWhy(network, now, {openBlock, told}) {
       `${most.probability > probability ? "rises" : "falls"} from ${percent(probability)} to ` +
       `${percent(most.probability)}. Every place was covered in turn. The colour of a pixel: by how ` +
       `many percentage points ${name} falls (orange) or rises (blue), in the mean over the squares ` +
-      `that cover it; ${textOf(100 * heat.limit, 3)} have the full colour.`;
+      `that cover it; the full colour: ${textOf(100 * heat.limit, 3)} and more.`;
   }
 
   // What the probability is without each map of the convolution that is shown.
