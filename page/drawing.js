@@ -34,7 +34,14 @@ function fitNumbers(box, texts) {
   }
 }
 
-const percent = (probability, digits = 1) => `${(100 * probability).toFixed(digits)}%`;
+// A probability with so many decimals. One that is not quite 0 or 1 is not rounded to that: <0.0001.
+function decimals(probability, digits = 4, whole = 1) {
+  const text = (whole * probability).toFixed(digits), step = 10 ** -digits;
+  return probability > 0 && Number(text) === 0 ? `<${step.toFixed(digits)}`
+    : probability < 1 && Number(text) === whole ? `>${(whole - step).toFixed(digits)}` : text;
+}
+
+const percent = (probability, digits = 1) => `${decimals(probability, digits, 100)}%`;
 
 // Black or white, whichever is easier to read on these levels of red, green and blue.
 function inkOn([red, green, blue]) {

@@ -692,6 +692,7 @@ def test_the_bar_is_seen_in_forced_colours(shared_tta_page):
 def test_the_picture_that_is_saved_holds_the_prediction_and_the_heat_map(tta_page):
     page, *_ = tta_page
     heat_map(page)
+    page.click("#as-input")  # another canvas, shown at the same ratio
     page.evaluate("""HTMLAnchorElement.prototype.click = function () {
         fetchSaved = createImageBitmap(savedBlob).then((image) => {
             window.saved = [this.download, image.width, image.height]; }); };
@@ -700,9 +701,9 @@ def test_the_picture_that_is_saved_holds_the_prediction_and_the_heat_map(tta_pag
     page.click("#save-picture")
     page.wait_for("window.saved")
     name, width, height = page.evaluate("saved")
-    widths = page.evaluate("""["#input canvas", "#heat canvas"].map((each) => {
-        const {width, height} = document.querySelector(each); return 480 * width / height; })""")
-    assert (name, height) == ("photo-page.png", 540)
+    widths = [480 * PHOTO.shape[1] / PHOTO.shape[0]] * 2
+    assert page.evaluate("page.network.sentences().length") == 3  # below the prediction
+    assert (name, height) == ("photo-page.png", 540 + 32 * 3)
     assert width == pytest.approx(sum(widths) + 36, abs=2)
 
 
@@ -1011,7 +1012,7 @@ def tta_page(page, made, folder):
 
 @pytest.fixture
 def shared_tta_page(page, made, folder):
-    """The same as it was left by another test and reset: a map may be chosen."""
+    """The same, perhaps opened by another test, and reset."""
     file, _, rounded = made("tta")
     page.show(file)
     return page, rounded, data.load_image(folder / "photo.png", rounded.input_size)
@@ -1034,9 +1035,14 @@ def test_a_feature_map_shows_the_sum_of_its_window(shared_tta_page):
             np.testing.assert_allclose(told["windows"][2]["products"], products[:, :, 2].ravel(),
                                        atol=1e-5)
             assert told["sum"] == pytest.approx(outputs[index][row, column, filter_index], abs=1e-4)
+            assert text(page, "#map-cell") == text(page, "#channels [aria-pressed=true] b")
             assert told["bias"] == pytest.approx(bias[filter_index], abs=1e-6)
             assert told["activation"] == pytest.approx(
                 max(0, products.sum() + bias[filter_index]), abs=1e-4)
+    assert page.evaluate("[...document.querySelectorAll('#strip button')].map((each) => "
+                         "each.innerText.split('\\n').slice(0, 2))")[1:] == [
+        ["Convolution 1", "6 maps: 21 x 28"], ["Convolution 2", "10 maps: 8 x 12"],
+        ["Hidden layer 1", "20 units"], ["Hidden layer 2", "8 units"], ["Prediction", "left: cat"]]
     page.evaluate("page.network.moveWindow(2, 2); document.querySelector('#map').focus()")
     page.press("ArrowRight")
     page.press("ArrowDown")
@@ -1065,6 +1071,8 @@ def test_the_cover_is_dragged_and_the_probability_follows(shared_tta_page):
     page, network, image = shared_tta_page
     before = page.evaluate("page.network.probability()")
     page.click("#cover")
+    assert page.evaluate("""getComputedStyle(document.querySelector("#input .window"))
+        .backgroundColor""") == "rgb(128, 128, 128)"  # as grey as what it covers
     seen = {before}
     for row, column in ((2, 3), (11, 19)):
         page.drag("#input", (0.5, 0.5), (0.4, 0.4), ((column + 2.5) / 30, (row + 2.5) / 23))
@@ -1082,6 +1090,8 @@ def test_the_cover_is_dragged_and_the_probability_follows(shared_tta_page):
     assert len(seen) == 4
     page.click("#cover")
     assert page.evaluate("page.network.probability()") == before
+    assert page.evaluate("[percent(0.99982), percent(1), percent(1e-7, 3), decimals(2e-7)]") == [
+        ">99.9%", "100.0%", "<0.001%", "<0.0001"]  # what is not certain is not said to be
 
 
 def test_the_cover_stays_on_another_picture(shared_tta_page, tmp_path):
@@ -1182,6 +1192,12 @@ def test_decision_heat_map_and_switched_off_maps_equal_tensorflows(page, made, f
                                atol=1e-4)
     assert sum(told["contributions"]) + told["bias"] == pytest.approx(logit, abs=1e-4)
     assert told["logits"][0] == pytest.approx(logit, abs=1e-4)
+    terms = re.search(r"\n= (.+?) \(.+?\n\u2212 (.+?) \(.+?\n(.) (.+?) \(bias\) (.) (.+?)\n",
+                      text(page, "#logit")).groups()
+    up, down, bias, shown = (float(terms[place].replace("\u2212", "-")) for place in (0, 1, 3, 5))
+    bias = bias if terms[2] == "+" else -bias
+    assert shown == pytest.approx(logit, abs=6e-4)
+    assert terms[4] == ("=" if abs(up - down + bias - shown) < 1e-6 else "\u2248")
     if options.get("tta"):
         assert told["logits"][1] == pytest.approx(
             network(image[None, :, ::-1]).numpy()[0], abs=1e-4)
@@ -1225,6 +1241,10 @@ def test_maps_are_sorted_by_what_switching_them_off_changes(tta_page):
     shown = page.evaluate("""[...document.querySelectorAll(".block:not([hidden]) [data-map]")].map(
         (each) => Number(each.dataset.map))""")
     np.testing.assert_allclose(changes[shown], np.sort(changes)[::-1])
+    told = page.evaluate("""(page.network.switchOff(0, 3), [...document.querySelectorAll(
+        ".block:not([hidden]) [data-map] span, #heat-bar span")].map(
+        (each) => each.textContent))""")
+    assert set(told) == {"off", "\u2026", "for dog", "0", "for cat"}  # what was true before is gone
 
 
 def test_a_map_is_switched_off_and_on_again_by_keys_and_the_link_knows(tta_page, folder):
@@ -1250,6 +1270,8 @@ def test_a_map_is_switched_off_and_on_again_by_keys_and_the_link_knows(tta_page,
     changed = page.evaluate("page.network.probability()")
     assert changed != before
     assert "not the network's own" in text(page, "#switched-off")
+    assert text(page, "#effect") == (f"The probability of cat is now {changed:.3%}, with all maps "
+                                     f"switched on {before:.3%}.")
     fragment = page.evaluate("location.hash")
     page.click("#switched-off button")
     assert page.evaluate("page.network.probability()") == before
@@ -1272,6 +1294,35 @@ def test_the_chosen_map_follows_what_is_shown(shared_tta_page):
         assert caption.startswith("As above: ") and name in caption
 
 
+def test_reset_brings_the_network_part_back(shared_tta_page):
+    page, *_ = shared_tta_page
+    state = """[...document.querySelectorAll("#network-part :is(select, input)")].map(
+        (each) => [each.value, each.checked]).concat([page.network.off(), page.place().row,
+        document.querySelector("#chosen").hidden, document.querySelector("[data-map]").ariaPressed,
+        document.querySelector("#strip [aria-pressed=true]").textContent])"""
+    before = page.evaluate(state)
+    page.evaluate("""page.network.choose(0, 2); page.network.choose(1, 3);
+        page.network.switchOff(1, 3); page.update({stride: 2, pooling: true})""")
+    page.choose(".block:not([hidden]) label:nth-child(1) select", "response")
+    page.choose(".block:not([hidden]) label:nth-child(2) select", "number")
+    page.choose("#epoch", "0")
+    page.click("#as-input")
+    page.evaluate("page.reset()")
+    assert page.evaluate(state) == before
+
+
+def test_links_lead_to_the_parts_of_the_page(shared_tta_page):
+    page, *_ = shared_tta_page
+    page.evaluate("page.update({bias: 3})")
+    for part in ("decision", "layers", "learning", "kernel"):
+        page.click(f"#parts [href='#{part}-heading']")
+        page.wait_for("location.hash.includes('bias=3')")  # it is what the page shows again
+        top = page.evaluate(f"""document.querySelector("#{part}-heading")
+            .getBoundingClientRect().top""")
+        assert -5 < top < 450  # it is to be seen, at the top unless the page ends
+    assert page.evaluate("page.settings().bias") == 3 and page.evaluate("page.message()") == ""
+
+
 def test_the_picture_takes_the_keys_only_while_it_is_covered(shared_tta_page):
     page, *_ = shared_tta_page
     for covered in (False, True, False):
@@ -1286,7 +1337,9 @@ def test_the_slider_ends_with_the_kernels_of_the_network(page, folder):
     run, kernels = folder / "runs/kept", []
     network = make_network(arch, size, seed=3, init="he", **options)
     make_run(run, network, init="he", seed=3, **options)
-    run_folder.write_history(run, {"epoch": 2, "best_accuracy": 0.75, "mse": 0.2, "threshold": 0.4})
+    run_folder.write_history(run, {"epoch": 2, "best_accuracy": 0.75, "mse": 0.2, "threshold": 0.4,
+                                   "pictures": 16500})
+    run_folder.write_test(run, {"pictures": 2500, "accuracy": 0.9544})
     trained = network.kernels[0].numpy()
     for epoch, factor in enumerate((0.25, 0.5, 1, 2)):  # the second epoch is the best one
         run_folder.write_first_kernels(run, epoch, factor * trained)
@@ -1305,6 +1358,11 @@ def test_the_slider_ends_with_the_kernels_of_the_network(page, folder):
     assert text(page, "#epoch-words") == "after epoch 1: accuracy 50.0%"
     page.press("ArrowLeft")
     assert text(page, "#epoch-words") == "before the first epoch"
+    assert text(page, "#network-origin") == (
+        "It was trained on 16,500 pictures and is right about 95.4% of 2,500 others.")
+    page.click("#learning-kernels button")
+    number = text(page, "#learning-kernels button").removeprefix("kernel ")
+    assert text(page, "#chosen-heading") == f"Feature map {number} of convolution 1"
 
 
 def test_six_pictures_are_there_to_click_the_worst_mistakes_first(page, folder, photos):
@@ -1324,7 +1382,9 @@ def test_six_pictures_are_there_to_click_the_worst_mistakes_first(page, folder, 
     assert captions[:2] == ["dog, taken for cat", "cat, taken for dog"]
     assert sorted(captions[2:]) == ["cat", "cat", "dog", "dog"]
     page.click(".examples button")
-    page.wait_for(f"document.querySelector('#picture-name').textContent === '{files[20].name}'")
+    page.wait_for("document.querySelector('.examples button').ariaPressed === 'true'")
+    assert text(page, "#input-caption") == f"{files[20].name} (dog, taken for cat)"
+    assert text(page, "#picture-name") == files[20].name
 
 
 def test_of_a_network_too_large_the_feature_maps_are_shown(page, made, folder, monkeypatch):
@@ -1494,7 +1554,8 @@ def test_the_page_of_the_kittens_is_one_file_of_less_than_1_5_mb(run_script, tmp
     page = Tags(file.read_text())
     assert not [attributes for _, attributes in page.tags if "src" in attributes]
     links = {attributes["href"] for _, attributes in page.tags if "href" in attributes}
-    assert links - {"data:,"} == {ARTICLE}  # which is opened by a click only
+    away = {link for link in links if not link.startswith("#")}  # the others lead to its parts
+    assert away - {"data:,"} == {ARTICLE}  # which is opened by a click only
     embedded = base64.b64decode(data_of(file)["picture"]["png"])
     np.testing.assert_array_equal(Image.open(io.BytesIO(embedded)),
                                   Image.open(ROOT / "kittens.jpg"))
