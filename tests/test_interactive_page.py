@@ -970,21 +970,22 @@ def test_every_layer_equals_tensorflows(page, made, folder, name):
     assert abs(probability - exact) < 0.01  # what rounding to float16 changes
 
 
-@pytest.mark.parametrize("picture", ["kittens.jpg", "sample/cat.0.jpg", "sample/dog.0.jpg"])
-def test_the_network_of_the_repository_predicts_as_predict_does(page, folder, picture,
-                                                                monkeypatch):
+def test_the_network_of_the_repository_predicts_as_predict_does(page, folder, monkeypatch):
+    """The picture that its page holds, and two that are dropped: as PNG, which has one decoding."""
     monkeypatch.chdir(folder)
-    page.open(folder / explain.write_page(ROOT / picture, run_folder.PRETRAINED))
+    page.open(folder / explain.write_page(ROOT / "kittens.jpg", run_folder.PRETRAINED))
     network = models.load(run_folder.PRETRAINED)
-    expected = network.probability(data.load_image(ROOT / picture, network.input_size)[None])
-    assert abs(page.evaluate("page.network.probability()") - float(expected[0])) < 1e-4
-    if picture == "kittens.jpg":
-        image, side = data.load_image(ROOT / picture, network.input_size), 96 // 5
-        np.testing.assert_allclose(
-            np.reshape(heat_map(page), (96, 96)), explain.occlusion_map(
-                (96, 96), side, float(expected[0]), explain.occlude(network, image, side)),
-            atol=1e-4)
-        print(f"the heat map: {page.evaluate('page.timings().heat'):.0f} ms")
+    image, side = data.load_image(ROOT / "kittens.jpg", network.input_size), 96 // 5
+    expected = float(network.probability(image[None])[0])
+    assert abs(page.evaluate("page.network.probability()") - expected) < 1e-4
+    np.testing.assert_allclose(
+        np.reshape(heat_map(page), (96, 96)), explain.occlusion_map(
+            (96, 96), side, expected, explain.occlude(network, image, side)), atol=1e-4)
+    for name in ("cat.0", "dog.0"):
+        png = save_picture(folder / f"{name}.png",
+                           np.asarray(image_files.read(ROOT / f"sample/{name}.jpg")))
+        shown, expected = classify(page, network, png)
+        assert abs(shown - expected) < 1e-4
 
 
 def test_the_label_is_that_of_the_runs_threshold(page, folder):
@@ -1339,7 +1340,7 @@ def test_the_slider_ends_with_the_kernels_of_the_network(page, folder):
     make_run(run, network, init="he", seed=3, **options)
     run_folder.write_history(run, {"epoch": 2, "best_accuracy": 0.75, "mse": 0.2, "threshold": 0.4,
                                    "pictures": 16500})
-    run_folder.write_test(run, {"pictures": 2500, "accuracy": 0.9544})
+    run_folder.write_records(run / "test.json", [{"pictures": 2500, "accuracy": 0.9544}])
     trained = network.kernels[0].numpy()
     for epoch, factor in enumerate((0.25, 0.5, 1, 2)):  # the second epoch is the best one
         run_folder.write_first_kernels(run, epoch, factor * trained)
@@ -1539,6 +1540,7 @@ def test_milliseconds_are_printed(page, made, folder, tmp_path, request):
         "page.network.moveCover(0, 0), page.timings().computed") for _ in range(rounds)]
     for name, milliseconds in times.items():
         print(f"{name}: {np.median(milliseconds):.0f} ms, at most {max(milliseconds):.0f} ms")
+        assert min(milliseconds) < 1000, name  # on any machine
 
 
 # ---------------------------------------------------------------------------------------------
