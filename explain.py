@@ -197,9 +197,11 @@ def write_page(path: Path, run_dir: Path) -> Path:
     network, class_names = models.load(run_dir), run_folder.read_class_names(run_dir)
     image = data.load_image(path, network.input_size)
     probability = float(network.probability(image[None])[0])
+    best = run_folder.read_best(run_dir)
     record = compose.describe(network, run_dir.resolve().name, image, probability,
-                              run_folder.read_best(run_dir)["threshold"], class_names,
-                              learning_of(network, run_dir), examples_of(network, run_dir))
+                              best["threshold"], class_names, best.get("pictures"),
+                              run_folder.read_test(run_dir), learning_of(network, run_dir),
+                              examples_of(network, run_dir))
     print(f"{drawing.printable(path.name)}: {class_names[0]} with probability {probability:.1%}")
     return compose.write(f"{path.stem}-{run_dir.resolve().name}", compose.page(
         photo, path.name, edge_filters(3)["V"], "same", record))

@@ -61,8 +61,8 @@ def page(image: Image.Image, name: str, kernel: np.ndarray, padding: str,
 
 
 def describe(network: Any, name: str, image: np.ndarray, probability: float, threshold: float,
-             class_names: tuple[str, str], learning: dict[str, Any] | None,
-             examples: list[dict[str, Any]]) -> dict[str, Any]:
+             class_names: tuple[str, str], trained_on: int | None, test: dict[str, Any] | None,
+             learning: dict[str, Any] | None, examples: list[dict[str, Any]]) -> dict[str, Any]:
     """A network for the page: its layers in their order, with kernels rounded to float16.
 
     Where these are too many for a page, the kernels are left out from the first fully connected
@@ -70,9 +70,10 @@ def describe(network: Any, name: str, image: np.ndarray, probability: float, thr
 
     network: a models.Network; name: of its run; image: the picture as its input, uint8 (height,
     width, 3); probability: of the first of class_names for it, which is predicted above the
-    threshold. learning: a first layer's kernels, (len(epochs), size, size, 3, n), after the epochs
-    with these accuracies, for the page's slider; 0: before the first one. examples: of each a name,
-    a label, a probability and a small JPEG. Raises UserError for a kernel that float16 cannot hold.
+    threshold. trained_on: the number of training images; test: the record of test.json, if there is
+    one. learning: a first layer's kernels, (len(epochs), size, size, 3, n), after the epochs with
+    these accuracies, for the page's slider; 0: before the first one. examples: of each a name, a
+    label, a probability and a small JPEG. Raises UserError for a kernel that float16 cannot hold.
     """
     layers, left_out = [], network.weight_count > MAX_WEIGHTS
     for layer in network.layers:
@@ -90,6 +91,7 @@ def describe(network: Any, name: str, image: np.ndarray, probability: float, thr
     return {"name": name, "classes": class_names, "threshold": threshold, "tta": network.tta,
             "input_size": network.input_size, "dtype": network.scale.dtype, "layers": layers,
             "input": base64_of(encoded(image, "PNG")), "probability": probability,
+            "trained_on": trained_on, "test": test,
             "learning": learning and learning | {
                 "kernels": base64_of(rounded(learning["kernels"], name))},
             "examples": [each | {"jpeg": base64_of(each["jpeg"])} for each in examples]}

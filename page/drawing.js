@@ -18,13 +18,30 @@ function textOf(number, digits = 4) {
   return text.replace(/-/g, "\u2212");
 }
 
-// A weight for a narrow place: 0.0039, -1.25, 9.8e-5.
-function textOfWeight(weight, minus = "-") {
-  const isTiny = Math.abs(weight) < 1e-3 && weight !== 0;
-  return (isTiny ? weight.toExponential(1) : `${+weight.toFixed(4)}`).replace(/-/g, minus);
+// A weight for a narrow place, with three digits at least: 0.00391, -1.25, 9.88e-6.
+function textOfWeight(weight) {
+  const size = Math.abs(weight);
+  return size < 1e-3 && size !== 0 ? weight.toExponential(2)
+    : `${size < 0.01 ? +weight.toPrecision(3) : +weight.toFixed(4)}`;
 }
 
-const percent = (probability, digits = 1) => `${(100 * probability).toFixed(digits)}%`;
+// Where a number is too long for its place, all numbers of the box become smaller: see page.css.
+function fitNumbers(box, texts) {
+  const characters = Math.max(4, ...texts.map(({length}) => length));
+  if (box.characters !== characters) {
+    box.characters = characters;
+    box.style.setProperty("--characters", characters);
+  }
+}
+
+// A probability with so many decimals. One that is not quite 0 or 1 is not rounded to that: <0.0001.
+function decimals(probability, digits = 4, whole = 1) {
+  const text = (whole * probability).toFixed(digits), step = 10 ** -digits;
+  return probability > 0 && Number(text) === 0 ? `<${step.toFixed(digits)}`
+    : probability < 1 && Number(text) === whole ? `>${(whole - step).toFixed(digits)}` : text;
+}
+
+const percent = (probability, digits = 1) => `${decimals(probability, digits, 100)}%`;
 
 // Black or white, whichever is easier to read on these levels of red, green and blue.
 function inkOn([red, green, blue]) {
@@ -89,10 +106,11 @@ function makeStage(label, describedBy) {
 // limit: what has the full colour, either way; null for grey values.
 function drawColourBar(bar, limit, unit = "") {
   bar.classList.toggle("grey", limit === null);
-  const numbers = limit === null ? ["0 black", "128", "255 white"]
-    : [`\u2212${textOf(limit, 3)}${unit} and less`, "0", `${textOf(limit, 3)}${unit} and more`];
-  bar.replaceChildren(element("div"), ...numbers.map(
-    (textContent) => element("span", {textContent})));
+  const numbers = limit === null ? [["0", " black"], ["128", ""], ["255", " white"]]
+    : [[`\u2212${textOf(limit, 3)}${unit}`, " and less"], ["0", ""],
+       [`${textOf(limit, 3)}${unit}`, " and more"]];
+  bar.replaceChildren(element("div"), ...numbers.map(([number, words]) =>
+    element("span", {}, number, element("small", {textContent: words}))));
 }
 
 const ARROWS = {ArrowLeft: [0, -1], ArrowRight: [0, 1], ArrowUp: [-1, 0], ArrowDown: [1, 0]};

@@ -4,9 +4,8 @@
 // A sentence for every preset of support/kernels.py.
 const WORDS = {
   "identity": "The pixel itself counts once, its neighbours not at all: B is A.",
-  "V": "The row below minus the row above. It shows lines that run from left to right; it is " +
-    "called V because the change that it looks for is vertical: colours above differ from those " +
-    "below.",
+  "V": "The row below minus the row above: it shows lines that run from left to right. It is " +
+    "called V because the change that it looks for is vertical.",
   "H": "The column to the right minus the one to the left. It shows lines that run up and down; " +
     "the change that it looks for is horizontal.",
   "diagonal \\": "Lower right minus upper left: it shows lines that rise to the right.",
@@ -17,12 +16,12 @@ const WORDS = {
   "emboss": "Lower right minus upper left, added to the pixel: as if light fell from one side.",
   "outline": "Eight times the pixel minus its eight neighbours: 0 wherever all are equal, and " +
     "strong at every line, whichever way it runs.",
-  "your own": "Your own weights. If they add up to 0, an even area gives 0; if they add up to " +
-    "1, it stays as it is.",
+  "your own": "If the weights add up to 0, an even area gives 0; if they add up to 1, it stays " +
+    "as it is.",
 };
 
-// By how many places Play moves the window in its nth step: one at first, and twice as many after
-// every 16 steps, so that 800 x 600 pixels take less than a minute. Calm: with steps of a second.
+// How fast Play moves the window in its nth step: as little as is seen at first, and twice as much
+// after every 16 steps, so that 800 x 600 pixels take less than a minute. Calm: with steps of a second.
 const placesOfStep = (step, calm) => 2 ** Math.floor(step / (calm ? 4 : 16));
 
 // presets: {size: {name: weights, row after row}}; start: the settings to begin with; changed() is
@@ -33,7 +32,7 @@ function startKernelPart(presets, start, changed) {
   const CHOICES = {channel: ["grey", "red", "green", "blue"], padding: ["same", "valid"],
                    stride: [1, 2], relu: [false, true], pooling: [false, true]};
   const place = {row: 0, column: 0};  // of the window, as a place of the convolution's output
-  let picture, A, padded, B, afterRelu, filtered, limit, playing = null;
+  let picture, A, padded, B, afterRelu, filtered, limit, playing = null, paused = null;
   const timings = {};
 
   // ---- computing -------------------------------------------------------------------------
@@ -70,11 +69,12 @@ function startKernelPart(presets, start, changed) {
     return untilShown(started).then((milliseconds) => { timings.edit = milliseconds; });
   }
 
-  // A kernel whose weights add up to about 1 makes another picture of grey values; of any other
-  // the result is positive or negative, in two colours.
+  // A kernel whose weights add up to about 1 makes another picture of grey values, and a bias of up
+  // to a quarter of white leaves it one; of any other the result is positive or negative, in two
+  // colours.
   function draw() {
     const sum = settings.kernel.reduce((total, weight) => total + weight, 0);
-    const isPicture = Math.abs(sum - 1) <= 0.25 && settings.bias === 0;
+    const isPicture = Math.abs(sum - 1) <= 0.5 && Math.abs(settings.bias) <= 64;
     limit = isPicture ? null : strongest(filtered.values);
     drawNumbers(byId("filtered").querySelector("canvas"), filtered.rows, filtered.columns,
                 filtered.values, limit);
@@ -135,6 +135,7 @@ function startKernelPart(presets, start, changed) {
     }
     const {row, column, top, left, products, sum, response, result} = atPlace();
     frame(byId("picture"), top, left, size, size);
+    magnify(top + (size - 1) / 2, left + (size - 1) / 2);
     const block = settings.pooling ? 1 : 0;
     frame(byId("filtered"), Math.min(row >> block, filtered.rows - 1),
           Math.min(column >> block, filtered.columns - 1), 1, 1);
@@ -149,10 +150,12 @@ function startKernelPart(presets, start, changed) {
     const most = Math.max(...products.map(Math.abs)) || 1;
     fillGrid(byId("products"), size, size, (i, j) => ({
       text: textOf(products[i * size + j]), colour: colourOf(products[i * size + j], most)}));
+    fitNumbers(byId("products"), products.map((product) => textOf(product)));
     showSum(products, sum);
     const colour = limit === null ? Array(3).fill(Math.min(255, Math.max(0, result ?? 0)))
       : colourOf(result ?? 0, limit);
     byId("cell").textContent = result === null ? "none" : textOf(result);
+    fitNumbers(byId("cell"), [byId("cell").textContent]);
     Object.assign(byId("cell").style, {backgroundColor: `rgb(${colour})`, color: inkOn(colour)});
 
     const steps = [];
@@ -176,6 +179,17 @@ function startKernelPart(presets, start, changed) {
     join();
   }
 
+  // The pixels around the middle of the window, enlarged.
+  function magnify(row, column) {
+    const canvas = byId("loupe").querySelector("canvas"), {width, height} = canvas;
+    const top = row - (height - 1) / 2, left = column - (width - 1) / 2, {size} = settings;
+    const context = canvas.getContext("2d");
+    context.clearRect(0, 0, width, height);
+    context.drawImage(byId("picture").querySelector("canvas"), left, top, width, height,
+                      0, 0, width, height);
+    frame(byId("loupe"), (height - size) / 2, (width - size) / 2, size, size);
+  }
+
   // The products as a sum. Where the rounded terms do not add up to what is shown, it says so.
   function showSum(products, sum) {
     const terms = products.filter((product) => product !== 0);
@@ -187,29 +201,33 @@ function startKernelPart(presets, start, changed) {
                                  textOf(index === 0 ? term : Math.abs(term))).join("") +
       (terms.length > 1 ? isExact ? " = " : " \u2248 " : ""),
       element("b", {textContent: textOf(sum, 6)}),
-      isExact ? "" : " (the terms are rounded, the sum is not)");
+      isExact ? "" : " (the terms are rounded)");
   }
 
-  // Two lines: from the window in A to its numbers, and from the sum to its place in B. All is
-  // measured before anything is drawn, or the browser would lay out the page once more.
+  // Two lines: from the window in A to its numbers, and from the sum to its place in B, without
+  // crossing the pictures. All is measured before anything is drawn, or the browser would lay out
+  // the page once more.
   function join() {
     const bench = document.querySelector(".workbench").getBoundingClientRect();
     const [from, to] = document.querySelectorAll(".joins path");
-    const middle = (box, down) => [box.left + box.width / 2 - bench.left,
-                                   box.top + down * box.height - bench.top].map(Math.round);
+    const middle = ({left, width}, y) => [left + width / 2 - bench.left, y - bench.top].map(
+      Math.round);
     const line = (start, end) => `M ${start} C ${start[0]} ${(start[1] + end[1]) / 2}, ` +
       `${end[0]} ${(start[1] + end[1]) / 2}, ${end}`;
     const boxOf = (selector) => document.querySelector(selector).getBoundingClientRect();
-    const [fromA, toB] = [
-      line(middle(boxOf("#picture .window"), 1), middle(boxOf("figure:has(> #submatrix)"), 0)),
-      line(middle(boxOf("figure:has(> #cell)"), 0), middle(boxOf("#filtered .window"), 1))];
+    const numbers = boxOf("figure:has(#submatrix)"), sum = boxOf("figure:has(#cell)");
+    const fromA = line(middle(boxOf("#picture .window"), boxOf("#picture").bottom),
+                       middle(numbers, numbers.top));
+    const toB = `${line(middle(boxOf("#filtered .window"), boxOf("#colour-bar").bottom),
+                        middle(sum, numbers.top))} V ${sum.top - bench.top}`;
     from.setAttribute("d", fromA);
     to.setAttribute("d", toB);
   }
 
   // ---- playing ---------------------------------------------------------------------------
 
-  // Slide the window over the picture; what it has not reached yet is hidden.
+  // Slide the window over the picture, from its first place or from where it was paused; what it has
+  // not reached yet is hidden.
   function play() {
     if (filtered.values.length === 0) {
       return;
@@ -217,17 +235,18 @@ function startKernelPart(presets, start, changed) {
     hold.set(false);
     const byRow = byId("speed").value === "row";
     const isLast = () => place.row === B.rows - 1 && (byRow || place.column === B.columns - 1);
-    if (isLast()) {
+    if (isLast() || paused?.row !== place.row || paused?.column !== place.column) {
       place.row = 0;
       place.column = byRow ? place.column : 0;
     }
+    const seen = Math.ceil(B.columns / byId("picture").clientWidth);  // a step as wide as a pixel
     byId("play").textContent = "Pause";
     const calm = matchMedia("(prefers-reduced-motion: reduce)").matches;
     let steps = 0;
     const step = () => {
-      const places = placesOfStep(steps++, calm);
+      const places = seen * placesOfStep(steps++, calm);
       if (byRow) {
-        moveTo(place.row + (calm ? places : 1), place.column);
+        moveTo(place.row + (calm ? places : seen), place.column);
       } else {
         const next = Math.min(B.rows * B.columns - 1,
                               place.row * B.columns + place.column + places);
@@ -307,8 +326,7 @@ function startKernelPart(presets, start, changed) {
     if (grid.children.length !== kernel.length) {
       byId("preset").replaceChildren(...[...names, "your own"].map(
         (name) => element("option", {textContent: name, value: name})));
-      grid.style.gridTemplateColumns = `repeat(${size}, auto)`;
-      grid.classList.toggle("wide", size === 5);
+      document.querySelector(".workbench").style.setProperty("--size", size);
       grid.replaceChildren(...kernel.map((_, index) => {
         const input = element("input", {type: "text", autocomplete: "off", spellcheck: false});
         input.setAttribute("aria-label", `row ${Math.floor(index / size) + 1}, column ` +
@@ -319,7 +337,9 @@ function startKernelPart(presets, start, changed) {
       }));
     }
     byId("preset").value = named;
-    byId("preset-words").textContent = WORDS[named] ?? "";
+    if (byId("preset-words").textContent !== `${named}: ${WORDS[named]}`) {
+      byId("preset-words").replaceChildren(element("b", {textContent: named}), `: ${WORDS[named]}`);
+    }
     [...grid.children].forEach((input, index) => {
       input.removeAttribute("aria-invalid");
       if (input !== document.activeElement || numberIn(input) !== kernel[index]) {
@@ -327,6 +347,7 @@ function startKernelPart(presets, start, changed) {
       }
       input.title = kernel[index];
     });
+    fitNumbers(grid, [...grid.children].map(({value}) => value));
     byId("kernel-message").textContent = "";
     for (const name of ["channel", "padding", "stride"]) {
       byId(name).value = settings[name];
@@ -446,7 +467,14 @@ function startKernelPart(presets, start, changed) {
   for (const name of ["relu", "pooling"]) {
     byId(name).addEventListener("change", (event) => update({[name]: event.target.checked}));
   }
-  byId("play").addEventListener("click", () => playing === null ? play() : stop());
+  byId("play").addEventListener("click", () => {
+    if (playing === null) {
+      play();
+    } else {
+      stop();
+      paused = {...place};
+    }
+  });
   byId("bias").addEventListener("input", () => {
     byId("bias").setAttribute("aria-invalid", !isWeight(numberIn(byId("bias"))));
     if (isWeight(numberIn(byId("bias")))) {

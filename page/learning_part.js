@@ -2,10 +2,11 @@
 // How a network learned: the kernels of its first convolution before the first epoch and after
 // every one, and what they make of the picture.
 
-const MOST_KERNELS = 24;  // that are shown: those that are strongest in the end
+const MOST_KERNELS = 12;  // that are shown: those that are strongest in the end
 
-// network.learning: see compose.py; now: what the page shows, see network_part.js.
-function startLearning(network, now) {
+// network.learning: see compose.py; now: what the page shows, see network_part.js; choose(kernel)
+// shows its feature map.
+function startLearning(network, now, choose) {
   const {learning} = network, layer = network.layers.find(({type}) => type === "Conv2D");
   const size = layer.kernel_size, filters = layer.shape[2], length = size * size * 3 * filters;
   const all = fromFloat16(new Uint16Array(fromBase64(learning.kernels).buffer));
@@ -30,20 +31,22 @@ function startLearning(network, now) {
     return {...layer, kernel, shape: [rows, columns, shown.length]};
   }
 
-  const figures = shown.map((filter) => {
-    const figure = element("figure", {}, element("canvas"), element("canvas"),
-                           element("figcaption", {textContent: `${filter + 1}`}));
-    byId("learning-kernels").append(figure);
-    return figure;
+  const buttons = shown.map((filter) => {
+    const button = element("button", {type: "button"}, element("canvas"), element("canvas"),
+                           element("span", {textContent: `kernel ${filter + 1}`}));
+    button.addEventListener("click", () => choose(filter));
+    byId("learning-kernels").append(button);
+    return button;
   });
+  makeToolbar(byId("learning-kernels"));
 
   function draw() {
     const index = Number(slider.value), chosen = layerOf(index);
     const maps = computeLayer(chosen, now.outputs[0]);
     const last = layerOf(epochs - 1).kernel, kernelLimit = strongest(last);
     const mapLimit = strongest(maps.values), [rows, columns] = maps.shape;
-    figures.forEach((figure, filter) => {
-      const [kernel, map] = figure.children;
+    buttons.forEach((button, filter) => {
+      const [kernel, map] = button.children;
       const pixels = new Uint8ClampedArray(size * size * 4);
       for (let place = 0; place < size * size; place++) {
         for (let colour = 0; colour < 3; colour++) {

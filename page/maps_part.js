@@ -3,17 +3,19 @@
 // what one of them looks at.
 
 const COLOURS = ["red", "green", "blue"];
-const FEW_MAPS = 12, FEW_CHANNELS = 6;  // that are shown at first
+const FEW_MAPS = 12, FEW_CHANNELS = 3;  // that are shown at first
+const FIRST_SHOWN = {stage: "last", sort: "effect", all: false};  // of the maps of a convolution
 
 // layers: those that are computed; now: what the page shows, see network_part.js. sendKernel(
 // settings) shows a kernel in the kernel part; switchMap(layer, map, off) switches a map on or off;
 // opened() is called when another step is shown; effectsOf(block) is null until they are known.
 function startMaps(network, layers, now, {sendKernel, switchMap, opened, effectsOf}) {
   const blocks = findBlocks(), steps = [];
+  const isWhole = layers.length === network.layers.length;
   const place = {row: 0, column: 0};  // of the window, in the chosen map's response
   let chosen = null;                  // {block, filter, channel}
   let open = null;                    // the step that is shown
-  let allChannels = false;
+  let allChannels = false, hiddenSteps = 0;
 
   // Each convolution with the layers after it: bias and ReLU, and pooling, in either order. One
   // whose bias and ReLU are not computed here is left out.
@@ -21,7 +23,7 @@ function startMaps(network, layers, now, {sendKernel, switchMap, opened, effects
     const made = [];
     layers.forEach((layer, index) => {
       if (layer.type === "Conv2D") {
-        made.push({index, layer, last: index, stage: "last", sort: "effect", all: false});
+        made.push({index, layer, last: index, ...FIRST_SHOWN});
       } else if (made.length && made.at(-1).last === index - 1 &&
                  ["BiasRelu", "MaxPool", "AveragePool"].includes(layer.type)) {
         made.at(-1).last = index;
@@ -93,12 +95,12 @@ function startMaps(network, layers, now, {sendKernel, switchMap, opened, effects
         makeHiddenStep(layer, index);
       }
     });
-    if (layers.length < network.layers.length) {
+    if (!isWhole) {
       const left = network.layers.slice(layers.length);
       addStep("Not computed here", left.map((layer) => `${layer.name} ${shapeOf(layer)}`),
               element("p", {textContent: "See \u201cAll layers\u201d below for why."}), () => {});
     } else {
-      addStep("Prediction", [`${network.classes[0]} or ${network.classes[1]}`],
+      addStep("Prediction", [`left: ${network.classes[0]}`, `right: ${network.classes[1]}`],
               element("p", {textContent: "\u201cThe decision\u201d above shows how the last " +
                 "hidden layer becomes the logit, and the logit the probability."}),
               (canvas) => drawNumbers(canvas, 1, 2, [now.probability, now.probability - 1], 1));
@@ -134,7 +136,6 @@ function startMaps(network, layers, now, {sendKernel, switchMap, opened, effects
     const select = (key, options) => {
       const made = element("select", {}, ...Object.entries(options).map(
         ([value, textContent]) => element("option", {value, textContent})));
-      made.value = block[key];
       made.addEventListener("change", () => {
         block[key] = made.value;
         sortMaps(block);
@@ -170,7 +171,8 @@ function startMaps(network, layers, now, {sendKernel, switchMap, opened, effects
       block.note, block.gallery, block.bar, block.more);
     const shapes = network.layers.slice(block.index, block.last + 1).map(
       (layer) => layer.type === "BiasRelu" ? "bias and ReLU"
-        : `${layer.type === "Conv2D" ? "kernels" : "pooling"}: ${shapeOf(layer)}`);
+        : `${layer.type === "Conv2D" ? `${filters} maps` : "pooling"}: ${layer.shape[0]} x ` +
+          layer.shape[1]);
     block.step = addStep(`Convolution ${number + 1}`, shapes, block.element,
                          (canvas) => drawMap(canvas, mapsOf(block, "last"),
                                              strongestMap(mapsOf(block, "last"))),
@@ -216,11 +218,7 @@ function startMaps(network, layers, now, {sendKernel, switchMap, opened, effects
       const button = element("button", {type: "button"}, element("canvas"), `${filter + 1}`,
                              element("span"));
       button.dataset.map = filter;
-      button.addEventListener("click", () => {
-        choose(block.number, filter);
-        byId("chosen-heading").focus({preventScroll: true});
-        byId("chosen").scrollIntoView({block: "nearest"});
-      });
+      button.addEventListener("click", () => show(block.number, filter));
       block.buttons[filter] = button;
     }
     return block.buttons[filter];
@@ -237,10 +235,10 @@ function startMaps(network, layers, now, {sendKernel, switchMap, opened, effects
         textOf(100 * changes[filter], 2)}`;  // of a sure prediction it is very small
       const isOff = now.off.some(({layer, map}) => layer === block.reluIndex && map === filter);
       drawMap(button.firstChild, maps, filter, limit);
-      button.lastChild.textContent = isOff ? "off" : change ?? "";
+      button.lastChild.textContent = isOff ? "off" : change ?? (isWhole ? "\u2026" : "");
       button.setAttribute("aria-pressed", chosen?.block === block && chosen.filter === filter);
       button.setAttribute("aria-label", `Feature map ${filter + 1}` + (isOff ? ", switched off"
-        : change ? `; without it ${name} changes by ${change} points` : ""));
+        : change ? `; without it ${name} changes by ${change} percentage points` : ""));
     });
     if (buttons.some((button, index) => block.gallery.children[index] !== button) ||
         buttons.length !== block.gallery.children.length) {
@@ -249,8 +247,8 @@ function startMaps(network, layers, now, {sendKernel, switchMap, opened, effects
     makeToolbar(block.gallery);
     drawColourBar(block.bar, limit);
     block.more.textContent = block.all ? `Show ${FEW_MAPS} only` : `Show all ${filters}`;
-    block.note.textContent = changes ? `Beside its number: by how many points ${name} changes ` +
-      "without the map." : "";
+    block.note.textContent = isWhole ? "Below each map: by how many percentage points the " +
+      `probability of ${name} changes without it.` : "";
   }
 
   // Other numbers, of another picture or with other maps switched off. isNew: a new picture, whose
@@ -385,6 +383,7 @@ function startMaps(network, layers, now, {sendKernel, switchMap, opened, effects
       fillGrid(byId(id), size, size, (i, j) => ({
         text: textOf(values[i * size + j], 3), colour: colourOf(values[i * size + j], limit)}));
     }
+    byId("map-cell").textContent = textOf(sums[channel], 3);
     byId("map-sum").textContent = `Row ${place.row + 1}, column ${place.column + 1}: the sums of ` +
       `${sums.length} channels add up to ${textOf(sum)}. With the bias ${textOf(bias)} that is ` +
       `${textOf(sum + bias)}; after ReLU ${textOf(activation)}.`;
@@ -397,10 +396,12 @@ function startMaps(network, layers, now, {sendKernel, switchMap, opened, effects
     const isOff = now.off.some(({layer, map}) => layer === block.reluIndex && map === filter);
     byId("switch-off").setAttribute("aria-pressed", isOff);
     byId("switch-off").textContent = isOff ? "Switch this map on again" : "Switch this map off";
-    byId("switch-off").hidden = layers.length < network.layers.length;
-    byId("effect").textContent = changes && !isOff ? `Without it the probability of ${name} ` +
-      `would be ${percent(now.uncovered + changes[filter], 3)}, not ` +
-      `${percent(now.uncovered, 3)}.` : "";
+    byId("switch-off").hidden = !isWhole;
+    const shown = (probability) => percent(probability, 3);
+    byId("effect").textContent = isOff ? `The probability of ${name} is now ${shown(now.uncovered)}` +
+        (now.withAll === null ? "." : `, with all maps switched on ${shown(now.withAll)}.`)
+      : changes ? `Without it the probability of ${name} would be ` +
+        `${shown(now.uncovered + changes[filter])}, not ${shown(now.uncovered)}.` : "";
   }
 
   // The kernel's channels, the largest sums first, each with the map that it looks at. While the
@@ -440,8 +441,8 @@ function startMaps(network, layers, now, {sendKernel, switchMap, opened, effects
     makeToolbar(box);
     byId("channel-count").textContent = block === blocks[0] ? "Its kernel: red, green and blue"
       : `Its kernel: ${sums.length} channels`;
-    byId("channel-words").textContent = "Left the weights, right the map of the step before that " +
-      "they look at; below, the sum of the products here. The largest come first.";
+    byId("channel-words").textContent = "Left the weights, right what they look at, below the sum " +
+      "of the products here. The largest come first.";
     byId("all-channels").hidden = sums.length <= FEW_CHANNELS;
     byId("all-channels").textContent = allChannels ? `Show ${FEW_CHANNELS} only`
       : `Show all ${sums.length}`;
@@ -474,6 +475,13 @@ function startMaps(network, layers, now, {sendKernel, switchMap, opened, effects
     frame(byId("field"), row, column, rows, columns);
   }
 
+  // Choose a map and move there.
+  function show(number, filter) {
+    choose(number, filter);
+    byId("chosen-heading").focus({preventScroll: true});
+    byId("chosen").scrollIntoView({block: "nearest"});
+  }
+
   function moveWindow(row, column) {
     const [rows, columns] = chosen.block.layer.shape;
     place.row = clamp(row, rows);
@@ -493,7 +501,8 @@ function startMaps(network, layers, now, {sendKernel, switchMap, opened, effects
     const panel = element("div", {},
       element("h4", {textContent: `Hidden layer of ${layer.shape[0]} units`}),
       element("div", {className: "units"}, units.stage, units.text));
-    addStep("Hidden layer", [`${layer.shape[0]} units`], panel,
+    hiddenSteps += 1;
+    addStep(`Hidden layer ${hiddenSteps}`, [`${layer.shape[0]} units`], panel,
             (canvas) => units.drawOn(canvas, now.outputs[index].values),
             () => units.draw(now.outputs[index].values));
   }
@@ -515,7 +524,7 @@ function startMaps(network, layers, now, {sendKernel, switchMap, opened, effects
   makeSteps();
   openStep(steps[Math.min(1, steps.length - 1)]);
 
-  return {draw, choose, moveWindow, atPlace, blocks,
+  return {draw, choose, show, moveWindow, atPlace, blocks,
           openBlock: () => blocks.find(({step}) => step === open),
           showEffects(block) {
             if (!block.gallery.contains(document.activeElement) && chosen?.block !== block) {
@@ -528,7 +537,14 @@ function startMaps(network, layers, now, {sendKernel, switchMap, opened, effects
           },
           nameOf: ({layer, map}) => `convolution ${
             1 + blocks.findIndex(({reluIndex}) => reluIndex === layer)}, map ${map + 1}`,
-          release: () => hold.set(false),
+          reset() {
+            hold.set(false);
+            allChannels = false;
+            blocks.forEach((block) => Object.assign(block, FIRST_SHOWN));
+            byId("steps").querySelectorAll("select").forEach((each) => { each.selectedIndex = 0; });
+            openStep(steps[0]);  // which closes the map that is chosen
+            openStep(steps[Math.min(1, steps.length - 1)]);
+          },
           address: () => chosen ? `&layer=${chosen.block.number + 1}&map=${chosen.filter + 1}` +
             `&maprow=${place.row}&mapcolumn=${place.column}` : ""};
 }

@@ -11,16 +11,18 @@ function startNetworkPart(network, {sendKernel, changed}) {
   const square = {row: 0, column: 0, size: coverSize(network)}, timings = {};
   // What the page shows: the network's input, the same perhaps with a cover, a finer picture of it,
   // the outputs of all layers, the feature maps that are switched off, the logits of the picture
-  // and of its mirror image, and the probability, with and without the cover.
+  // and of its mirror image, and the probability: as it is shown, without the cover, and also with
+  // all maps switched on, where that is known.
   const now = {input: null, picture: null, photo: null, outputs: null, off: [], logits: [],
-               probability: null, uncovered: null};
+               probability: null, uncovered: null, withAll: null};
   let byTensorFlow = null;
   let why = null;  // once a picture is shown: to start workers takes a moment
 
   const maps = startMaps(network, layers, now, {
     sendKernel: (settings) => sendKernel(settings, now.input), switchMap,
     opened: () => why?.askEffects(), effectsOf: (block) => why?.effects(block) ?? null});
-  const learning = network.learning && startLearning(network, now);
+  const learning = network.learning && startLearning(
+    network, now, (kernel) => maps.show(0, kernel));
 
   // ---- computing -------------------------------------------------------------------------
 
@@ -30,7 +32,7 @@ function startNetworkPart(network, {sendKernel, changed}) {
   async function show(input, photo, known = null) {
     const started = performance.now();
     why?.stop();
-    [now.input, now.photo, byTensorFlow] = [input, photo, known];
+    [now.input, now.photo, now.withAll, byTensorFlow] = [input, photo, null, known];
     predict(true);
     timings.classified = await untilShown(started);
   }
@@ -76,6 +78,9 @@ function startNetworkPart(network, {sendKernel, changed}) {
       now.uncovered = mean(logitsOf(now.input, activationsOf(network, now.input, now.off))
         .map(sigmoid));
     }
+    if (now.off.length === 0) {
+      now.withAll = now.uncovered;
+    }
     timings.computed = performance.now() - started;
     drawInput();
     showPrediction(covering);
@@ -90,7 +95,7 @@ function startNetworkPart(network, {sendKernel, changed}) {
   function explainWhy() {
     learning?.draw();
     if (unknown) {
-      byId("heat-figure").hidden = true;
+      byId("heat-figure").hidden = byId("heat-words").hidden = true;
       return;
     }
     why ??= startWhy(network, now, {openBlock: maps.openBlock, told: maps.showEffects});
@@ -108,6 +113,7 @@ function startNetworkPart(network, {sendKernel, changed}) {
 
   function switched() {
     const heldFocus = document.activeElement;
+    why?.stop();  // what it knows was true of the other maps
     compute(true);
     showSwitchedOff();
     explainWhy();
@@ -144,9 +150,9 @@ function startNetworkPart(network, {sendKernel, changed}) {
     const ofLabel = label === name ? probability : 1 - probability;
     byId("label").replaceChildren(label, element("span", {textContent: ` (${percent(ofLabel)})`}));
     byId("probability").textContent =
-      `The probability of ${name} is ${probability.toFixed(4)}; above the run's threshold of ` +
+      `The probability of ${name} is ${decimals(probability)}; above the run's threshold of ` +
       `${network.threshold} it predicts ${name}.` +
-      (covering ? ` Uncovered: ${uncovered.toFixed(4)}.` : "");
+      (covering ? ` Uncovered: ${decimals(uncovered)}.` : "");
   }
 
   // Which maps are switched off, each with a button that switches it on again.
@@ -173,7 +179,8 @@ function startNetworkPart(network, {sendKernel, changed}) {
     layers.at(-2).shape[0], "What each unit of the last hidden layer adds to the logit",
     (unit) => {
       const {values, weights, contributions} = contributionsNow();
-      return `${unitName[0].toUpperCase()}${unitName.slice(1)} ${unit + 1}: ` +
+      return `${unitName[0].toUpperCase()}${unitName.slice(1)} ${unit + 1}` +
+        `${unit === largestOf(contributions) ? ", which counts most" : ""}: ` +
         `${textOf(values[unit])} x ${textOf(weights[unit])} = ${textOf(contributions[unit])}` +
         `${contributions[unit] === 0 ? "" : ` for ${network.classes[contributions[unit] > 0 ? 0 : 1]}`}.`;
     });
@@ -185,39 +192,40 @@ function startNetworkPart(network, {sendKernel, changed}) {
             contributions: Array.from(values, (value, unit) => value * weights[unit])};
   }
 
+  const withMinus = (number) => number.toFixed(3).replace("-", "\u2212");
+
+  const largestOf = (contributions) => contributions.reduce((best, each, unit) =>
+    Math.abs(each) > Math.abs(contributions[best]) ? unit : best, 0);
+
   // isNew: of another picture, of which the largest unit is named first.
   function showDecision(isNew) {
     if (unknown) {
       return;
     }
-    const {contributions, values, weights, bias} = contributionsNow();
+    const {contributions, bias} = contributionsNow();
     const limit = units.draw(contributions), [first, second] = network.classes;
     drawColourBar(byId("contributions-bar"), limit);
     const [left, , right] = byId("contributions-bar").querySelectorAll("span");
     left.textContent = `for ${second} (\u2212${textOf(limit, 3)} and less)`;
     right.textContent = `for ${first} (${textOf(limit, 3)} and more)`;
-    const total = (numbers) => numbers.reduce((sum, each) => sum + each, 0);
     const [up, down] = [1, -1].map((sign) => contributions.filter((each) => each * sign > 0));
+    const [forFirst, forSecond] = [up, down].map(
+      (numbers) => Math.abs(numbers.reduce((sum, each) => sum + each, 0)));
     const [logit, mirrored] = now.logits;
-    byId("logit").replaceChildren(
-      "logit = sum of unit \u00d7 weight + bias", element("br"),
-      `= ${textOf(total(up))} (${up.length} ${unitName}s for ${first}) `, element("br"),
-      `\u2212 ${textOf(-total(down))} (${down.length} for ${second}) `, element("br"),
-      `${bias < 0 ? "\u2212" : "+"} ${textOf(Math.abs(bias))} (bias) = `,
-      element("b", {textContent: textOf(logit)}), element("br"),
-      `sigmoid(${textOf(logit)}) = `, element("b", {textContent: sigmoid(logit).toFixed(4)}),
-      ...(mirrored === undefined ? [] : [
-        element("br"), `mirror image: sigmoid(${textOf(mirrored)}) = ${
-          sigmoid(mirrored).toFixed(4)}`, element("br"), "their mean: ",
-        element("b", {textContent: now.probability.toFixed(4)})]));
-    const order = contributions.map((_, unit) => unit).sort(
-      (one, another) => Math.abs(contributions[another]) - Math.abs(contributions[one]));
+    // Rounded to three decimals the terms may miss the rounded sum by a thousandth: "about".
+    const shown = (number) => Number(number.toFixed(3));
+    const missed = shown(forFirst) - shown(forSecond) + shown(bias) - shown(logit);
+    byId("logit").textContent = `logit = sum of ${unitName} \u00d7 weight + bias\n` +
+      `= ${forFirst.toFixed(3)} (${up.length} ${unitName}s for ${first})\n` +
+      `\u2212 ${forSecond.toFixed(3)} (${down.length} for ${second})\n` +
+      `${bias < 0 ? "\u2212" : "+"} ${Math.abs(bias).toFixed(3)} (bias) ` +
+      `${Math.abs(missed) < 1e-6 ? "=" : "\u2248"} ${withMinus(logit)}\n` +
+      `sigmoid(${withMinus(logit)}) = ${decimals(sigmoid(logit))}` + (mirrored === undefined ? ""
+        : `\nmirror image: sigmoid(${withMinus(mirrored)}) = ${decimals(sigmoid(mirrored))}\n` +
+          `their mean: ${decimals(now.probability)}`);
     if (isNew) {
-      units.choose(order[0]);
+      units.choose(largestOf(contributions));
     }
-    byId("largest").textContent = "The largest: " + order.slice(0, 3).map((unit) =>
-      `${unitName} ${unit + 1}, ${textOf(values[unit], 3)} \u00d7 ${textOf(weights[unit], 3)} = ` +
-      textOf(contributions[unit], 3)).join("; ") + ".";
     drawCurve();
   }
 
@@ -238,16 +246,17 @@ function startNetworkPart(network, {sendKernel, changed}) {
       line("axis", 20, 190, 380, 190), line("axis", 200, 20, 200, 190),
       line("threshold", 20, y(threshold), 380, y(threshold)),
       svg("polyline", {class: "sigmoid", points: curve}),
-      text("1", 208, 30), text(`threshold ${threshold}`, 22, y(threshold) - 6),
+      text("probability", 200, 14, "middle"), text("1", 192, 32, "end"),
+      text(`threshold ${threshold}`, 22, y(threshold) - 6),
       text(`\u2212${most}`, 20, 208), text("logit 0", 200, 208, "middle"),
       text(`${most}`, 380, 208, "end"),
       text(`\u2190 ${shortened(second)}`, 20, 226), text(`${shortened(first)} \u2192`, 380, 226, "end"),
       ...now.logits.map((logit, index) => svg("circle", {
         class: index === 0 ? "point" : "point mirrored", cx: x(logit), cy: y(sigmoid(logit)),
         r: 8})));
-    byId("curve-words").textContent = "The sigmoid turns the logit of the picture, " +
-      `${textOf(now.logits[0])}, into a probability of ${sigmoid(now.logits[0]).toFixed(4)}; the ` +
-      `threshold is ${threshold}.`;
+    byId("curve-words").textContent = "The curve is the sigmoid. Orange: the picture, with the " +
+      `logit ${withMinus(now.logits[0])} and the probability ${decimals(sigmoid(now.logits[0]))}.` +
+      (now.logits.length > 1 ? " Dashed: its mirror image, which the network is shown as well." : "");
   }
 
   const shortened = (text) => text.length > 16 ? `${text.slice(0, 15)}\u2026` : text;
@@ -262,7 +271,11 @@ function startNetworkPart(network, {sendKernel, changed}) {
 
   function showFacts() {
     const {dtype, tta, classes} = network;
-    byId("network-heading").textContent = `Your network: ${network.name}`;
+    byId("network-heading").textContent = `The network: ${network.name}`;
+    const {trained_on: trainedOn, test} = network;
+    byId("network-origin").textContent = !trainedOn ? "" : "It was trained on " +
+      `${trainedOn.toLocaleString("en")} pictures` + (!test?.pictures ? "." : " and is right about " +
+        `${percent(test.accuracy)} of ${test.pictures.toLocaleString("en")} others.`);
     byId("bar-words").replaceChildren(...[`0: ${classes[1]}`, `1: ${classes[0]}`].map(
       (textContent) => element("span", {textContent})));
     byId("network-facts").textContent =
@@ -363,10 +376,12 @@ function startNetworkPart(network, {sendKernel, changed}) {
           reset() {
             now.off = [];
             showSwitchedOff();
-            maps.release();
+            byId("as-input").checked = false;
             if (covering()) {
               setCover(false);
             }
+            maps.reset();
+            byId("epoch").value = byId("epoch").max;
           },
           probability: () => now.probability,
           label: () => now.probability === null ? null : labelOf(network, now.probability),
@@ -382,5 +397,9 @@ function startNetworkPart(network, {sendKernel, changed}) {
           learning, whyTimings: () => why?.timings,
           canvases: () => [byId("input"), ...(unknown ? [] : [byId("heat")])].map(
             (stage) => stage.querySelector("canvas")),
+          // What is to be read below a picture of the page.
+          sentences: () => [
+            ...(unknown ? [] : byId("heat-words").textContent.split(/(?<=\.) /)),
+            ...(now.off.length ? [`Switched off: ${now.off.map(maps.nameOf).join("; ")}.`] : [])],
           showComparison(text) { byId("comparison").textContent = text; }};
 }

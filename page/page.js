@@ -26,6 +26,7 @@
 //     .switchOff(block, filter, off = true), .off()                 feature maps, switched off
 //     .heat()                       {values, covers}: the heat map; null until it is computed
 //     .effects(block)               the probability without each map; null until it is known
+//     .sentences()                  what a saved picture says below the prediction
 //     .learning                     null, or {epochs, kernels(index), words()}
 
 function startPage() {
@@ -50,6 +51,12 @@ function startPage() {
 
   function entitle(name) {
     shownName = name;
+    byId("input-caption").textContent = name;
+    for (const button of document.querySelectorAll(".examples button")) {
+      const isShown = button === last?.button;
+      button.setAttribute("aria-pressed", isShown);
+      byId("input-caption").textContent += isShown ? ` (${button.textContent})` : "";
+    }
     document.title = networkPart ? `What a network sees in ${name}`
       : `What a convolution does to ${name}`;
   }
@@ -182,7 +189,8 @@ function startPage() {
       const caption = predicted === label ? classes[label]
         : `${classes[label]}, taken for ${classes[predicted]}`;
       const button = element("button", {type: "button", title: name}, canvas, caption);
-      button.addEventListener("click", () => open(new File([bytes], name)));
+      button.addEventListener("click", () =>
+        open(Object.assign(new File([bytes], name), {button})));
       decodePicture(bytes, name).then((picture) => drawPicture(canvas, picture));
       return button;
     }));
@@ -209,6 +217,10 @@ function startPage() {
   }
 
   function useAddress() {
+    if (byId(location.hash.slice(1))) {  // a link to a part of this page was followed
+      writeAddress();
+      return;
+    }
     const {fields, wrong} = readAddress();
     kernelPart.showSettings();
     kernelPart.update({});
@@ -242,26 +254,42 @@ function startPage() {
     }
   }
 
-  // The pictures side by side, with the prediction below them, as a PNG file.
-  function savePicture() {
+  // The pictures side by side as they are shown, with what is said of them below, as a PNG file.
+  async function savePicture() {
+    byId("working").textContent = "The picture is saved when the heat map is complete \u2026";
+    while (networkPart?.isWhole && !networkPart.heat()) {
+      await new Promise((resolve) => setTimeout(resolve, 100));
+    }
+    byId("working").textContent = "";
     const canvases = (networkPart ?? kernelPart).canvases(), height = 480, gap = 12;
-    const widths = canvases.map((each) => Math.round(each.width / each.height * height));
-    const canvas = element("canvas", {
-      width: widths.reduce((sum, width) => sum + width + gap, gap), height: height + 60});
+    const shown = canvases.map((each) => each.getBoundingClientRect());
+    const widths = shown.map((box) => Math.round(box.width / box.height * height));
+    const label = networkPart ? byId("label").textContent
+      : `kernel ${kernelPart.settings.kernel.map((weight) => textOfWeight(weight)).join(" ")}`;
+    const lines = [`${shownName}: ${label}`, ...(networkPart ? networkPart.sentences() : [])];
+    const canvas = element("canvas", {width: widths.reduce((sum, width) => sum + width + gap, gap),
+                                      height: height + 28 + 32 * lines.length});
     const context = canvas.getContext("2d");
     context.fillStyle = "white";
     context.fillRect(0, 0, canvas.width, canvas.height);
-    context.imageSmoothingEnabled = false;
+    Object.assign(context, {imageSmoothingEnabled: false, strokeStyle: "white", lineWidth: 3});
     let left = gap;
     canvases.forEach((each, index) => {
       context.drawImage(each, left, gap, widths[index], height);
+      const frame = each.parentElement.querySelector(".window");
+      const box = frame.getBoundingClientRect(), scale = height / shown[index].height;
+      const place = [left + scale * (box.left - shown[index].left), gap +
+        scale * (box.top - shown[index].top), scale * box.width, scale * box.height];
+      context.fillStyle = getComputedStyle(frame).backgroundColor;  // grey where it covers
+      context.fillRect(...place);
+      context.strokeRect(...place);
       left += widths[index] + gap;
     });
     context.fillStyle = "black";
-    context.font = "24px sans-serif";
-    const label = networkPart ? byId("label").textContent
-      : `kernel ${kernelPart.settings.kernel.map((weight) => textOfWeight(weight)).join(" ")}`;
-    context.fillText(`${shownName}: ${label}`, gap, height + 44, canvas.width - 2 * gap);
+    lines.forEach((line, index) => {
+      context.font = `${index === 0 ? 24 : 18}px sans-serif`;
+      context.fillText(line, gap, height + 44 + 32 * index, canvas.width - 2 * gap);
+    });
     canvas.toBlob((blob) => {
       const link = element("a", {href: URL.createObjectURL(blob),
                                  download: `${shownName.replace(/\.[^.]*$/, "")}-page.png`});
@@ -299,7 +327,10 @@ function startPage() {
 
   window.page = {
     ready: showEmbedded().then(() => location.hash.length > 1 && useAddress()).catch(
-      (error) => { byId("message").textContent = error.message; }),
+      (error) => { byId("message").textContent = error.message; }).finally(() => {
+      byId("working").textContent = "";
+      document.body.classList.remove("starting");
+    }),
     open, reset,
     message: () => byId("message").textContent,
     settings: () => ({...kernelPart.settings}),

@@ -2,6 +2,10 @@
 // Why a network predicts what it does: a heat map of what carries the prediction, and what every
 // feature map contributes to it. Workers compute both; the page stays usable meanwhile.
 
+// A change of the probability by this much, at least, has the full colour: what hardly changes
+// anything is not to shine.
+const LEAST_LIMIT = 0.05;
+
 // now: what the page shows, see network_part.js; openBlock(): the convolution whose maps are shown,
 // or undefined; told(): is called when its effects are known. Returns what the other parts use.
 function startWhy(network, now, {openBlock, told}) {
@@ -36,12 +40,13 @@ function startWhy(network, now, {openBlock, told}) {
     }
     drawn = performance.now();
     const values = occlusionMap(height, width, probability, covers);
-    const limit = Math.max(...values.map(Math.abs)) || 1;
+    const limit = Math.max(LEAST_LIMIT, ...values.map(Math.abs));
     drawHeatmap(canvas, now.photo, coarser(values), limit);
-    drawColourBar(byId("heat-bar"), 100 * limit, "");
+    drawColourBar(byId("heat-bar"), 100 * limit);
     const [first, , last] = byId("heat-bar").querySelectorAll("span");
-    first.textContent = `for ${other} (${textOf(100 * limit, 3)} points)`;
-    last.textContent = `for ${name} (${textOf(100 * limit, 3)} points)`;
+    const number = whole ? ` (${textOf(100 * limit, 3)})` : "";
+    first.textContent = `for ${other}${number}`;
+    last.textContent = `for ${name}${number}`;
     stage.querySelector(".window").hidden = true;
     if (!whole) {
       byId("heat-words").textContent =
@@ -66,9 +71,11 @@ function startWhy(network, now, {openBlock, told}) {
     const most = covers.reduce((best, each) => lost(each) > lost(best) ? each : best);
     stage.querySelector(".window").hidden = false;
     frame(stage, most.row, most.column, size, size);
-    byId("heat-words").textContent = `Each place was covered with grey. With the frame covered, ` +
-      `${name} falls from ${percent(probability)} to ${percent(most.probability)}.`.replace(
-        "falls", most.probability > probability ? "rises" : "falls");
+    byId("heat-words").textContent = `With the frame covered with grey, ${name} ` +
+      `${most.probability > probability ? "rises" : "falls"} from ${percent(probability)} to ` +
+      `${percent(most.probability)}. Every place was covered in turn. The colour of a pixel: by how ` +
+      `many percentage points ${name} falls (orange) or rises (blue), in the mean over the squares ` +
+      `that cover it; the full colour: ${textOf(100 * heat.limit, 3)} and more.`;
   }
 
   // What the probability is without each map of the convolution that is shown.

@@ -188,25 +188,26 @@ class Page:
 
     # What a person may not be able to do.
 
-    def barriers(self) -> list[dict]:
+    def barriers(self, *but: str) -> list[dict]:
         """The violations of WCAG 2.2, levels A and AA, that axe-core finds in what is shown.
 
-        The two dashed lines over the kernel part are taken away for it: they cover most of it, and
-        of text below another element axe does not decide whether it has contrast.
+        but: selectors of what is left out. The two dashed lines over the kernel part are taken away
+        for it: they cover most of it, and of text below another element axe does not decide whether
+        it has contrast.
         """
         if not self.evaluate("'axe' in window"):
             self.evaluate(axe_core() + "; 0")
-        return self.evaluate("""(async () => {
+        return self.evaluate("""(async (but) => {
             const lines = document.querySelector(".joins");
             lines.style.display = "none";
-            const {violations} = await axe.run({
+            const {violations} = await axe.run({exclude: but}, {
               runOnly: ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa"],
               resultTypes: ["violations"], preload: false,
               checks: {"color-contrast": {options: {ignoreLength: true}}}});
             lines.style.display = "";
             return violations.map(({id, help, nodes}) => ({id, help, nodes: nodes.map(
               ({target, failureSummary}) => [target.join(" "), failureSummary])}));
-            })()""")
+            })""" + f"({json.dumps([[each] for each in but])})")
 
     # What a screen is like.
 

@@ -106,7 +106,7 @@ PATHS = ("data_dir", "runs_dir", "start_from", "resume", "run", "evaluate", "ima
 @pytest.mark.parametrize("script", [*ROOT.glob("*.py"), *ROOT.glob("tools/*.py")],
                          ids=lambda script: script.stem)
 def test_every_flag_that_is_a_path_is_parsed_as_one(script):
-    for kind, name in re.findall(r'flags\.DEFINE(\S*?)\(\s*(?:cli\.\w+, )?"(\w+)"',
+    for kind, name in re.findall(r'flags\.DEFINE(\S*?)\(\s*(?:cli\.PATH, )?"(\w+)"',
                                  script.read_text()):
         assert (kind == "") == (name in PATHS) or kind == "_bool", name
 
