@@ -22,7 +22,9 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-EXECUTABLE = shutil.which("chromium") or shutil.which("google-chrome")
+# The first is the same without a window: it starts sooner and does with less.
+EXECUTABLE = next(filter(None, map(shutil.which, (
+    "chromium-headless-shell", "chromium", "google-chrome"))), None)
 KEYS = {"ArrowLeft": 37, "ArrowUp": 38, "ArrowRight": 39, "ArrowDown": 40, "Tab": 9, " ": 32,
         "Enter": 13, "Escape": 27, "Home": 36, "End": 35}
 SHIFT = 8  # of the protocol's modifiers
@@ -35,7 +37,7 @@ OPTIONS = ("--headless=new", "--no-sandbox", "--disable-gpu", "--disable-quic", 
 def why_not() -> str | None:
     """Why no browser can be started here; None if one can."""
     if EXECUTABLE is None:
-        return "there is no chromium: apt-get install chromium"
+        return "there is no chromium: apt-get install chromium-headless-shell"
     for package, what in (("websocket", "client for it"), ("axe_playwright_python", "axe-core")):
         if importlib.util.find_spec(package) is None:
             return f"there is no {what}: pip install -r requirements-dev.txt"

@@ -20,11 +20,8 @@ from PIL import Image
 
 ROOT = Path(__file__).parent.parent
 sys.path.insert(0, str(ROOT))
-from support.tensorflow_setup import tf  # noqa: E402, I001  first: it makes settings
-import script_process  # noqa: E402  when ROOT is on the path, and TensorFlow imported
-from support import run_folder  # noqa: E402
+from support import run_folder  # noqa: E402  when ROOT is on the path
 from support.settings import Config  # noqa: E402
-
 
 # ---------------------------------------------------------------------------------------------
 # Two processes, for a second core: `pytest tests` runs these files in the second one meanwhile, and
@@ -53,6 +50,11 @@ def pytest_configure(config):
         config.second_process = subprocess.Popen(
             [sys.executable, "-m", "pytest", *config.second_half, *arguments], cwd=ROOT,
             stdout=config.second_output, stderr=subprocess.STDOUT)
+
+
+def pytest_sessionstart():
+    """Import TensorFlow with our settings: the other process has begun to do so meanwhile."""
+    import support.tensorflow_setup  # noqa: F401  before a test imports it with others
 
 
 @pytest.hookimpl(tryfirst=True)  # before -m chooses among them
@@ -122,6 +124,7 @@ def run_in(start, tmp_path_factory):
 
     def run(folder: Path, script: str, *arguments: str) -> subprocess.CompletedProcess:
         output = tmp_path_factory.mktemp("output")
+        import script_process
         process = start(script_process.run_script, ROOT / script, arguments, folder,
                         {**os.environ, "COLUMNS": "100"}, output)
         process.join(240)
@@ -157,6 +160,7 @@ def forked_popen(start, tmp_path, monkeypatch):
     """subprocess.Popen([python, SCRIPT, …]) forks, as run_script does: a start takes no time."""
     class Forked:
         def __init__(self, command, **_):
+            import script_process
             self.process = start(script_process.run_script, Path(command[1]), command[2:],
                                  Path.cwd(), dict(os.environ), tmp_path)
 
@@ -204,6 +208,7 @@ def declines(tmp_path, monkeypatch):
 @contextlib.contextmanager
 def eagerly():
     """Compiled functions run as they are: quicker than compiling them for a few steps."""
+    from support.tensorflow_setup import tf
     before = tf.config.functions_run_eagerly()
     tf.config.run_functions_eagerly(True)
     try:
