@@ -295,10 +295,10 @@ data.define_flags()  # where the images are
 flags.DEFINE_integer("train_size", None, "how many images to train on, equally many of each class "
                      "[4096, or what there is]", module_name="images")
 flags.DEFINE_integer("valid_size", None, "how many images to validate on, equally many of each "
-                     "class [1024, or what there is, or all of val/ beside train/]",
+                     "class [1024, or what there is, or all of val/ in --data_dir]",
                      module_name="images")
 flags.DEFINE_integer("test_size", 0, "how many images to hold out as a test set, equally many of "
-                     "each class [or all of test/ beside train/]", module_name="images")
+                     "each class [or all of test/ in --data_dir]", module_name="images")
 
 flags.DEFINE_bool("flip", False, "mirror half of the training images", module_name="augmentation")
 flags.DEFINE_integer("shift", 0, "move each training image by up to so many pixels", lower_bound=0,

@@ -12,6 +12,7 @@ per second, and how many times that figure ours is: the median of the rounds' ra
 import multiprocessing
 import os
 import platform
+import re
 import sys
 import time
 from collections.abc import Callable
@@ -176,7 +177,9 @@ def compare(console: Console, arch: str) -> None:
 def main(argv: list[str]) -> None:
     console = Console(width=120)
     named = metadata.packages_distributions()  # TensorFlow's distributions have several names
-    console.print(f"{machine.cores()} cores of {platform.processor() or platform.machine()}, "
+    cpuinfo = Path("/proc/cpuinfo")  # of Linux; elsewhere the processor's kind has to do
+    names = re.findall(r"model name\s*: (.*)", cpuinfo.read_text()) if cpuinfo.exists() else []
+    console.print(f"{machine.cores()} cores of {names[0] if names else platform.machine()}, "
                   + ", ".join(f"{name} {metadata.version(named[name][0])}"
                               for name in ("tensorflow", "keras", "numpy")))
     for arch in flags.FLAGS.networks:
