@@ -106,8 +106,8 @@ def test_the_tool_that_made_it_makes_it_from_a_run(run_script, photos, tmp_path)
                       f"--data_dir={photos}", "--name=mine").returncode == 0
     command = ("tools/pretrained.py", "--run=runs/mine", "--output=box")
     assert run_script(*command).returncode == 0
-    assert {file.name for file in (tmp_path / "box").iterdir()} == {"config.json", "metrics.jsonl",
-                                                                    "best"}
+    assert {file.name for file in (tmp_path / "box").iterdir()} == {
+        "config.json", "metrics.jsonl", "first_kernels.npy", "best"}
     mine, box = (models.load(tmp_path / name) for name in ("runs/mine", "box"))
     image = np.asarray(Image.open(photos / "cat.0.png").resize((32, 24)))[None]
     assert float(box.probability(image)[0]) == pytest.approx(float(mine.probability(image)[0]),

@@ -1,4 +1,4 @@
-"""Makes pretrained/ from a run: its settings, its history and the weights of its best epoch.
+"""Makes pretrained/ from a run: settings, history, first kernels, weights of the best epoch.
 
     python train.py --flagfile=recipes/hour.flags --data_dir=PHOTOS --train_size=16500 \\
         --valid_size=1000 --test_size=2500 --name=hour
@@ -43,7 +43,7 @@ def pack(run_dir: Path, output: Path) -> None:
     del record["command"]
     record["config"]["data_dir"] = "PHOTOS"
     run_folder.write_text(output / "config.json", json.dumps(record, indent=2) + "\n")
-    for name in ("metrics.jsonl", "test.json"):
+    for name in ("metrics.jsonl", "test.json", "first_kernels.npy"):
         if (run_dir / name).exists():
             shutil.copy(run_dir / name, output)
 
