@@ -141,7 +141,8 @@ def what_is_there(folder: Path) -> str:
     """"; there are 245 .jpg in ants, 3 .heic in bees", or "" for an empty folder."""
     counts = [f"{count} in {inside.resolve().name}" for place in places_in(folder)
               for inside in (place, *subfolders(place)["class"])
-              for count in image_files.count_endings(inside.iterdir())]
+              for count in image_files.count_endings(
+                  path for path in inside.iterdir() if inside != place or not path.is_dir())]
     return f"; there are {', '.join(counts)}" if counts else ""
 
 

@@ -257,36 +257,35 @@ def test_the_sample_can_have_dogs_as_the_positive_class(tmp_path, monkeypatch):
 # ---------------------------------------------------------------------------------------------
 
 @pytest.mark.parametrize("names, classes, sentence", [
-    (["ants/0.jpg"], None, "no pictures of cat and dog; there are 1 folder(s) in {}, 1 .jpg in "
+    (["ants/0.jpg"], None, "no pictures of cat and dog; there are 1 .jpg in "
      "ants: put each class into a folder of its name, or name its files like cat.0.jpg, or choose "
      "two other classes like --classes=ants,bees"),
     (["a/0.jpg", "b/0.jpg", "c/0.jpg"], None,
-     "no pictures of cat and dog; there are 3 folder(s) in {}, 1 .jpg in a, 1 .jpg in b, 1 .jpg in "
+     "no pictures of cat and dog; there are 1 .jpg in a, 1 .jpg in b, 1 .jpg in "
      "c: put each class into a folder of its name, or name its files like cat.0.jpg, or choose two "
      "other classes like --classes=ants,bees"),
     (["ants/0.jpg", "bees/0.jpg", "wasps/notes.txt"], ["ants", "wasps"],
-     "no pictures of wasps beside those of ants; there are 3 folder(s) in {}, 1 .jpg in ants, "
+     "no pictures of wasps beside those of ants; there are 1 .jpg in ants, "
      "1 .jpg in bees, 1 .txt in wasps: put each class into a folder of its name, or name its files "
      "like wasps.0.jpg"),
     ([], ["ant", "bee"], "no pictures of ant and bee: put each class into a folder of its name, or "
                          "name its files like ant.0.jpg"),
     (["ants/0.jpg", "train/bees.0.jpg"], ["ants", "bees"],
-     "no pictures of bees beside those of ants; there are 2 folder(s) in {}, 1 .jpg in ants, "
+     "no pictures of bees beside those of ants; there are 1 .jpg in ants, "
      "1 .jpg in train: put each class into a folder of its name, or name its files like "
      "bees.0.jpg"),
     (["a\nb/0.jpg", "c/0.jpg"], None,  # such a name would break the line
-     "no pictures of cat and dog; there are 2 folder(s) in {}, 1 .jpg in c: put each class into a "
+     "no pictures of cat and dog; there are 1 .jpg in c: put each class into a "
      "folder of its name, or name its files like cat.0.jpg, or choose two other classes like "
      "--classes=ants,bees"),
     (["cats/0.jpg", "birds.jpg"], None, "no pictures of dog beside those of cat; there are 1 .jpg "
-     "in {}, 1 folder(s) in {}, 1 .jpg in cats: put each class into a folder of its name, or name "
+     "in {}, 1 .jpg in cats: put each class into a folder of its name, or name "
      "its files like dog.0.jpg, or choose two other classes like --classes=ants,bees")])
 def test_what_is_not_two_classes_is_refused_in_one_sentence(tmp_path, names, classes, sentence):
     touch(tmp_path, *names)
     with pytest.raises(UserError) as error:
         chosen(tmp_path, classes)
-    name = tmp_path.name
-    assert str(error.value) == f"--data_dir={tmp_path} holds {sentence.format(name, name)}"
+    assert str(error.value) == f"--data_dir={tmp_path} holds {sentence.format(tmp_path.name)}"
 
 
 @pytest.mark.parametrize("flag", ["data_dir", "evaluate"])
@@ -369,7 +368,7 @@ def refuse(monkeypatch, name):
 
 def test_a_class_of_unknown_formats_is_told_by_its_endings(tmp_path):
     touch(tmp_path, "ants/0.jpg", "bees/0.heic", "bees/1.HEIC")
-    with pytest.raises(UserError, match="; there are .*, 1 .jpg in ants, 2 .heic in bees: "):
+    with pytest.raises(UserError, match="; there are 1 .jpg in ants, 2 .heic in bees: "):
         chosen(tmp_path)
 
 
