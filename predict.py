@@ -135,16 +135,8 @@ def evaluate(run_dir: Path, folder: Path, as_json: bool) -> None:
     if source.passed_over:
         print(f"passed over: {', '.join(source.passed_over)}", file=sys.stderr)
     known = used_pictures.parts_by_digest(run_dir, "training", "validation")
-    label_of, left_out = dict(source.all_images()), Counter()
-    labels, probabilities = [], []
-    for file, image, probability in predictions(network, [*label_of], "evaluating"):
-        if isinstance(image, image_files.Skipped):
-            print(f"skipped {on_one_line(file)}: {image.reason}", file=sys.stderr)
-        elif known and (part := known.get(used_pictures.digest(image))):
-            left_out[part] += 1
-        else:
-            labels.append(label_of[file])
-            probabilities.append(probability)
+    label_of = dict(source.all_images())
+    labels, probabilities, left_out = predict_unknown(network, label_of, known or {})
     known_ones = (f"{left_out['training']} from the training and {left_out['validation']} from the "
                   f"validation of {run_dir}")
     if not labels:
@@ -169,6 +161,24 @@ def evaluate(run_dir: Path, folder: Path, as_json: bool) -> None:
         metrics.measure(probabilities, labels), at_threshold,
         f"{run_dir} ({network.name}) on {len(labels)} pictures of {folder}, {sum(labels)} "
         f"{positive} and {len(labels) - sum(labels)} {negative}", source.class_names)
+
+
+def predict_unknown(network: models.Network, label_of: dict[Path, int], known: dict[str, str]
+                    ) -> tuple[list[int], list[float], Counter]:
+    """Labels and probabilities of the images that are not known, and how many of each part are.
+
+    known: parts, "training" or "validation", by used_pictures.digest. What cannot be read is named.
+    """
+    labels, probabilities, left_out = [], [], Counter()
+    for file, image, probability in predictions(network, [*label_of], "evaluating"):
+        if isinstance(image, image_files.Skipped):
+            print(f"skipped {on_one_line(file)}: {image.reason}", file=sys.stderr)
+        elif known and (part := known.get(used_pictures.digest(image))):
+            left_out[part] += 1
+        else:
+            labels.append(label_of[file])
+            probabilities.append(probability)
+    return labels, probabilities, left_out
 
 
 # ---------------------------------------------------------------------------------------------
