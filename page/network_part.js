@@ -371,8 +371,8 @@ function startNetworkPart(network, {sendKernel, changed}) {
   }
   showFacts();
 
-  return {show, preview, redraw, explain, moveCover, timings, square, isWhole: !unknown, address, readAddress,
-          choose: maps.choose, moveWindow: maps.moveWindow, atPlace: maps.atPlace,
+  return {show, preview, redraw, explain, moveCover, timings, square, isWhole: !unknown, address,
+          readAddress, choose: maps.choose, moveWindow: maps.moveWindow, atPlace: maps.atPlace,
           reset() {
             now.off = [];
             showSwitchedOff();

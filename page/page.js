@@ -113,10 +113,13 @@ function startPage() {
       const preview = previewOf(full), size = data.network?.input_size;
       const note = noteOf(preview, full.width, full.height);
       const scaled = isLarge(full) ? (scaler ??= startScaler()).scale(full, size)
-        : {input: size && loadImage(full, ...size, full.wasJpeg), shown: full};
+        : {input: size && loadImage(full, ...size), shown: full};
       if (isLarge(full)) {  // at first as the browser scales it: that is there sooner
-        networkPart ? networkPart.preview(preview)
-          : kernelPart.show(preview, `${file.name} \u2026`, note);
+        if (networkPart) {
+          networkPart.preview(preview);
+        } else {
+          kernelPart.show(preview, `${file.name} \u2026`, note);
+        }
         timings.seen = await untilShown(started);
       }
       if (networkPart) {

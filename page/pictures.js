@@ -235,10 +235,10 @@ function triangles(inputs, outputs) {
   });
 }
 
-// data.load_image: a picture at the size of a network's input. wasJpeg: Pillow decodes a JPEG at a
-// half, a quarter or an eighth of its size where that is still 1.5 times the size asked for.
-function loadImage(picture, height, width, wasJpeg) {
-  if (wasJpeg) {
+// data.load_image: a picture at the size of a network's input. Pillow decodes a JPEG at a half, a
+// quarter or an eighth of its size where that is still 1.5 times the size asked for.
+function loadImage(picture, height, width) {
+  if (picture.wasJpeg) {
     const times = Math.min(Math.floor(picture.width / Math.floor(width * 3 / 2)),
                            Math.floor(picture.height / Math.floor(height * 3 / 2)));
     const factor = [8, 4, 2].find((factor) => times >= factor);

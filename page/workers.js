@@ -56,7 +56,7 @@ function serveScaler() {
     const picture = pictureOf(bitmap, wasJpeg);
     pillow.version = version;
     if (inputSize) {
-      postMessage({input: loadImage(picture, ...inputSize, wasJpeg)});
+      postMessage({input: loadImage(picture, ...inputSize)});
     }
     postMessage({shown: resize(picture, shown.width, shown.height)});
     bitmap.close();
