@@ -243,9 +243,14 @@ def started(folder: Path) -> Iterator[Page]:
         with urllib.request.urlopen(f"http://127.0.0.1:{port}/json/list") as tabs:
             address = next(tab["webSocketDebuggerUrl"] for tab in json.load(tabs)
                            if tab["type"] == "page")
-        connection = websocket.create_connection(address, timeout=60, suppress_origin=True)
+        connection = websocket.create_connection(  # which would check every byte in Python
+            address, timeout=60, suppress_origin=True, skip_utf8_validation=True)
         with contextlib.closing(connection):
-            yield Page(connection)
+            page = Page(connection)
+            try:
+                yield page
+            finally:
+                page.call("Browser.close")  # `process` may be a script that has started it
     finally:
         process.terminate()
         process.wait(30)
