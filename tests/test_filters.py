@@ -80,6 +80,14 @@ def test_a_kernel_of_ones_own_and_valid_padding(run_script, tmp_path, photos):
         assert image.size == (30, 22)
 
 
+def test_the_page_begins_with_the_kernel_of_the_command(run_script, tmp_path, photos):
+    result = run_script("filters.py", f"--image={photos}/cat.0.png", "--page", "--padding=valid",
+                        "--kernel=1 2 3; 4 5 6; 7 8 9")
+    assert (result.stdout, result.stderr) == ("filtered/cat.0.html\n", "")
+    page, = (tmp_path / "filtered").iterdir()
+    assert '"kernel":[1.0,2.0,3.0,4.0,5.0,6.0,7.0,8.0,9.0],"padding":"valid"' in page.read_text()
+
+
 def test_whoever_asks_filters_for_a_network_is_told_where_it_is(refuses):
     assert refuses("filters.py", "--image=x.jpg", "--run=runs/a", "--page") == (
         "Unknown command line flag 'run': use python explain.py --image=PICTURE --run=runs/NAME")
