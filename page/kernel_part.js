@@ -21,7 +21,7 @@ const WORDS = {
 };
 
 // How fast Play moves the window in its nth step: as little as is seen at first, and twice as much
-// after every 16 steps, so that 800 x 600 pixels take less than a minute. Calm: with steps of a second.
+// after every 16 steps, so that 800 x 600 pixels take less than a minute. Calm: a step a second.
 const placesOfStep = (step, calm) => 2 ** Math.floor(step / (calm ? 4 : 16));
 
 // presets: {size: {name: weights, row after row}}; start: the settings to begin with; changed() is
@@ -525,7 +525,8 @@ function startKernelPart(presets, start, changed) {
             settings.bias = 0;
             hold.set(false);
             byId("speed").value = "pixel";
-            const shown = update({channel: "grey", stride: 1, relu: false, pooling: false, ...start});
+            const shown = update(
+              {channel: "grey", stride: 1, relu: false, pooling: false, ...start});
             moveTo(B.rows >> 1, B.columns >> 1);
             return shown;
           },

@@ -37,21 +37,6 @@ function startNetworkPart(network, {sendKernel, changed}) {
     timings.classified = await untilShown(started);
   }
 
-  // A picture whose input is still computed, as it is to be seen.
-  function preview(photo) {
-    why?.stop();
-    if (!byId("as-input").checked) {
-      drawPicture(byId("input").querySelector("canvas"), photo);
-    }
-    byId("label").textContent = "\u2026";
-  }
-
-  // The picture that is shown, once more, after the preview of one that cannot be opened.
-  function redraw() {
-    drawInput();
-    showPrediction(byId("cover").checked);
-  }
-
   // All that explains the prediction, once it is on the screen.
   function explain() {
     showDecision(true);
@@ -182,7 +167,8 @@ function startNetworkPart(network, {sendKernel, changed}) {
       return `${unitName[0].toUpperCase()}${unitName.slice(1)} ${unit + 1}` +
         `${unit === largestOf(contributions) ? ", which counts most" : ""}: ` +
         `${textOf(values[unit])} x ${textOf(weights[unit])} = ${textOf(contributions[unit])}` +
-        `${contributions[unit] === 0 ? "" : ` for ${network.classes[contributions[unit] > 0 ? 0 : 1]}`}.`;
+        (contributions[unit] === 0 ? "."
+          : ` for ${network.classes[contributions[unit] > 0 ? 0 : 1]}.`);
     });
 
   // What every unit of the last hidden layer adds to the logit: its activation times its weight.
@@ -250,13 +236,15 @@ function startNetworkPart(network, {sendKernel, changed}) {
       text(`threshold ${threshold}`, 22, y(threshold) - 6),
       text(`\u2212${most}`, 20, 208), text("logit 0", 200, 208, "middle"),
       text(`${most}`, 380, 208, "end"),
-      text(`\u2190 ${shortened(second)}`, 20, 226), text(`${shortened(first)} \u2192`, 380, 226, "end"),
+      text(`\u2190 ${shortened(second)}`, 20, 226),
+      text(`${shortened(first)} \u2192`, 380, 226, "end"),
       ...now.logits.map((logit, index) => svg("circle", {
         class: index === 0 ? "point" : "point mirrored", cx: x(logit), cy: y(sigmoid(logit)),
         r: 8})));
     byId("curve-words").textContent = "The curve is the sigmoid. Orange: the picture, with the " +
       `logit ${withMinus(now.logits[0])} and the probability ${decimals(sigmoid(now.logits[0]))}.` +
-      (now.logits.length > 1 ? " Dashed: its mirror image, which the network is shown as well." : "");
+      (now.logits.length > 1
+        ? " Dashed: its mirror image, which the network is shown as well." : "");
   }
 
   const shortened = (text) => text.length > 16 ? `${text.slice(0, 15)}\u2026` : text;
@@ -371,7 +359,7 @@ function startNetworkPart(network, {sendKernel, changed}) {
   }
   showFacts();
 
-  return {show, preview, redraw, explain, moveCover, timings, square, isWhole: !unknown, address,
+  return {show, explain, moveCover, timings, square, isWhole: !unknown, address,
           readAddress, choose: maps.choose, moveWindow: maps.moveWindow, atPlace: maps.atPlace,
           reset() {
             now.off = [];

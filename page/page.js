@@ -12,8 +12,7 @@
 //   page.filtered()                 the same of the result
 //   page.place(), page.moveTo(row, column)       the window: submatrix, products, sum, result
 //   page.timings()                  milliseconds: edit, of the last one until it was on the screen;
-//                                   seen and opened, of the last picture, from its bytes until it
-//                                   was on the screen, and until the prediction was, too
+//                                   opened, of the last picture, until its prediction was
 //   page.network                    null without a network, or
 //     .input()                      {width, height, pixels}: its input, red, green and blue
 //     .layers()                     [{name, shape, values}]: the activations of all layers
@@ -43,7 +42,6 @@ function startPage() {
     }});
   const timings = {};
   let last;  // of the files that were opened
-  let scaler;  // of the last one
   let shownName = data.picture.name;
   const numbersOf = ({rows, columns, values}) => ({rows, columns, values: Array.from(values)});
 
@@ -64,98 +62,72 @@ function startPage() {
   // The embedded picture: as the first part shows it, and as data.load_image made it.
   async function showEmbedded() {
     const {name, png, full_size: [width, height]} = data.picture;
-    const picture = await decodePicture(fromBase64(png), name);
+    const picture = {...await loadShown(openPicture(fromBase64(png), name)), full: {width, height}};
     let predicted;
     if (networkPart) {
-      const {input, probability, classes} = data.network;
-      const image = await decodePicture(fromBase64(input), name);
+      const {input, input_size: size, probability, classes} = data.network;
+      const image = await loadImage(openPicture(fromBase64(input), name), ...size);
       predicted = networkPart.show(image, picture, probability);
       networkPart.showComparison(
         `TensorFlow computes ${probability.toFixed(6)} for ${classes[0]} from the unrounded ` +
         `weights${networkPart.isWhole ?
           `, this page ${networkPart.probability().toFixed(6)}` : ""}.`);
     }
-    kernelPart.show(picture, name, noteOf(picture, width, height));
+    kernelPart.show(picture, name, noteOf(picture));
     entitle(name);
     await predicted;
     networkPart?.explain();
   }
 
-  const noteOf = (picture, width, height) =>
-    picture.width === width && picture.height === height ? ""
-      : `, scaled down from ${width} x ${height}`;
+  const noteOf = ({width, full}) =>
+    width === full.width ? "" : `, scaled down from ${full.width} x ${full.height}`;
 
   // Another picture takes the place of the one shown, in both parts. While it is decoded, one more
   // can be dropped: the last one is shown.
   async function open(file) {
+    const started = performance.now();
     last = file;
-    scaler?.stop();
-    scaler = null;
     byId("message").textContent = "";
     byId("working").textContent = `Opening ${file.name} \u2026`;
     try {
-      if (file.size > 100e6) {
-        throw new PictureError(`${file.name} has ${Math.round(file.size / 1e6)} MB: more than ` +
-                               "100. Choose a smaller picture.");
-      }
-      const bytes = new Uint8Array(await file.arrayBuffer()), started = performance.now();
+      const [picture, input] = await decode(file);
       if (file !== last) {
         return;
-      }
-      const said = sizeInHeader(bytes);
-      if (!said || isLarge(said)) {  // to start a worker takes a moment, as to decode does
-        scaler = startScaler();
-      }
-      const full = await decodePicture(bytes, file.name);
-      if (file !== last) {
-        return;
-      }
-      const preview = previewOf(full), size = data.network?.input_size;
-      const note = noteOf(preview, full.width, full.height);
-      const scaled = isLarge(full) ? (scaler ??= startScaler()).scale(full, size)
-        : {input: size && loadImage(full, ...size), shown: full};
-      if (isLarge(full)) {  // at first as the browser scales it: that is there sooner
-        if (networkPart) {
-          networkPart.preview(preview);
-        } else {
-          kernelPart.show(preview, `${file.name} \u2026`, note);
-        }
-        timings.seen = await untilShown(started);
       }
       if (networkPart) {
-        const input = await scaled.input;
-        if (file !== last) {
-          return;
-        }
         networkPart.showComparison("");
-        await networkPart.show(input, preview);
+        await networkPart.show(input, picture);
         timings.opened = performance.now() - started;
         if (file !== last) {
           return;
         }
         networkPart.explain();
       }
-      const picture = await scaled.shown;
-      if (file !== last) {
-        return;
-      }
-      kernelPart.show(picture, file.name, note);
+      kernelPart.show(picture, file.name, noteOf(picture));
       entitle(file.name);
       say(`${file.name} is shown. ${byId("probability").textContent}`);
     } catch (error) {
-      if (file !== last) {
-        return;
+      if (file === last) {
+        byId("message").textContent = error instanceof PictureError ? error.message
+          : `${file.name} cannot be opened (${error.message}). Choose another picture.`;
+        byId("message").scrollIntoView({block: "nearest"});
       }
-      byId("message").textContent = error instanceof PictureError ? error.message
-        : `${file.name} cannot be opened (${error.message}). Choose another picture.`;
-      byId("message").scrollIntoView({block: "nearest"});
-      networkPart?.redraw();  // what is shown stays
     } finally {
       if (file === last) {
-        scaler?.stop();
         byId("working").textContent = "";
       }
     }
+  }
+
+  // A file as the picture to be shown and, for a network, as its input.
+  async function decode(file) {
+    if (file.size > 100e6) {
+      throw new PictureError(`${file.name} has ${Math.round(file.size / 1e6)} MB: more than 100. ` +
+                             "Choose a smaller picture.");
+    }
+    const read = openPicture(new Uint8Array(await file.arrayBuffer()), file.name);
+    return Promise.all([
+      loadShown(read), data.network && loadImage(read, ...data.network.input_size)]);
   }
 
   byId("file").addEventListener("change", ({target}) => {
@@ -194,7 +166,7 @@ function startPage() {
       const button = element("button", {type: "button", title: name}, canvas, caption);
       button.addEventListener("click", () =>
         open(Object.assign(new File([bytes], name), {button})));
-      decodePicture(bytes, name).then((picture) => drawPicture(canvas, picture));
+      loadShown(openPicture(bytes, name)).then((picture) => drawPicture(canvas, picture));
       return button;
     }));
   }
@@ -213,8 +185,8 @@ function startPage() {
   function readAddress() {
     const fields = Object.fromEntries(new URLSearchParams(location.hash.slice(1)));
     const wrong = kernelPart.readAddress(fields);
-    const known = new Set(["kernel", "channel", "padding", "stride", "bias", "relu", "pooling", "row",
-                           "column", "layer", "map", "maprow", "mapcolumn", "off"]);
+    const known = new Set(["kernel", "channel", "padding", "stride", "bias", "relu", "pooling",
+                           "row", "column", "layer", "map", "maprow", "mapcolumn", "off"]);
     wrong.push(...Object.keys(fields).filter((name) => !known.has(name)));
     return {fields, wrong};
   }
@@ -304,7 +276,6 @@ function startPage() {
   // As the page was when it was opened.
   async function reset() {
     last = null;
-    scaler?.stop();
     networkPart?.reset();
     byId("message").textContent = byId("working").textContent = "";
     byId("link").hidden = true;

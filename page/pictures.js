@@ -15,13 +15,50 @@ const ORANGE = [255, 176, 64], BLUE = [80, 160, 255];  // of positive and of neg
 // An error whose message is for the reader of the page.
 class PictureError extends Error {}
 
-// The bytes of a file as an upright picture, on white where it is transparent.
-async function decodePicture(bytes, name) {
-  const size = sizeInHeader(bytes);
-  if (size && size.width * size.height > MOST_PIXELS) {
-    throw new PictureError(`${name} is ${size.width} x ${size.height}: more than 50 million ` +
-                           "pixels. Choose a smaller picture.");
-  }
+// The bytes of a file, to be read as image_files.read does: read(factorOf) resolves to an upright
+// picture, on white where it is transparent, and the size of the whole of it, `full`. A JPEG is
+// decoded at a part of its size, as Pillow does: factorOf(full) is 1, 2, 4 or 8.
+function openPicture(bytes, name) {
+  refuseUnreadable(bytes, name);
+  const isReducible = isJpeg(bytes), stored = isReducible && sizeInHeader(bytes), decoded = {};
+  const decode = (factor) => decoded[factor] ??= (async () =>
+    factor === 1 ? decodeWhole(bytes, name)
+      : await decodeReduced(bytes, stored, factor) ?? blockMeans(await decode(1), factor))();
+  return async function read(factorOf) {
+    try {
+      const factor = stored ? factorOf(stored) : 1, picture = await decode(factor);
+      const right = isReducible ? factorOf(picture.full) : 1;  // of a JPEG that is stored turned
+      return right === factor ? picture : await decode(right);
+    } catch (error) {
+      throw error instanceof PictureError ? error : new PictureError(
+        `${name} is no picture that this browser can read, or it is damaged. Choose a JPEG or ` +
+        "PNG file.");
+    }
+  };
+}
+
+// A picture file as it is shown: no side is longer than LONGEST_SIDE.
+async function loadShown(read) {
+  const picture = await read(({width, height}) =>
+    [1, 2, 4].find((factor) => Math.max(width, height) <= factor * LONGEST_SIDE) ?? 8);
+  const scale = Math.min(1, LONGEST_SIDE / Math.max(picture.width, picture.height));
+  const [width, height] = [picture.width, picture.height].map(
+    (length) => Math.max(1, Math.round(scale * length)));
+  return {...resize(picture, width, height), full: picture.full};
+}
+
+// data.load_image: a picture file at the size of a network's input. A JPEG is decoded at a size
+// that is still 1.5 times that.
+async function loadImage(read, height, width) {
+  const picture = await read((full) => [8, 4, 2].find((factor) =>
+    full.width >= factor * Math.floor(width * 3 / 2) &&
+    full.height >= factor * Math.floor(height * 3 / 2)) ?? 1);
+  return resize(picture, width, height);
+}
+
+// What is known of a file before it is decoded.
+function refuseUnreadable(bytes, name) {
+  refuseHuge(sizeInHeader(bytes) ?? {width: 0, height: 0}, name);
   if (isCutOff(bytes)) {
     throw new PictureError(`${name} is damaged: its end is missing. Choose another picture.`);
   }
@@ -29,64 +66,76 @@ async function decodePicture(bytes, name) {
     throw new PictureError(`${name} is a drawing (SVG), which has no pixels. Save it as a PNG ` +
                            "file, and choose that.");
   }
-  let bitmap;
-  try {  // the browser turns it upright; colours stay as they are in the file
-    bitmap = await createImageBitmap(new Blob([bytes]), {
-      imageOrientation: "from-image", colorSpaceConversion: "none"});
-  } catch {
-    throw new PictureError(`${name} is no picture that this browser can read, or it is damaged. ` +
-                           "Choose a JPEG or PNG file.");
-  }
-  const {width, height} = bitmap;
+}
+
+function refuseHuge({width, height}, name) {
   if (width * height > MOST_PIXELS) {
     throw new PictureError(`${name} is ${width} x ${height}: more than 50 million pixels. ` +
                            "Choose a smaller picture.");
   }
-  return pictureOf(bitmap, isJpeg(bytes));
 }
 
-// A decoded bitmap as a picture. rows(first, count): some of its pixels. All of them are read when
-// they are asked for: of a large photograph that takes a while.
-function pictureOf(bitmap, wasJpeg) {
-  const {width, height} = bitmap;
-  let canvas, context, pixels;
-  const rows = (first, count) => {
-    if (canvas?.height !== count) {
-      canvas = new OffscreenCanvas(width, count);
-      context = canvas.getContext("2d", {alpha: false, willReadFrequently: true});
-    }
-    if (!wasJpeg) {  // which is never transparent
-      context.fillStyle = "white";
-      context.fillRect(0, 0, width, count);
-    }
-    context.drawImage(bitmap, 0, -first);
-    return context.getImageData(0, 0, width, count).data;
-  };
-  return {width, height, bitmap, wasJpeg, rows, get pixels() { return pixels ??= rows(0, height); }};
+// The browser turns it upright; colours stay as they are in the file.
+async function decodeWhole(bytes, name) {
+  const bitmap = await createImageBitmap(new Blob([bytes]), {
+    imageOrientation: "from-image", colorSpaceConversion: "none"});
+  refuseHuge(bitmap, name);
+  return pictureOf(bitmap);
 }
 
-// A decoded picture as the browser scales it, no longer than LONGEST_SIDE: quickly, to be looked
-// at. (Whatever is computed is computed from Pillow's numbers.)
-function previewOf(picture) {
-  if (!isLarge(picture)) {
-    return picture;
+// A JPEG decoded at a part of its size by the library that Pillow uses: the same numbers, in a
+// fraction of the time. null if the browser cannot do it.
+async function decodeReduced(bytes, stored, factor) {
+  if (!stored || !globalThis.ImageDecoder) {
+    return null;
   }
-  const {width, height} = sizeShown(picture);
+  const desiredWidth = Math.ceil(stored.width / factor);
+  const desiredHeight = Math.ceil(stored.height / factor);
+  const {image} = await new ImageDecoder({data: bytes, type: "image/jpeg", desiredWidth,
+                                          desiredHeight, colorSpaceConversion: "none"}).decode();
+  const isReduced = image.visibleRect.width === desiredWidth && "rotation" in image;
+  const full = image.rotation % 180 === 0 ? stored : {width: stored.height, height: stored.width};
+  const picture = pictureOf(image, full);
+  return isReduced ? picture : null;
+}
+
+// Nearly the same for a browser that cannot: the mean of each block of 2x2 pixels, and so on. At
+// the edge the last pixel is repeated.
+function blockMeans(picture, factor) {
+  const width = Math.ceil(picture.width / factor), height = Math.ceil(picture.height / factor);
+  const small = new Uint8ClampedArray(4 * width * height), times = factor * factor;
+  const pixels = new Int32Array(picture.pixels.buffer);  // one number for each pixel
+  for (let row = 0, to = 0; row < height; row++) {
+    for (let column = 0; column < width; column++) {
+      let redAndBlue = 0, green = 0;  // no colour's sum exceeds 64 x 255, which 16 bits hold
+      for (let i = 0; i < factor; i++) {
+        const line = Math.min(factor * row + i, picture.height - 1) * picture.width;
+        for (let j = 0; j < factor; j++) {
+          const pixel = pixels[line + Math.min(factor * column + j, picture.width - 1)];
+          redAndBlue += pixel & 0xFF00FF;
+          green += pixel >> 8 & 0xFF;
+        }
+      }
+      small[to++] = (redAndBlue & 0xFFFF) / times;  // stored rounded
+      small[to++] = green / times;
+      small[to++] = (redAndBlue >> 16) / times;
+      small[to++] = 255;
+    }
+  }
+  return {...picture, width, height, pixels: small};
+}
+
+// What the browser decoded, as a picture. full: the size of the whole.
+function pictureOf(image, full) {
+  const width = image.displayWidth ?? image.width, height = image.displayHeight ?? image.height;
   const context = new OffscreenCanvas(width, height).getContext(
     "2d", {alpha: false, willReadFrequently: true});
   context.fillStyle = "white";
   context.fillRect(0, 0, width, height);
-  context.drawImage(picture.bitmap, 0, 0, width, height);
-  return {width, height, pixels: context.getImageData(0, 0, width, height).data};
-}
-
-const isLarge = ({width, height}) => Math.max(width, height) > LONGEST_SIDE;
-
-// The width and height at which a large picture is shown: no side is longer than LONGEST_SIDE.
-function sizeShown({width, height}) {
-  const factor = LONGEST_SIDE / Math.max(width, height);
-  return {width: Math.max(1, Math.round(factor * width)),
-          height: Math.max(1, Math.round(factor * height))};
+  context.drawImage(image, 0, 0);
+  image.close();
+  return {width, height, full: full ?? {width, height},
+          pixels: context.getImageData(0, 0, width, height).data};
 }
 
 const isJpeg = (bytes) => bytes[0] === 0xFF && bytes[1] === 0xD8;
@@ -173,6 +222,9 @@ function channelOf(picture, channel) {
 // whole numbers. (A canvas scales as it likes, and differently in every browser.) From version 13
 // on, Pillow does the rows first where that leaves less to do.
 function resize(picture, width, height) {
+  if (width === picture.width && height === picture.height) {
+    return picture;
+  }
   const rowsSaved = picture.height - height, columnsSaved = Math.max(0, picture.width - width);
   return pillow.version >= 13 && rowsSaved > 2 * columnsSaved
     ? resizeAcross(resizeDown(picture, height), width)
@@ -233,56 +285,6 @@ function triangles(inputs, outputs) {
     return {first, weights: Int32Array.from(
       heights, (height) => Math.trunc(0.5 + height / total * (1 << BITS)))};
   });
-}
-
-// data.load_image: a picture at the size of a network's input. Pillow decodes a JPEG at a half, a
-// quarter or an eighth of its size where that is still 1.5 times the size asked for.
-function loadImage(picture, height, width) {
-  if (picture.wasJpeg) {
-    const times = Math.min(Math.floor(picture.width / Math.floor(width * 3 / 2)),
-                           Math.floor(picture.height / Math.floor(height * 3 / 2)));
-    const factor = [8, 4, 2].find((factor) => times >= factor);
-    picture = factor ? shrinkAsJpeg(picture, factor) : picture;
-  }
-  return resize(picture, width, height);
-}
-
-// A JPEG decoded at a half of its size: of each 2x2 pixels the mean, and so on. At the edge the
-// last pixel is repeated.
-function shrinkAsJpeg(picture, factor) {
-  const width = Math.ceil(picture.width / factor), height = Math.ceil(picture.height / factor);
-  const small = new Uint8ClampedArray(4 * width * height), times = factor * factor;
-  const together = 8;  // rows of the result, to read the picture in few parts: that is faster
-  for (let row = 0, to = 0, pixels; row < height; row++) {
-    const first = factor * row, lines = Math.min(factor, picture.height - first);
-    const above = row % together * factor * picture.width;
-    if (above === 0) {  // one number for each pixel
-      pixels = new Int32Array(
-        picture.rows(first, Math.min(together * factor, picture.height - first)).buffer);
-    }
-    for (let column = 0; column < width; column++) {
-      const left = factor * column, inside = Math.min(factor, picture.width - left);
-      let redAndBlue = 0, green = 0;  // no colour's sum exceeds 64 x 255, which 16 bits hold
-      for (let i = 0; i < factor; i++) {
-        const from = above + Math.min(i, lines - 1) * picture.width + left;
-        for (let j = 0; j < inside; j++) {
-          const pixel = pixels[from + j];
-          redAndBlue += pixel & 0xFF00FF;
-          green += pixel >> 8 & 0xFF;
-        }
-        if (inside < factor) {
-          const pixel = pixels[from + inside - 1];
-          redAndBlue += (factor - inside) * (pixel & 0xFF00FF);
-          green += (factor - inside) * (pixel >> 8 & 0xFF);
-        }
-      }
-      small[to++] = (redAndBlue & 0xFFFF) / times;  // stored rounded
-      small[to++] = green / times;
-      small[to++] = (redAndBlue >> 16) / times;
-      small[to++] = 255;
-    }
-  }
-  return {width, height, pixels: small};
 }
 
 // -------------------------------------------------------------------------------------------

@@ -33,7 +33,8 @@ function serveWorker() {
       off = data.off;
       const pictures = [data.picture, ...(network.tta ? [mirror(data.picture)] : [])];
       twins = pictures.map((picture, index) => ({
-        input: inputOf(picture), mirrored: index === 1, outputs: activationsOf(network, picture, off)}));
+        input: inputOf(picture), mirrored: index === 1,
+        outputs: activationsOf(network, picture, off)}));
     } else {
       const probabilities = TASKS[data.task.kind](data.task).map(sigmoid);
       const sum = probabilities.reduce((total, each) => total + each);
@@ -42,48 +43,15 @@ function serveWorker() {
   });
 }
 
-// A worker that has these files of the page, and begins with the function of this name.
-function startWorker(files, serve) {
-  const source = files.map((file) =>
+// A worker that has the parts of the page that compute a network.
+function startWorker() {
+  const parts = ["network.js", "workers.js"].map((file) =>
     document.querySelector(`script[data-file="${file}"]`).textContent);
-  return new Worker(URL.createObjectURL(new Blob([...source, `${serve}();`],
-                                                 {type: "text/javascript"})));
-}
-
-// What runs in the worker of a photograph: it scales it as Pillow does.
-function serveScaler() {
-  addEventListener("message", ({data: {bitmap, wasJpeg, inputSize, shown, version}}) => {
-    const picture = pictureOf(bitmap, wasJpeg);
-    pillow.version = version;
-    if (inputSize) {
-      postMessage({input: loadImage(picture, ...inputSize)});
-    }
-    postMessage({shown: resize(picture, shown.width, shown.height)});
-    bitmap.close();
-  });
-}
-
-// A large photograph is scaled while the page stays usable. scale(picture, inputSize) returns two
-// promises: of the network's input, and of the picture as the kernel part shows it. After stop()
-// they are undefined.
-function startScaler() {
-  const worker = startWorker(["pictures.js", "workers.js"], "serveScaler"), waiting = [];
-  const reply = (name) => new Promise((resolve, reject) => {
-    waiting.push(resolve);
-    worker.addEventListener("message", ({data}) => name in data && resolve(data[name]));
-    worker.addEventListener("error", () => reject(new Error("it cannot be scaled down")));
-  });
-  return {
-    scale(picture, inputSize) {
-      const {bitmap, wasJpeg} = picture, {version} = pillow;
-      worker.postMessage({bitmap, wasJpeg, inputSize, version, shown: sizeShown(picture)}, [bitmap]);
-      return {input: reply("input"), shown: reply("shown")};
-    },
-    stop() {
-      worker.terminate();
-      waiting.forEach((resolve) => resolve());
-    },
-  };
+  const address = URL.createObjectURL(
+    new Blob([...parts, "serveWorker();"], {type: "text/javascript"}));
+  const worker = new Worker(address);
+  URL.revokeObjectURL(address);
+  return worker;
 }
 
 // One worker for each core, up to four. show(picture, off) ends what they were asked before;
@@ -91,7 +59,7 @@ function startScaler() {
 // first. told(done) is called after each one with those that are done.
 function startWorkers(network) {
   const workers = Array.from({length: Math.max(1, Math.min(4, navigator.hardwareConcurrency))},
-                             () => startWorker(["network.js", "workers.js"], "serveWorker"));
+                             startWorker);
   let job = 0, waiting = [], done = [], resting = 0, finish, tell;
 
   // Ask a worker the next question. While someone edits a kernel it rests: where there are only two

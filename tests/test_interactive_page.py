@@ -41,13 +41,6 @@ SETTINGS = [dict(padding=padding, stride=stride, relu=relu, pooling=pooling)
                 ("same", "valid"), (1, 2), (False, True), (False, True))]
 
 
-@pytest.fixture(scope="module", autouse=True)
-def imported_meanwhile(request):
-    """Where commands are run, what they are forked from begins to import TensorFlow at once."""
-    if any("run_script" in item.fixturenames for item in request.session.items):
-        request.getfixturevalue("start")
-
-
 @pytest.fixture(scope="module")
 def tab(tmp_path_factory):
     reason = browser.why_not()
@@ -170,6 +163,20 @@ def test_the_page_to_try_is_small_and_what_explain_writes(folder, monkeypatch):
     assert len(networks[0]["examples"]) == 6
     assert {each["name"] for each in networks[0]["examples"]} <= {
         file.name for file in (ROOT / "sample").iterdir()}  # no photograph is in it
+
+
+def test_the_page_of_the_kittens_is_one_file_of_less_than_1_5_mb(folder, monkeypatch):
+    monkeypatch.chdir(folder)
+    file = compose.write_kernel_page(ROOT / "kittens.jpg", filters.V, "same")
+    assert file.stat().st_size < 1_500_000
+    page = Tags(file.read_text())
+    assert not [attributes for _, attributes in page.tags if "src" in attributes]
+    links = {attributes["href"] for _, attributes in page.tags if "href" in attributes}
+    away = {link for link in links if not link.startswith("#")}  # the others lead to its parts
+    assert away - {"data:,"} == {ARTICLE}  # which is opened by a click only
+    embedded = base64.b64decode(data_of(file)["picture"]["png"])
+    np.testing.assert_array_equal(Image.open(io.BytesIO(embedded)),
+                                  Image.open(ROOT / "kittens.jpg"))
 
 
 def test_the_parts_can_be_put_together_as_they_are():
@@ -452,9 +459,10 @@ def test_the_address_holds_the_kernel_and_the_switches(page, kernel_page):
     "#kernel=Infinity,0,0,0,0,0,0,0,0", "#kernel=1e39,0,0,0,0,0,0,0,0",
     "#<img src=x onerror=alert(1)>", "#padding=none", "#bias=one"])
 def test_an_address_that_holds_no_kernel_changes_nothing_and_is_named(page, kernel_page, fragment):
-    page.open(kernel_page, fragment)
+    page.show(kernel_page)
+    page.evaluate(f"location.hash = {json.dumps(fragment)}")
+    page.wait_for("page.message().includes('address of this page is damaged')")
     settings = page.evaluate("page.settings()")
-    assert "address of this page is damaged" in page.evaluate("page.message()")
     assert settings["kernel"] == filters.V.ravel().tolist()
     assert (settings["padding"], settings["stride"]) == ("same", 1)
 
@@ -689,8 +697,8 @@ def test_the_bar_is_seen_in_forced_colours(shared_tta_page):
     assert fill not in (bar, "rgba(0, 0, 0, 0)")
 
 
-def test_the_picture_that_is_saved_holds_the_prediction_and_the_heat_map(tta_page):
-    page, *_ = tta_page
+def test_the_picture_that_is_saved_holds_the_prediction_and_the_heat_map(shared_tta_page):
+    page, *_ = shared_tta_page
     heat_map(page)
     page.click("#as-input")  # another canvas, shown at the same ratio
     page.evaluate("""HTMLAnchorElement.prototype.click = function () {
@@ -804,6 +812,14 @@ def test_a_high_picture_fits_on_the_screen(page, kernel_page, tmp_path):
         assert box["height"] < 900 and box["height"] / box["width"] == pytest.approx(17.5, rel=0.02)
 
 
+def test_the_page_begins_with_the_kernel_that_it_is_given(page, folder, monkeypatch):
+    monkeypatch.chdir(folder)
+    kernel = np.arange(1, 10, dtype=np.float32).reshape(3, 3)
+    page.open(compose.write_kernel_page(save_picture(folder / "begins.png"), kernel, "valid"))
+    assert page.evaluate("page.settings().kernel") == [1, 2, 3, 4, 5, 6, 7, 8, 9]
+    assert page.evaluate("page.settings().padding") == "valid"
+
+
 @pytest.mark.parametrize("shape", [(1, 1), (2, 40), (3, 3)])
 def test_of_a_picture_that_is_too_small_nothing_is_left(page, kernel_page, tmp_path, shape):
     page.show(kernel_page)
@@ -828,6 +844,11 @@ def test_a_large_picture_is_scaled_down_as_pillow_does_it(page, kernel_page, tmp
     np.testing.assert_array_equal(numbers, filters.brightness(expected))
     assert "scaled down from 1203 x 901" in page.evaluate(
         "document.querySelector('#picture-size').textContent")
+    Image.fromarray(pixels).save(tmp_path / "large.jpg")  # decoded at a half of its size
+    expected = image_files.read(tmp_path / "large.jpg", at_least=(601, 450))
+    assert expected.size == (602, 451)
+    np.testing.assert_array_equal(opened(page, tmp_path / "large.jpg"),
+                                  filters.brightness(expected))
 
 
 GAMMA = PngImagePlugin.PngInfo()  # which Pillow does not apply
@@ -970,19 +991,18 @@ def test_every_layer_equals_tensorflows(page, made, folder, name):
     assert abs(probability - exact) < 0.01  # what rounding to float16 changes
 
 
-def test_the_network_of_the_repository_predicts_as_predict_does(page, folder):
-    """Of docs/try.html's picture, and of others, dropped as PNG: that all decode alike."""
+def test_the_network_of_the_repository_predicts_as_predict_does(page):
+    """Of docs/try.html's own picture, and of others that are dropped onto it."""
     page.open(ROOT / "docs/try.html")
     network = models.load(run_folder.PRETRAINED)
-    image, side = data.load_image(ROOT / "sample/cat.83.jpg", network.input_size), 96 // 5
-    expected = float(network.probability(image[None])[0])
-    assert abs(page.evaluate("page.network.probability()") - expected) < 1e-4
-    np.testing.assert_allclose(
-        np.reshape(heat_map(page), (96, 96)), explain.occlusion_map(
-            (96, 96), side, expected, explain.occlude(network, image, side)), atol=1e-4)
-    for name in ("kittens.jpg", "sample/cat.0.jpg", "sample/dog.0.jpg"):
-        png = save_picture(folder / "other.png", np.asarray(image_files.read(ROOT / name)))
-        shown, expected = classify(page, network, png)
+    image = data.load_image(ROOT / "sample/cat.83.jpg", network.input_size)[None]
+    assert abs(page.evaluate("page.network.probability()") -
+               network.probability(image).numpy()[0]) < 1e-4
+    told = page.evaluate("page.network.decision()")
+    for logit, each in zip(told["logits"], (image, image[:, :, ::-1]), strict=True):
+        assert logit == pytest.approx(network(each).numpy()[0], abs=2e-3)
+    for name in ("kittens.jpg", "sample/dog.0.jpg"):
+        shown, expected = classify(page, network, ROOT / name)
         assert abs(shown - expected) < 1e-4
 
 
@@ -1120,19 +1140,32 @@ def test_a_dropped_png_gets_the_probability_of_predict(shared_tta_page, tmp_path
     assert abs(shown - expected) < 1e-3
 
 
-def test_a_dropped_jpeg_gets_nearly_the_probability_of_predict(shared_tta_page, tmp_path):
+@pytest.mark.parametrize("decoder", ["ImageDecoder", "none"])  # which not every browser has
+def test_a_dropped_jpeg_gets_the_probability_of_predict(shared_tta_page, tmp_path, decoder):
     page, network, _ = shared_tta_page
-    files = [ROOT / "kittens.jpg", *sorted((ROOT / "sample").glob("*.jpg"))[:6]]
-    for times in (2, 4, 9):  # decoded by Pillow at a half, a quarter and an eighth of the size
-        files.append(tmp_path / f"{times}.jpg")
-        with Image.open(ROOT / "kittens.jpg") as kittens:
-            kittens.resize((times * 47 + 5, times * 36 + 3)).save(files[-1])
+    files = [ROOT / "kittens.jpg", ROOT / "sample/cat.0.jpg"]
+    turned = Image.Exif()
+    turned[0x0112] = 6  # high as it is stored, and wide as it is shown
+    with Image.open(ROOT / "kittens.jpg") as kittens:
+        for size, options in (((99, 75), {}), ((193, 147), {}), ((428, 327), {"subsampling": 0}),
+                              ((170, 460), {"exif": turned})):
+            files.append(tmp_path / f"{size}.jpg")
+            kittens.resize(size).save(files[-1], **options)
+    if decoder == "none":
+        page.evaluate("window.kept = ImageDecoder, delete window.ImageDecoder")
     for file in files:
         shown, expected = classify(page, network, file)
         told = page.evaluate("page.network.input()")["pixels"]
-        image = data.load_image(file, (23, 30)).astype(int)
-        assert np.abs(np.reshape(told, image.shape) - image).mean() < 1, file
-        assert abs(shown - expected) < 0.02, file
+        difference = np.subtract(np.reshape(told, (23, 30, 3)), data.load_image(file, (23, 30)),
+                                 dtype=float)
+        if decoder == "ImageDecoder":
+            assert not difference.any(), file
+            assert abs(shown - expected) < 1e-3, file
+        else:
+            assert np.abs(difference).mean() < 1, file
+            assert abs(shown - expected) < 0.02, file
+    if decoder == "none":
+        page.evaluate("window.ImageDecoder = kept")
 
 
 def test_a_layer_that_the_page_does_not_know_is_named(page, folder, tmp_path, monkeypatch):
@@ -1232,8 +1265,8 @@ def test_decision_heat_map_and_switched_off_maps_equal_tensorflows(page, made, f
     assert page.evaluate("page.network.probability()") == pytest.approx(before, abs=1e-4)
 
 
-def test_maps_are_sorted_by_what_switching_them_off_changes(tta_page):
-    page, *_ = tta_page
+def test_maps_are_sorted_by_what_switching_them_off_changes(shared_tta_page):
+    page, *_ = shared_tta_page
     page.wait_for("page.network.effects(0)")
     effects = np.array(page.evaluate("page.network.effects(0)"))
     changes = np.abs(effects - page.evaluate("page.network.probability()"))
@@ -1425,27 +1458,23 @@ def test_the_page_is_never_wider_than_its_window(shared_tta_page, width):
     assert small == []  # WCAG 2.2, target size
 
 
-@pytest.mark.parametrize("width, height", [(1280, 720), (375, 812)])
+@pytest.mark.parametrize("width, height, dark", [(1280, 720, False), (375, 812, True)])
 @pytest.mark.parametrize("kind", ["kernel", "network"])
-def test_axe_finds_no_violation_of_wcag_2_2_aa(page, kernel_page, made, kind, width, height):
-    page.screen(width, height)
+def test_axe_finds_no_violation_of_wcag_2_2_aa(page, kernel_page, made, kind, width, height, dark):
+    page.screen(width, height, dark)
     page.open(kernel_page if kind == "kernel" else made("tta")[0])
     checked_before = [] if kind == "kernel" else ["#kernel-part"]  # it is the same on both pages
-    for state in ("as it opens", "all of it"):
-        if state == "all of it":
-            page.evaluate("""document.querySelectorAll("details").forEach(
-                (each) => { each.open = true; });
-                page.update({kernel: Array(25).fill(-0.0123), relu: true, pooling: true, bias: 3});
-                page.open(new File(["no picture"], "text.jpg"))""")
-            page.click("#picture")  # holds the window
-            page.type("#kernel input", "one")
-        if state == "all of it" and kind == "network":
-            page.evaluate("page.network.choose(1, 2); page.network.switchOff(0, 3)")
-            page.click("#cover")
-            page.wait_for("page.network.effects(1)")
-        for dark in (False, True) if state == "all of it" else (False,):
-            page.screen(width, height, dark)
-            assert page.barriers(*checked_before) == [], (state, dark)
+    page.evaluate("""document.querySelectorAll("details").forEach(
+        (each) => { each.open = true; });
+        page.update({kernel: Array(25).fill(-0.0123), relu: true, pooling: true, bias: 3});
+        page.open(new File(["no picture"], "text.jpg"))""")
+    page.click("#picture")  # holds the window
+    page.type("#kernel input", "one")
+    if kind == "network":
+        page.evaluate("page.network.choose(1, 2); page.network.switchOff(0, 3)")
+        page.click("#cover")
+        page.wait_for("page.network.effects(1)")
+    assert page.barriers(*checked_before) == []
 
 
 @pytest.mark.parametrize("chosen", [".gallery button", "#channels button"])
@@ -1540,32 +1569,3 @@ def test_milliseconds_are_printed(page, made, folder, tmp_path, request):
     for name, milliseconds in times.items():
         print(f"{name}: {np.median(milliseconds):.0f} ms, at most {max(milliseconds):.0f} ms")
         assert min(milliseconds) < 1000, name  # on any machine
-
-
-# ---------------------------------------------------------------------------------------------
-# The command, in a process of its own: the last ones, so that it has been imported by now
-# ---------------------------------------------------------------------------------------------
-
-def test_the_page_of_the_kittens_is_one_file_of_less_than_1_5_mb(run_script, tmp_path):
-    result = run_script("filters.py", f"--image={ROOT}/kittens.jpg", "--page")
-    assert (result.stdout, result.stderr) == ("filtered/kittens.html\n", "")
-    file = tmp_path / "filtered/kittens.html"
-    assert file.stat().st_size < 1_500_000
-    assert [path.name for path in file.parent.iterdir()] == ["kittens.html"]
-    page = Tags(file.read_text())
-    assert not [attributes for _, attributes in page.tags if "src" in attributes]
-    links = {attributes["href"] for _, attributes in page.tags if "href" in attributes}
-    away = {link for link in links if not link.startswith("#")}  # the others lead to its parts
-    assert away - {"data:,"} == {ARTICLE}  # which is opened by a click only
-    embedded = base64.b64decode(data_of(file)["picture"]["png"])
-    np.testing.assert_array_equal(Image.open(io.BytesIO(embedded)),
-                                  Image.open(ROOT / "kittens.jpg"))
-
-
-def test_the_page_begins_with_the_kernel_of_the_command(page, run_script, tmp_path):
-    picture = save_picture(tmp_path / "a.png")
-    result = run_script("filters.py", f"--image={picture}", "--kernel=1 2 3; 4 5 6; 7 8 9",
-                        "--padding=valid", "--page")
-    page.open(tmp_path / result.stdout.strip())
-    assert page.evaluate("page.settings().kernel") == [1, 2, 3, 4, 5, 6, 7, 8, 9]
-    assert page.evaluate("page.settings().padding") == "valid"
