@@ -88,7 +88,9 @@ def one_sentence(error: Exception) -> str:
     """What went wrong, in one line: of the system's errors the file and the reason."""
     if isinstance(error, OSError) and error.strerror:
         # What else is written, is written with `naming`.
-        return f"{error.filename or 'standard output'}: {error.strerror}"
+        remedy = {errno.ENOSPC: "; make room there", errno.EACCES: "; choose another place, or get "
+                  "the right to use this one"}.get(error.errno, "")
+        return f"{error.filename or 'standard output'}: {error.strerror}{remedy}"
     text = str(getattr(error, "message", error)).partition("\n")[0] or type(error).__name__
     if hasattr(error, "error_code"):  # TensorFlow's: without the names of its internals
         text = "TensorFlow gave up: " + re.sub(r"^\{\{.*?\}\} | \[Op:\w+\]$", "", text)

@@ -155,7 +155,8 @@ def test_the_help_of_a_script_without_groups_shows_all_its_flags(run_script):
     (ValueError(), "ValueError"),
     (FileNotFoundError(2, "No such file or directory", "a.jpg"),
      "a.jpg: No such file or directory"),
-    (OSError(28, "No space left on device"), "standard output: No space left on device"),
+    (OSError(28, "No space left on device"),
+     "standard output: No space left on device; make room there"),
     (OSError("no number"), "no number"),
     (tf.errors.ResourceExhaustedError(None, None, "OOM when allocating\nmore"),
      "TensorFlow gave up: OOM when allocating"),
@@ -187,7 +188,8 @@ def exit_code_of(error: BaseException | None, *also: type[Exception]):
 
 @pytest.mark.parametrize("error, code", [
     (UserError("--lr=-1 must be above 0"), "--lr=-1 must be above 0"),
-    (PermissionError(13, "Permission denied", "runs"), "runs: Permission denied"),
+    (PermissionError(13, "Permission denied", "runs"), "runs: Permission denied; choose another "
+     "place, or get the right to use this one"),
     (MemoryError("Unable to allocate 9 GiB"),
      "this machine's memory does not suffice: Unable to allocate 9 GiB"),
     (KeyboardInterrupt(), 130),
@@ -274,7 +276,8 @@ def test_streams_may_be_closed(tmp_path, closed):
 def test_a_full_disk_under_standard_output_is_told(flag):
     result = subprocess.run(["sh", "-c", f"'{sys.executable}' data.py {flag} > /dev/full"],
                             cwd=ROOT, capture_output=True, text=True)
-    assert (result.returncode, result.stderr) == (1, "standard output: No space left on device\n")
+    assert (result.returncode, result.stderr) == (1, "standard output: No space left on device; "
+                                                     "make room there\n")
 
 
 @needs.terminal

@@ -781,7 +781,7 @@ def test_a_file_for_which_there_is_no_room_is_named(tmp_path, monkeypatch):
     with pytest.raises(OSError) as raised:
         run_folder.write_text(tmp_path / "config.json", "{}")
     assert cli.one_sentence(raised.value) == (
-        f"{tmp_path}/config.json.unfinished: No space left on device")
+        f"{tmp_path}/config.json.unfinished: No space left on device; make room there")
 
 
 @needs.permissions
@@ -793,4 +793,4 @@ def test_a_folder_of_runs_that_may_not_be_entered_is_named(monkeypatch):
     with pytest.raises(PermissionError) as raised:
         with run_folder.new(Path("shut/runs"), None, "mlp"):
             pass
-    assert cli.one_sentence(raised.value) == "shut/runs: Permission denied"
+    assert cli.one_sentence(raised.value).startswith("shut/runs: Permission denied; choose")
