@@ -91,10 +91,10 @@ def on_all_devices(train_step: Callable) -> Callable:
     batch only if all parts are of one size: a batch that n does not divide is computed whole by
     every replica. Returns the mean of their losses.
     """
+    if not tf.distribute.has_strategy():
+        return train_step
     strategy = tf.distribute.get_strategy()
     count = strategy.num_replicas_in_sync
-    if count == 1:
-        return train_step
 
     def in_replica(images, labels, lr, seed):
         number = tf.distribute.get_replica_context().replica_id_in_sync_group

@@ -135,6 +135,14 @@ def test_two_devices_follow_the_path_of_one(two, start_one, photos):
     assert sorted(seeds) == sorted(f"[0 {draw}]" for draw in range(48))  # each of each its own
 
 
+def test_a_strategy_of_one_device_follows_the_path_of_none(start_one, photos):
+    flags = *FLAGS[:-3], "--arch=mlp", "--epochs=1", f"--data_dir={photos}"
+    mirrored, single = (start_one(interrupted_runs.compiled, *flags, f"--strategy={strategy}")
+                        for strategy in ("mirrored", "single"))
+    assert end(*mirrored) == end(*single) == (0, "")
+    np.testing.assert_allclose(losses(mirrored[1]), losses(single[1]), rtol=1e-5, atol=1e-9)
+
+
 def test_a_run_of_two_can_be_resumed_alone_and_says_what_that_means(
         two, tmp_path, capsys):
     run = tmp_path / "copy"
