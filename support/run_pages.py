@@ -76,7 +76,8 @@ def curves_panel(key: str, histories: dict[str, list[dict]],
         colour = COLOURS[row % len(COLOURS)]
         line = [place(record["epoch"], record[key]) for record in history
                 if record[key] is not None]
-        draw.line(line, colour, 5, "curve")
+        if line:
+            draw.line(line, colour, 5, "curve")
         best = run_folder.best_epoch(history)
         if best[key] is not None:
             x, y = place(best["epoch"], best[key])

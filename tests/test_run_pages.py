@@ -127,6 +127,8 @@ def test_curves_stand_at_their_epochs_and_the_articles_figure_is_dashed():
     assert colour_at(panel, 150, 464) == (255, 255, 255)           # and a gap
     empty = np.asarray(run_pages.curves_panel("pearson", {"a": history}, {"a": {}}))
     assert not (empty == blue).all(axis=2).any()                   # "undefined", in black
+    dashed = np.asarray(run_pages.curves_panel("pearson", {"a": history}, {"a": {"pearson": 0.5}}))
+    assert (dashed == blue).all(axis=2).any()                      # the article's figure is there
 
 
 def test_the_curves_of_two_runs_share_a_page_and_the_sentences_stand_below(monkeypatch):
