@@ -173,7 +173,7 @@ def look_into(path: Path, run_dir: Path) -> Path:
                   saliency_map(network, image), class_names)]
     if isinstance(network.layers[1], models.Conv2D):  # the layer after Scale
         kernels = network.kernels[0].numpy()
-        initial = models.load(run_dir, trained=False).kernels[0].numpy()
+        initial = learning_of(network, run_dir)["kernels"][0]
         Console(width=150).print(similarity_table(kernels, initial))
         strips += [network_pages.maps_strip(feature_maps(network, image)),
                    network_pages.kernels_strip(kernels, edge_similarities(kernels))]
@@ -220,7 +220,7 @@ def learning_of(network: models.Network, run_dir: Path) -> dict | None:
         kernels, epochs = kept[:best["epoch"] + 1].astype(np.float32), [*range(best["epoch"] + 1)]
         kernels[-1] = trained
     else:
-        initial = models.load(run_dir, trained=False).kernels[0].numpy()
+        initial = models.Network(models.saved_options(run_dir)).kernels[0].numpy()
         kernels, epochs = np.stack([initial, trained]), [0, best["epoch"]]
     accuracies = {record["epoch"]: record["best_accuracy"]
                   for record in run_folder.read_history(run_dir)}
@@ -251,12 +251,13 @@ def examples_of(network: models.Network, run_dir: Path, count: int = 6) -> list[
     cats, dogs = ([index for index in surest if labels[index] == label and index not in mistakes]
                   for label in (1, 0))
     wanted = [*mistakes[:count // 2], *chain(*zip(cats, dogs, strict=False)),
-              *mistakes[count // 2:]]
-    there = islice((index for index in wanted if files[index].exists()), count)  # some may be gone
+              *mistakes[count // 2:]][:4 * count]  # some may be gone, or damaged
+    images = image_files.in_threads(image_files.read, [files[index] for index in wanted])
+    there = ((index, image) for index, image in zip(wanted, images, strict=True)
+             if not isinstance(image, image_files.Skipped))
     return [{"name": files[index].name, "label": int(1 - labels[index]),
-             "probability": float(probabilities[index]),
-             "jpeg": compose.small_jpeg(image_files.read_checked(files[index]))}
-            for index in there]
+             "probability": float(probabilities[index]), "jpeg": compose.small_jpeg(image)}
+            for index, image in islice(there, count)]
 
 
 # ---------------------------------------------------------------------------------------------

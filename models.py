@@ -108,10 +108,9 @@ class Scale(Layer):
         self.std = tf.Variable(tf.fill([3], std), trainable=False)
 
     def fit(self, mean, std) -> None:
-        """Take the training images' mean and standard deviation, both (3,), if they are wanted."""
-        if self.scaling == "standard":
-            self.mean.assign(mean)
-            self.std.assign(std)
+        """Take the training images' mean and standard deviation, both (3,)."""
+        self.mean.assign(mean)
+        self.std.assign(std)
 
     def __call__(self, images):
         # A row at a time: TensorFlow is slow to repeat three numbers, and fast to repeat many.
@@ -379,15 +378,10 @@ def shapes_only(config: Config) -> Network:
         return Network(config)
 
 
-def load(run_dir: Path, trained: bool = True) -> Network:
-    """The network of a run's best epoch or, if not `trained`, with its initial weights.
-
-    Raises UserError for a folder that is not a whole run's, or one without a finished epoch.
-    """
+def load(run_dir: Path) -> Network:
+    """The network of a run's best epoch. Raises UserError if the run is not whole, or has none."""
     network = Network(saved_options(run_dir))
-    if trained:
-        run_folder.read_best(run_dir)
-        checkpoints.read_best_weights(run_dir, network)
+    checkpoints.read_best_weights(run_dir, network)
     return network
 
 

@@ -212,14 +212,15 @@ def train_and_evaluate(config: Config, dataset: data.Dataset, run: runs.Run) -> 
     cannot be used, SystemExit after a Ctrl-C or SIGTERM.
     """
     network = models.Network(config, fast_convolution.conv2d)  # tf.nn.conv2d, faster on some CPUs
-    network.scale.fit(*data.mean_and_std(dataset.train.images))  # only --scaling=standard uses it
+    if config.scaling == "standard":
+        network.scale.fit(*data.mean_and_std(dataset.train.images))
     optimizer = Adam(network.trainable_variables, config.weight_decay)
     train_step, eval_step = compile_steps(network, optimizer, config)
     progress = checkpoints.TrainingState(config.seed)  # epoch 1, step 0
     state = tf.train.Checkpoint(network=network, optimizer=optimizer, progress=progress)
-    run.restore(state)                                 # a new run has nothing to restore
-    if config.start_from and optimizer.steps == 0:
+    if config.start_from and run.is_chief and not any(run.folder.glob("checkpoints/epoch-*")):
         models.copy_convolutions(Path(config.start_from), network)
+    run.restore(state)                                 # a new run has nothing to restore
 
     labels, count = dataset.train.labels, len(dataset.train.labels)
     # Converted once, not in every step. It replaces the NumPy array, whose memory is freed.

@@ -1,4 +1,4 @@
-"""What holds the scripts up. A reader of the article may skip all of it: start with train.py.
+"""What holds the scripts up. A reader of the article may skip all of it.
 
 This file makes the standard streams as every script needs them, wherever they lead. It is the first
 of ours to be imported, before a file is opened that could take the number of a closed stream.

@@ -110,7 +110,9 @@ def read_best_weights(run_dir: Path, network: tf.Module) -> None:
 
     Raises UserError if they are not there, damaged, or of another network.
     """
-    best = max(run_dir.glob("best/epoch-*"), default=run_dir / "best")  # two while one is replaced
+    known = best_folder(run_dir, run_folder.read_best(run_dir))
+    # Those of a later epoch are a killed run's; while the best ones are replaced, there are others.
+    best = max((each for each in run_dir.glob("best/epoch-*") if each <= known), default=known)
     try:
         read(tf.train.Checkpoint(network=network), best)
     except (*DAMAGE, *OF_ANOTHER_NETWORK) as error:

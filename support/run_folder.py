@@ -76,12 +76,12 @@ def new(runs_dir: Path, name: str | None, arch: str) -> Iterator[Path]:
             if name is not None:
                 raise UserError(f"--name={name}: {folder} exists, and a run is never overwritten; "
                                 "choose another name or remove it") from None
-    with locked(folder):
-        try:
+    try:
+        with locked(folder):
             yield folder
-        finally:
-            if not (folder / "config.json").exists():
-                shutil.rmtree(folder, ignore_errors=True)
+    finally:
+        if not (folder / "config.json").exists():
+            shutil.rmtree(folder, ignore_errors=True)
 
 
 def check_path(run_dir: Path) -> None:
@@ -172,8 +172,9 @@ def damage_told(run_dir: Path, file: str) -> Iterator[None]:
     except UserError:
         raise
     except OSError as error:
+        back = "" if file == "predictions.jsonl" else remedy(run_dir)  # pretrained/ has none
         raise UserError(f"{run_dir} is not the folder of a run: {error.filename}: "
-                        f"{error.strerror}{remedy(run_dir)}") from error
+                        f"{error.strerror}{back}") from error
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise UserError(f"{run_dir} is damaged: its {file} is not what train.py writes "
                         f"({type(error).__name__}: {error}){remedy(run_dir)}") from error
@@ -302,7 +303,7 @@ def read_best(run_dir: Path) -> dict:
     if best is None:
         raise UserError(f"{run_dir} has no finished epoch yet: train it first, with --resume")
     with damage_told(run_dir, "metrics.jsonl"):
-        return best | {"threshold": float(best["threshold"])}
+        return best | {"epoch": int(best["epoch"]), "threshold": float(best["threshold"])}
 
 
 def write_predictions(run_dir: Path, files: list[Path], labels: np.ndarray,

@@ -235,9 +235,10 @@ def test_a_run_keeps_its_first_kernels_from_the_initial_ones_on(photos, run_scri
     run = tmp_path / "runs/conv1"
     kept, best = run_folder.read_first_kernels(run), run_folder.read_best(run)["epoch"]
     assert kept.shape == (4, 3, 3, 3, 24) and len(np.unique(kept, axis=0)) == 4
-    for epoch, trained in ((0, False), (best, True)):
+    initial = models.Network(models.saved_options(run))
+    for epoch, network in ((0, initial), (best, models.load(run))):
         np.testing.assert_array_equal(
-            kept[epoch], models.load(run, trained).kernels[0].numpy().astype(np.float16))
+            kept[epoch], network.kernels[0].numpy().astype(np.float16))
     assert run_folder.read_first_kernels(tmp_path / "runs/mlp") is None
     network = models.load(run)
     assert explain.learning_of(network, run)["epochs"] == [*range(best + 1)]
@@ -246,6 +247,18 @@ def test_a_run_keeps_its_first_kernels_from_the_initial_ones_on(photos, run_scri
     assert explain.learning_of(network, run)["epochs"] == [0, best]
     run_folder.write_first_kernels(run, 3, network.kernels[0].numpy())  # not without those before
     assert run_folder.read_first_kernels(run) is None
+
+
+def test_a_picture_to_click_that_is_gone_or_damaged_is_left_out(photos, tmp_path):
+    network = make_network("conv1", (24, 32))
+    files = sorted(photos.iterdir())[:8]
+    run = make_run(tmp_path / "mine", network, files)
+    before = [each["name"] for each in explain.examples_of(network, run)]
+    gone, damaged = (photos / name for name in before[:2])
+    gone.unlink()
+    damaged.write_bytes(b"no picture")
+    after = [each["name"] for each in explain.examples_of(network, run)]
+    assert len(before) == len(after) == 6 and after[:4] == before[2:]
 
 
 def test_what_no_page_can_be_drawn_of_is_refused(photos, tmp_path):

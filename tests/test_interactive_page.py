@@ -89,7 +89,8 @@ def network_page(folder, name, picture, arch, size, threshold=0.5, dtype="float3
     """
     def make():
         network = make_network(arch, size, seed=3, init="he", dtype="float32", **options)
-        network.scale.fit([120, 110, 100], [60, 50, 40])
+        if network.scale.scaling == "standard":
+            network.scale.fit([120, 110, 100], [60, 50, 40])
         draws = np.random.default_rng(1)
         for layer in network.layers:
             if hasattr(layer, "bias"):

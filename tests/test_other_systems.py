@@ -42,12 +42,19 @@ def test_a_run_is_trained_resumed_and_used_without_unix(run_without_unix, tmp_pa
     assert [line.partition(":")[0] for line in printed.splitlines()] == [
         str(ROOT / f"sample/dog.24{last}.jpg").replace("/", "\\") for last in range(10)]
     assert "conv1-1" in run_without_unix("report.py", "runs/*")
-    run_without_unix("report.py", "--run=runs\\conv1-1", "--pictures")
+    run_without_unix("report.py", "runs\\conv1-1", "--pictures")
     run_without_unix("explain.py", "--run=runs\\conv1-1", "--page",
                      f"--image={ROOT}/sample/cat.1.jpg")
     assert {file.name for file in (tmp_path / "runs/conv1-1").iterdir()} >= {
         "best", "checkpoints", "config.json", "model", "mistakes.png", "histogram.png"}
     assert b"\r" not in (tmp_path / "runs/conv1-1/config.json").read_bytes()
+
+
+@needs.fork
+def test_a_run_that_cannot_begin_leaves_no_folder_without_unix(run_without_unix, tmp_path):
+    run_without_unix("train.py", "--data_dir=nowhere", "--name=mine",
+                     fails="--data_dir=nowhere is not a folder\n")
+    assert not [*(tmp_path / "runs").iterdir()]
 
 
 @needs.fork

@@ -101,9 +101,18 @@ def test_it_says_that_it_cannot_tell_which_pictures_it_was_trained_on(run_script
     assert "has no pictures.jsonl: it may have been trained on some of these" in result.stderr
 
 
+def test_it_has_no_predictions_to_draw_and_git_would_not_bring_them(run_script):
+    result = run_script("report.py", str(ROOT / "pretrained"), "--pictures")
+    assert result.returncode == 1
+    assert result.stderr.endswith("/predictions.jsonl: No such file or directory\n")
+
+
 def test_the_tool_that_made_it_makes_it_from_a_run(run_script, photos, tmp_path):
     assert run_script("train.py", "--arch=conv1", "--input_size=24x32", "--epochs=1",
-                      f"--data_dir={photos}", "--name=mine").returncode == 0
+                      f"--data_dir={photos}", "--name=first").returncode == 0
+    assert run_script("train.py", "--arch=conv1", "--input_size=24x32", "--epochs=1",
+                      "--start_from=runs/first", f"--data_dir={photos}",
+                      "--name=mine").returncode == 0
     command = ("tools/pretrained.py", "--run=runs/mine", "--output=box")
     assert run_script(*command).returncode == 0
     assert {file.name for file in (tmp_path / "box").iterdir()} == {
@@ -112,6 +121,7 @@ def test_the_tool_that_made_it_makes_it_from_a_run(run_script, photos, tmp_path)
     image = np.asarray(Image.open(photos / "cat.0.png").resize((32, 24)))[None]
     assert float(box.probability(image)[0]) == pytest.approx(float(mine.probability(image)[0]),
                                                              abs=1e-3)
+    assert json.loads((tmp_path / "box/config.json").read_text())["config"]["start_from"] is None
     result = run_script(*command)
     assert (result.returncode, result.stderr) == (
         1, "--output=box exists: remove it first, or name another folder\n")

@@ -339,11 +339,17 @@ def test_a_runs_network_is_loaded_from_its_folder(tmp_path):
     predictions = 1 / (1 + np.exp(-network(dataset.valid.images).numpy()))
     assert np.mean((predictions - dataset.valid.labels) ** 2) == pytest.approx(best["mse"],
                                                                                rel=1e-4)
-    first = models.load(tmp_path, trained=False)
+    first = models.Network(models.saved_options(tmp_path))
     for variable, expected in zip(first.trainable_variables,
                                   models.Network(config).trainable_variables, strict=True):
         np.testing.assert_array_equal(variable, expected)
 
+    later = checkpoints.best_folder(tmp_path, {"epoch": 3})  # of an epoch that was not finished
+    shutil.copytree(checkpoints.best_folder(tmp_path, best), later)
+    for file in later.iterdir():
+        file.write_text("torn")
+    np.testing.assert_array_equal(models.load(tmp_path).kernels[0], network.kernels[0])
+    shutil.rmtree(later)
     Path(weights_of(tmp_path)).with_suffix(".index").unlink()
     with pytest.raises(ValueError, match="weights are missing or not of this conv1"):
         models.load(tmp_path)
@@ -367,6 +373,8 @@ def test_a_run_begins_with_the_convolutions_of_another_one(tmp_path):
     config = tiny_config(epochs=1, lr=1e-30, seed=1, start_from=str(first))
     train_run(config, dataset, second)
     trained, ours = models.load(first), models.load(second)
+    np.testing.assert_array_equal(  # these are what the run began with
+        run_folder.read_first_kernels(second)[0], trained.kernels[0].numpy().astype(np.float16))
     for mine, expected in zip(ours.trainable_variables[:2], trained.trainable_variables[:2],
                                strict=True):
         np.testing.assert_allclose(mine, expected, atol=1e-20)

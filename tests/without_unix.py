@@ -8,6 +8,7 @@ import ctypes
 import glob
 import os
 import pathlib
+import shutil
 import signal
 import sys
 import types
@@ -93,6 +94,7 @@ def take_away() -> None:
     for module, names in ((signal, UNIX_SIGNALS), (os, UNIX_FUNCTIONS)):
         for name in names:
             delattr(module, name)
+    shutil._use_fd_functions = False  # rmtree names each file by its whole path, as it does there
     pathlib.Path = pathlib.PosixPath = WindowsPath
     sys.addaudithook(watch)
 

@@ -41,7 +41,7 @@ def pack(run_dir: Path, output: Path) -> None:
     output.mkdir(parents=True)
     checkpoints.write(tf.train.Checkpoint(network=network), checkpoints.best_folder(output, best))
     del record["command"]
-    record["config"]["data_dir"] = "PHOTOS"
+    record["config"] |= {"data_dir": "PHOTOS", "start_from": None}
     run_folder.write_text(output / "config.json", json.dumps(record, indent=2) + "\n")
     for name in ("metrics.jsonl", "test.json", "first_kernels.npy"):
         if (run_dir / name).exists():
