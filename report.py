@@ -1,7 +1,7 @@
 """How good are the runs? A table of them beside the article's figures, and pictures of each.
 
     python report.py runs/*                        # every run beside the article's figures
-    python report.py --run=runs/NAME --pictures    # its curves, mistakes and histogram, as pictures
+    python report.py runs/NAME --pictures          # its curves, mistakes and histogram, as pictures
     python report.py runs/* --pictures             # and the curves of all of them in one picture
 """
 
@@ -128,7 +128,8 @@ def write_pages(run_dir: Path) -> list[Path]:
 
 @cli.script(arguments=True)
 def main(argv: list[str]) -> None:
-    runs = [*argv[1:], *([flags.FLAGS.run] if flags.FLAGS.run else [])]
+    # Of an earlier report on runs/* there is a curves.png beside the runs.
+    runs = [Path(name) for name in argv[1:] if Path(name).name != "curves.png"]
     if not runs:
         raise UserError("name the folders of runs: python report.py runs/*")
     table = Table(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0))
@@ -136,7 +137,7 @@ def main(argv: list[str]) -> None:
         table.add_column(column, style="dim" if column == "article" else None, no_wrap=True,
                          justify="left" if column in ("run", "network", "pictures") else "right")
     complete, written, whole = True, [], []
-    for run_dir in map(Path, runs):
+    for run_dir in runs:
         try:
             table.add_row(*map(Text, row(run_dir)))
             if flags.FLAGS.pictures:
@@ -156,8 +157,8 @@ def main(argv: list[str]) -> None:
 
 
 if __name__ == "__main__":
-    flags.DEFINE(cli.PATH, "run", None, "the folder of a run, like those named without a flag")
     flags.DEFINE_bool(
         "pictures", False, "write each run's learning curves, worst mistakes and the histogram of "
         "its predictions into its folder, and the curves of several beside their folders")
-    app.run(main)
+    app.run(main, flags_parser=cli.flags_parser(
+        __doc__, moved={"run": "use python report.py runs/NAME"}))

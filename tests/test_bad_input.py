@@ -154,6 +154,8 @@ FLAGS = [  # out of range, of the wrong type, contradicting one another
     ("tools/claims.py --data_dir=photos --claims=11", "--claims=11 needs a --test_dir"),
     ("tools/claims.py --data_dir=photos --test_dir=no", "--test_dir=no is not a folder: give that"),
     ("tools/claims.py stray", "claims.py takes flags only, not 'stray'"),
+    ("tools/draw_sample.py --output=text.jpg", "text.jpg/sample: Not a directory"),
+    ("tools/draw_sample.py stray", "draw_sample.py takes flags only, not 'stray'"),
 ]
 
 FOLDERS = [  # of pictures
@@ -226,7 +228,7 @@ RUNS = [  # a run's folder with parts missing or broken
     *((f"{command}=runs/{run}",
        f"runs/{run} was written by another version of train.py, which this one cannot read: train "
        "it again, or use the version that wrote it")
-      for command in ("train.py --resume", *PREDICT, "report.py --run", EXPLAIN)
+      for command in ("train.py --resume", *PREDICT, EXPLAIN)
       for run in ("format_1", "format_2")),
     ("train.py --resume=runs/checkpoints_broken", "none of its checkpoints can be read"),
     ("train.py --resume=runs/metrics_missing", "epochs are missing in its metrics.jsonl; put it"),

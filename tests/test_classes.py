@@ -471,7 +471,7 @@ def test_predictions_have_the_names(run_in, there):
 
 def test_report_and_explain_show_the_names(run_in, there):
     folder, _ = there
-    table = run_in(folder, "report.py", "--run=runs/insects", "--pictures")
+    table = run_in(folder, "report.py", "runs/insects", "--pictures")
     assert (table.returncode, table.stderr) == (0, "")
     row = next(line for line in table.stdout.splitlines() if "conv1" in line)
     assert row.rstrip().endswith(", ".join(NAMES))

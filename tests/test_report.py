@@ -137,7 +137,7 @@ def test_the_pages_of_a_run_from_the_command_line(run_script, tmp_path):
     for file in files:
         Image.new("RGB", (20, 15), "red").save(file)
     add_predictions(run, files, [0.9, 0.97, 0.05, 0.35, 0.52, 0.1], [1, 0, 1, 0, 1, 0])
-    result = run_script("report.py", "--run=runs/mine", "--pictures")
+    result = run_script("report.py", "runs/mine", "--pictures")
     assert result.returncode == 0 and result.stderr == "" and "61.0%" in result.stdout
     names = ("curves", "mistakes", "histogram")
     assert result.stdout.split()[-3:] == [f"runs/mine/{name}.png" for name in names]
@@ -153,6 +153,13 @@ def test_several_runs_share_one_picture_of_their_curves(run_script, tmp_path):
     result = run_script("report.py", "runs/a", "runs/b", "--pictures")
     assert result.stdout.split()[-1] == "runs/curves.png"
     assert (tmp_path / "runs/curves.png").exists()
+    again = run_script("report.py", "runs/a", "runs/b", "runs/curves.png", "--pictures")  # runs/*
+    assert (again.returncode, again.stdout, again.stderr) == (0, result.stdout, "")
+
+
+def test_whoever_names_a_run_by_a_flag_is_told_how(refuses):
+    assert refuses("report.py", "--run=runs/a") == (
+        "Unknown command line flag 'run': use python report.py runs/NAME")
 
 
 def test_a_run_without_a_curve_is_damaged(tmp_path):

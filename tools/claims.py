@@ -311,8 +311,9 @@ def finish(run: Path, data_dir: Path, dtype: str = "float32") -> None:
     if (run / "config.json").exists():
         arguments = [f"--resume={run}", f"--data_dir={data_dir}"]
     else:
-        if run.exists():  # killed before it wrote that, which is the first file: start again
-            if {file.name for file in run.iterdir()} - {".lock", "config.json.unfinished"}:
+        if run.exists():  # killed before it wrote that: start again
+            if {file.name.removesuffix(".unfinished") for file in run.iterdir()} - {
+                    ".lock", "pictures.jsonl", "config.json"}:
                 raise UserError(f"{run} has no config.json: put it back, or remove the folder")
             shutil.rmtree(run)
         arguments = [*TRAININGS[training], f"--seed={seed}", f"--data_dir={data_dir}",

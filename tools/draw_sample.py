@@ -911,9 +911,8 @@ def write_sample(folder: Path, seed: int, count: int) -> int:
     return size
 
 
+@cli.script()
 def main(argv: list[str]) -> None:
-    if len(argv) > 1:
-        raise app.UsageError(f"unexpected argument: {argv[1]!r}")
     sample, litter = Path(OUTPUT.value, "sample"), Path(OUTPUT.value, "kittens.jpg")
     size = write_sample(sample, SEED.value, COUNT.value)
     print(f"{sample}: {2 * COUNT.value} pictures, {size:,} bytes")
