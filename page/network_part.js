@@ -41,6 +41,7 @@ function startNetworkPart(network, {sendKernel, changed}) {
   function explain() {
     showDecision(true);
     maps.draw(true);
+    learning?.draw();
     explainWhy();
   }
 
@@ -48,6 +49,7 @@ function startNetworkPart(network, {sendKernel, changed}) {
     predict(isNew);
     showDecision(isNew);
     maps.draw(isNew);
+    learning?.draw();
   }
 
   // The prediction, which is what one wants to see first.
@@ -78,7 +80,6 @@ function startNetworkPart(network, {sendKernel, changed}) {
 
   // What takes longest.
   function explainWhy() {
-    learning?.draw();
     if (unknown) {
       byId("heat-figure").hidden = byId("heat-words").hidden = true;
       return;
@@ -102,7 +103,9 @@ function startNetworkPart(network, {sendKernel, changed}) {
     compute(true);
     showSwitchedOff();
     explainWhy();
-    heldFocus?.focus({preventScroll: true});
+    const next = heldFocus?.isConnected ? heldFocus
+      : byId("switched-off").querySelector("button") ?? byId("as-input");
+    next.focus({preventScroll: true});
     say(byId("probability").textContent);
     changed();
   }

@@ -42,6 +42,7 @@ function startPage() {
     }});
   const timings = {};
   let last;  // of the files that were opened
+  let shown;  // the one whose prediction is shown
   let shownName = data.picture.name;
   const numbersOf = ({rows, columns, values}) => ({rows, columns, values: Array.from(values)});
 
@@ -51,7 +52,7 @@ function startPage() {
     shownName = name;
     byId("input-caption").textContent = name;
     for (const button of document.querySelectorAll(".examples button")) {
-      const isShown = button === last?.button;
+      const isShown = button === shown?.button;
       button.setAttribute("aria-pressed", isShown);
       byId("input-caption").textContent += isShown ? ` (${button.textContent})` : "";
     }
@@ -94,11 +95,12 @@ function startPage() {
       if (file !== last) {
         return;
       }
+      shown = file;
       if (networkPart) {
         networkPart.showComparison("");
         await networkPart.show(input, picture);
         timings.opened = performance.now() - started;
-        if (file !== last) {
+        if (file !== shown) {
           return;
         }
         networkPart.explain();
@@ -229,13 +231,20 @@ function startPage() {
     }
   }
 
+  let isSaving = false;
+
   // The pictures side by side as they are shown, with what is said of them below, as a PNG file.
   async function savePicture() {
+    if (isSaving) {
+      return;
+    }
+    isSaving = true;
     byId("working").textContent = "The picture is saved when the heat map is complete \u2026";
     while (networkPart?.isWhole && !networkPart.heat()) {
       await new Promise((resolve) => setTimeout(resolve, 100));
     }
     byId("working").textContent = "";
+    isSaving = false;
     const canvases = (networkPart ?? kernelPart).canvases(), height = 480, gap = 12;
     const shown = canvases.map((each) => each.getBoundingClientRect());
     const widths = shown.map((box) => Math.round(box.width / box.height * height));
@@ -275,7 +284,7 @@ function startPage() {
 
   // As the page was when it was opened.
   async function reset() {
-    last = null;
+    last = shown = null;
     networkPart?.reset();
     byId("message").textContent = byId("working").textContent = "";
     byId("link").hidden = true;

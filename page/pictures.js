@@ -5,7 +5,8 @@
 // pixel, row after row, as a canvas holds it.
 
 const MOST_PIXELS = 50e6;  // of a picture: more takes a browser's memory, and seconds
-const LONGEST_SIDE = 800;  // of the picture shown: a larger one is scaled down
+// Of the picture shown: a larger one is scaled down, a JPEG to a half, a quarter or an eighth.
+const LONGEST_SIDE = 800;
 const ORANGE = [255, 176, 64], BLUE = [80, 160, 255];  // of positive and of negative numbers
 
 // -------------------------------------------------------------------------------------------
@@ -20,14 +21,15 @@ class PictureError extends Error {}
 // decoded at a part of its size, as Pillow does: factorOf(full) is 1, 2, 4 or 8.
 function openPicture(bytes, name) {
   refuseUnreadable(bytes, name);
-  const isReducible = isJpeg(bytes), stored = isReducible && sizeInHeader(bytes), decoded = {};
-  const decode = (factor) => decoded[factor] ??= (async () =>
-    factor === 1 ? decodeWhole(bytes, name)
-      : await decodeReduced(bytes, stored, factor) ?? blockMeans(await decode(1), factor))();
+  const stored = isJpeg(bytes) ? sizeInHeader(bytes) : null, decoded = {};
+  const decodeAt = async (factor) => factor === 1 ? decodeWhole(bytes, name)
+    : await decodeReduced(bytes, stored, factor) ?? blockMeans(await decode(1), factor);
+  const decode = (factor) => decoded[factor] ??= decodeAt(factor);  // at each factor once
   return async function read(factorOf) {
     try {
       const factor = stored ? factorOf(stored) : 1, picture = await decode(factor);
-      const right = isReducible ? factorOf(picture.full) : 1;  // of a JPEG that is stored turned
+      // A JPEG may be stored turned: upright, another factor may be right.
+      const right = stored ? factorOf(picture.full) : 1;
       return right === factor ? picture : await decode(right);
     } catch (error) {
       throw error instanceof PictureError ? error : new PictureError(
@@ -86,21 +88,23 @@ async function decodeWhole(bytes, name) {
 // A JPEG decoded at a part of its size by the library that Pillow uses: the same numbers, in a
 // fraction of the time. null if the browser cannot do it.
 async function decodeReduced(bytes, stored, factor) {
-  if (!stored || !globalThis.ImageDecoder) {
+  if (!globalThis.ImageDecoder || !("rotation" in VideoFrame.prototype)) {
     return null;
   }
   const desiredWidth = Math.ceil(stored.width / factor);
   const desiredHeight = Math.ceil(stored.height / factor);
-  const {image} = await new ImageDecoder({data: bytes, type: "image/jpeg", desiredWidth,
-                                          desiredHeight, colorSpaceConversion: "none"}).decode();
-  const isReduced = image.visibleRect.width === desiredWidth && "rotation" in image;
+  const decoder = new ImageDecoder({data: bytes, type: "image/jpeg", desiredWidth, desiredHeight,
+                                    colorSpaceConversion: "none"});
+  const {image} = await decoder.decode().finally(() => decoder.close());
+  const isReduced = image.visibleRect.width === desiredWidth;  // the size is only a wish
   const full = image.rotation % 180 === 0 ? stored : {width: stored.height, height: stored.width};
   const picture = pictureOf(image, full);
   return isReduced ? picture : null;
 }
 
-// Nearly the same for a browser that cannot: the mean of each block of 2x2 pixels, and so on. At
-// the edge the last pixel is repeated.
+// Nearly the same for a browser that cannot: the mean of each block of 2x2, 4x4 or 8x8 pixels. At
+// the edge the last pixel is repeated. (Of a JPEG that is stored turned, Pillow's blocks may begin
+// a few pixels earlier.)
 function blockMeans(picture, factor) {
   const width = Math.ceil(picture.width / factor), height = Math.ceil(picture.height / factor);
   const small = new Uint8ClampedArray(4 * width * height), times = factor * factor;

@@ -40,7 +40,7 @@ function startWhy(network, now, {openBlock, told}) {
     }
     drawn = performance.now();
     const values = occlusionMap(height, width, probability, covers);
-    const limit = Math.max(LEAST_LIMIT, ...values.map(Math.abs));
+    const limit = values.reduce((most, value) => Math.max(most, Math.abs(value)), LEAST_LIMIT);
     drawHeatmap(canvas, now.photo, coarser(values), limit);
     drawColourBar(byId("heat-bar"), 100 * limit);
     const [first, , last] = byId("heat-bar").querySelectorAll("span");

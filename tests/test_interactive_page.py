@@ -1141,6 +1141,23 @@ def test_a_dropped_png_gets_the_probability_of_predict(shared_tta_page, tmp_path
     assert abs(shown - expected) < 1e-3
 
 
+def test_a_damaged_file_dropped_right_after_a_picture_leaves_that_picture_whole(shared_tta_page):
+    page, *_ = shared_tta_page
+    file = save_picture(io.BytesIO(), PHOTO[::-1], format="PNG")
+    png = base64.b64encode(file.getvalue()).decode()
+    page.evaluate(f"""(async () => {{
+        const first = page.open(new File([fromBase64("{png}")], "good.png"));
+        while (document.querySelector("#comparison").textContent) {{
+          await new Promise((resolve) => setTimeout(resolve)); }}
+        await Promise.all([first, page.open(new File(["no picture"], "text.jpg"))]); }})()""")
+    assert "text.jpg is no picture" in page.evaluate("page.message()")
+    assert text(page, "#picture-name") == text(page, "#input-caption") == "good.png"
+    probability = page.evaluate("page.network.probability()")
+    logits = page.evaluate("page.network.decision().logits")
+    assert np.mean(1 / (1 + np.exp(-np.array(logits)))) == pytest.approx(probability, abs=1e-6)
+    heat_map(page)  # is computed
+
+
 @pytest.mark.parametrize("decoder", ["ImageDecoder", "none"])  # which not every browser has
 def test_a_dropped_jpeg_gets_the_probability_of_predict(shared_tta_page, tmp_path, decoder):
     page, network, _ = shared_tta_page
@@ -1306,6 +1323,10 @@ def test_a_map_is_switched_off_and_on_again_by_keys_and_the_link_knows(tta_page,
     assert text(page, "#effect") == (f"The probability of cat is now {changed:.3%}, with all maps "
                                      f"switched on {before:.3%}.")
     fragment = page.evaluate("location.hash")
+    page.evaluate("page.network.switchOff(0, 2)")
+    page.evaluate("document.querySelector('#switched-off button').focus()")
+    page.press("Enter")
+    assert page.evaluate("document.activeElement.closest('#switched-off') !== null")  # the next
     page.click("#switched-off button")
     assert page.evaluate("page.network.probability()") == before
     page.open(folder / "filtered/photo-tta.html", fragment)
