@@ -309,7 +309,7 @@ function startKernelPart(presets, start, changed) {
   // Take over settings and show what follows from them. The promise resolves when it is on the
   // screen.
   function update(changes) {
-    dispatchEvent(new Event("edit"));  // see workers.js
+    dispatchEvent(new Event("busy"));  // see workers.js
     take(changes);
     showSettings();
     const shown = compute();

@@ -90,6 +90,7 @@ function startPage() {
     last = file;
     byId("message").textContent = "";
     byId("working").textContent = `Opening ${file.name} \u2026`;
+    dispatchEvent(new Event("busy"));  // see workers.js
     try {
       const [picture, input] = await decode(file);
       if (file !== last) {

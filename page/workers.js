@@ -62,8 +62,8 @@ function startWorkers(network) {
                              startWorker);
   let job = 0, waiting = [], done = [], resting = 0, finish, tell;
 
-  // Ask a worker the next question. While someone edits a kernel it rests: where there are only two
-  // cores, the edit would wait for it.
+  // Ask a worker the next question. While someone edits a kernel or opens a picture it rests: where
+  // there are only two cores, they would wait for it.
   function next(worker) {
     const rest = resting - performance.now();
     if (rest > 0) {
@@ -72,7 +72,7 @@ function startWorkers(network) {
       worker.postMessage({job, task: waiting.shift()});
     }
   }
-  for (const event of ["edit", "focusin"]) {
+  for (const event of ["busy", "focusin"]) {
     addEventListener(event, () => { resting = performance.now() + 400; });
   }
 
