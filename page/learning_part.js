@@ -43,8 +43,8 @@ function startLearning(network, now, choose) {
   function draw() {
     const index = Number(slider.value), chosen = layerOf(index);
     const maps = computeLayer(chosen, now.outputs[0]);
-    const last = layerOf(epochs - 1).kernel, kernelLimit = strongest(last);
-    const mapLimit = strongest(maps.values), [rows, columns] = maps.shape;
+    const kernelLimit = strongest(chosen.kernel), mapLimit = strongest(maps.values);
+    const [rows, columns] = maps.shape;
     buttons.forEach((button, filter) => {
       const [kernel, map] = button.children;
       const pixels = new Uint8ClampedArray(size * size * 4);
@@ -59,8 +59,8 @@ function startLearning(network, now, choose) {
       drawNumbers(map, rows, columns, maps.values, mapLimit, filter, shown.length);
     });
     const epoch = learning.epochs[index], accuracy = learning.accuracies[index];
-    byId("epoch-words").textContent = (epoch === 0 ? "before the first epoch" : `after epoch ${epoch}` +
-      (index === epochs - 1 ? ", the network of this page" : "")) +
+    byId("epoch-words").textContent = (epoch === 0 ? "before the first epoch"
+      : `after epoch ${epoch}${index === epochs - 1 ? ", the network of this page" : ""}`) +
       (accuracy === null ? "" : `: accuracy ${percent(accuracy)}`);
     slider.setAttribute("aria-valuetext", byId("epoch-words").textContent);
   }
