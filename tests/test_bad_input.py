@@ -436,7 +436,7 @@ def test_any_name_will_do(run_there, world):
         assert (code, stderr) == (0, "")
         assert stdout.startswith(f"{name}/cat.{name}.png: ".replace("\n", "\\n"))
         assert len(stdout.splitlines()) == 1
-        code, stdout, stderr = run_there("report.py", run, "--pictures")
+        code, stdout, stderr = run_there("report.py", f"runs/{name}", "--pictures")
         assert (code, stderr) == (0, "")
         for page in ((), ("--page",)):
             for script in (["filters.py"], ["explain.py", run]):

@@ -1413,7 +1413,7 @@ def test_the_slider_ends_with_the_kernels_of_the_network(page, folder):
     page.press("ArrowLeft")
     assert text(page, "#epoch-words") == "before the first epoch"
     assert text(page, "#network-origin") == (
-        "It was trained on 16,500 pictures and is right about 95.6% of 2,500 others.")
+        "It was trained on 16,500 pictures and is right about 95.4% of 2,500 others.")
     page.click("#learning-kernels button")
     number = text(page, "#learning-kernels button").removeprefix("kernel ")
     assert text(page, "#chosen-heading") == f"Feature map {number} of convolution 1"
