@@ -28,10 +28,10 @@ EXECUTABLE = next(filter(None, map(shutil.which, (
 KEYS = {"ArrowLeft": 37, "ArrowUp": 38, "ArrowRight": 39, "ArrowDown": 40, "Tab": 9, " ": 32,
         "Enter": 13, "Escape": 27, "Home": 36, "End": 35}
 SHIFT = 8  # of the protocol's modifiers
-OPTIONS = ("--headless=new", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run",
-           "--disable-background-networking", "--disable-component-update", "--disable-sync",
-           "--disable-extensions", "--disable-ipc-flooding-protection", "--hide-scrollbars",
-           "--remote-debugging-port=0")
+OPTIONS = ("--headless=new", "--no-sandbox", "--disable-gpu", "--in-process-gpu", "--disable-quic",
+           "--no-first-run", "--disable-background-networking", "--disable-component-update",
+           "--disable-sync", "--disable-extensions", "--disable-ipc-flooding-protection",
+           "--hide-scrollbars", "--remote-debugging-port=0")
 
 
 def why_not() -> str | None:
