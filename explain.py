@@ -162,14 +162,13 @@ def look_into(path: Path, run_dir: Path) -> Path:
     names = [drawing.printable(name) for name in (path.name, run_dir.resolve().name)]
     print(f"{names[0]}: {class_names[0]} with probability {probability:.1%}")
 
-    height, width = network.input_size
-    side = max(1, min(height, width) // 5)
+    side = max(1, min(network.input_size) // 5)
     occlusions = occlude(network, image, side)
     strips = [drawing.paragraph(f"{names[1]} on {names[0]}: probability of "
                                 f"{drawing.printable(class_names[0])} {probability:.1%}", 30),
               network_pages.evidence_strip(
                   image, probability, occlusions, side,
-                  occlusion_map((height, width), side, probability, occlusions),
+                  occlusion_map(network.input_size, side, probability, occlusions),
                   saliency_map(network, image), class_names)]
     if isinstance(network.layers[1], models.Conv2D):  # the layer after Scale
         kernels = network.kernels[0].numpy()

@@ -218,7 +218,7 @@ def train_and_evaluate(config: Config, dataset: data.Dataset, run: runs.Run) -> 
     train_step, eval_step = compile_steps(network, optimizer, config)
     progress = checkpoints.TrainingState(config.seed)  # epoch 1, step 0
     state = tf.train.Checkpoint(network=network, optimizer=optimizer, progress=progress)
-    if config.start_from and run.is_chief and not any(run.folder.glob("checkpoints/epoch-*")):
+    if config.start_from and run.begins():
         models.copy_convolutions(Path(config.start_from), network)
     run.restore(state)                                 # a new run has nothing to restore
 

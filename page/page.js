@@ -42,7 +42,7 @@ function startPage() {
     }});
   const timings = {};
   let last;  // of the files that were opened
-  let shown;  // the one whose prediction is shown
+  let current;  // the one whose prediction is shown
   let shownName = data.picture.name;
   const numbersOf = ({rows, columns, values}) => ({rows, columns, values: Array.from(values)});
 
@@ -52,7 +52,7 @@ function startPage() {
     shownName = name;
     byId("input-caption").textContent = name;
     for (const button of document.querySelectorAll(".examples button")) {
-      const isShown = button === shown?.button;
+      const isShown = button === current?.button;
       button.setAttribute("aria-pressed", isShown);
       byId("input-caption").textContent += isShown ? ` (${button.textContent})` : "";
     }
@@ -96,12 +96,12 @@ function startPage() {
       if (file !== last) {
         return;
       }
-      shown = file;
+      current = file;
       if (networkPart) {
         networkPart.showComparison("");
         await networkPart.show(input, picture);
         timings.opened = performance.now() - started;
-        if (file !== shown) {
+        if (file !== current) {
           return;
         }
         networkPart.explain();
@@ -285,7 +285,7 @@ function startPage() {
 
   // As the page was when it was opened.
   async function reset() {
-    last = shown = null;
+    last = current = null;
     networkPart?.reset();
     byId("message").textContent = byId("working").textContent = "";
     byId("link").hidden = true;

@@ -86,10 +86,10 @@ def cluster() -> tuple[dict[str, str], str]:
 def on_all_devices(train_step: Callable) -> Callable:
     """train_step(images, labels, lr, seed), carried out by every replica on its part.
 
-    Under the strategy of one device that is train_step itself. Of several replicas, number i of n
-    gets the images i, i + n, i + 2 n … of the batch. The mean of the parts' means is that of the
-    batch only if all parts are of one size: a batch that n does not divide is computed whole by
-    every replica. Returns the mean of their losses.
+    Without a strategy that is train_step itself. Of n replicas, number i gets the images i, i + n,
+    i + 2 n … of the batch. The mean of the parts' means is that of the batch only if all parts are
+    of one size: a batch that n does not divide is computed whole by every replica. Returns the mean
+    of their losses.
     """
     if not tf.distribute.has_strategy():
         return train_step

@@ -189,6 +189,10 @@ class Run:
             yield
         self._exit_if_asked()
 
+    def begins(self) -> bool:
+        """Whether the run has no checkpoint; what the chief begins with, it gives the others."""
+        return self.is_chief and not any(self.folder.glob("checkpoints/epoch-*"))
+
     def restore(self, state: tf.train.Checkpoint) -> None:
         """Continue from the newest checkpoint; a new run has none, and its state stays as it is.
 

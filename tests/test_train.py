@@ -332,6 +332,14 @@ def test_standard_scaling_takes_the_mean_and_the_std_of_all_training_pixels_of_a
     np.testing.assert_allclose(scale.std, pixels.std(axis=(0, 1, 2)), rtol=1e-6)
 
 
+@pytest.mark.parametrize("scaling, mean, std", [("none", 0, 1), ("unit", 0, 255)])
+def test_only_standard_scaling_takes_a_mean_and_a_std(scaling, mean, std, tmp_path):
+    train_run(tiny_config(epochs=1, scaling=scaling), tiny_dataset(12), tmp_path)
+    scale = models.load(tmp_path).scale
+    assert scale.mean.numpy().tolist() == [mean] * 3
+    assert scale.std.numpy().tolist() == [std] * 3
+
+
 def test_a_runs_network_is_loaded_from_its_folder(tmp_path):
     config, dataset = tiny_config(epochs=2, dropout=0.5), tiny_dataset(20)
     best = train_run(config, dataset, tmp_path)

@@ -36,8 +36,7 @@ from support.settings import Config  # noqa: E402
 
 INPUT_SIZE = (94, 125)  # the default of --input_size, whose flag models.py defines
 
-# How much one round does: some seconds' worth of training.
-STEPS = {"mlp": 48, "conv1": 36, "conv2_48": 12, "conv2_128": 4, "conv2_fc512": 5}
+STEPS = {"mlp": 48, "conv1": 36, "conv2_48": 12, "conv2_128": 4, "conv2_fc512": 5}  # of a round
 
 
 def interleave(variants: dict[str, Callable[[], float]], count: int) -> dict[str, list[float]]:
@@ -92,15 +91,13 @@ def our_training(arch: str, batch_size: int, dtype: str, steps: int) -> float:
     dataset = data.Dataset(part, valid, valid, [], ("cat", "dog"))
     moments: list[float] = []
 
-    def look(*_) -> None:
-        moments.append(time.perf_counter())
-
     def finish_epoch(record: dict, *_) -> None:
         record |= {"seconds": 0.0, "pictures_per_second": 0.0}
-        look()
+        moments.append(time.perf_counter())
 
     # It stands in for the runs.Run that the loop talks to, and saves nothing.
-    run = SimpleNamespace(restore=lambda state: None, save_if_due=look, finish_epoch=finish_epoch)
+    run = SimpleNamespace(restore=lambda state: None, finish_epoch=finish_epoch,
+                          save_if_due=lambda state: moments.append(time.perf_counter()))
     train.train_and_evaluate(config, dataset, run)
     # From the end of epoch 1 to the last step.
     return len(part.labels) / (moments[2 * steps] - moments[steps])
@@ -177,8 +174,8 @@ def compare(console: Console, arch: str) -> None:
 def main(argv: list[str]) -> None:
     console = Console(width=120)
     named = metadata.packages_distributions()  # TensorFlow's distributions have several names
-    cpuinfo = Path("/proc/cpuinfo")  # of Linux; elsewhere the processor's kind has to do
-    names = re.findall(r"model name\s*: (.*)", cpuinfo.read_text()) if cpuinfo.exists() else []
+    cpu = Path("/proc/cpuinfo")  # of Linux; elsewhere the processor's kind has to do
+    names = re.findall(r"model name\s*: (.*)", cpu.read_text("utf-8")) if cpu.exists() else []
     console.print(f"{machine.cores()} cores of {names[0] if names else platform.machine()}, "
                   + ", ".join(f"{name} {metadata.version(named[name][0])}"
                               for name in ("tensorflow", "keras", "numpy")))
