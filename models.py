@@ -54,19 +54,19 @@ def he(fan_in: int, fan_out: int) -> float:
 # Network.adapt_to_pixels changes.
 INITIALIZERS = {"glorot": glorot, "he": he, "adapted": he}
 
-# Glorot's and He's expect inputs of mean 0 and standard deviation 1. That of the pixels is about
-# this, after each --scaling:
+# Glorot's and He's expect inputs of mean 0 and standard deviation 1. The pixels' is about this,
+# after each --scaling; raw ones have 50 in sample/, and some 65 in photographs:
 PIXEL_STD = {"none": 50.0, "unit": 0.2, "standard": 1.0}
 
 
 def initial_weights(shape: tuple[int, ...], init: str, seed: tuple[int, int]):
     """Random numbers, float32 `shape` (…, inputs, outputs); the same for one seed on any device.
 
-    init: one of INITIALIZERS. What precedes inputs and outputs is the window of a convolution.
+    init: one of INITIALIZERS. What precedes inputs and outputs is a kernel's height and width.
     """
-    *window, inputs, outputs = shape
-    places = math.prod(window)  # 1 for a fully connected layer
-    limit = INITIALIZERS[init](places * inputs, places * outputs)
+    *size, inputs, outputs = shape
+    pixels = math.prod(size)  # that one output sees: 1 in a fully connected layer
+    limit = INITIALIZERS[init](pixels * inputs, pixels * outputs)
     return tf.random.stateless_uniform(shape, seed, -limit, limit, alg="philox")
 
 
@@ -193,7 +193,7 @@ class Flatten(Layer):
 
 
 class Dropout(Layer):
-    """Set a share `rate` of the inputs to 0 and divide the others by 1 - rate; in training only.
+    """Set a fraction `rate` of the inputs to 0, divide the others by 1 - rate; in training only.
 
     So the next layer's sums keep their mean size. Which inputs are dropped is random for every
     image and step, so that no weight can rely on another one.
@@ -206,7 +206,7 @@ class Dropout(Layer):
         self.rate = rate
 
     def __call__(self, x, seed):
-        """seed: two integers, of which it follows what is dropped."""
+        """seed: two integers that decide which inputs are dropped."""
         kept = tf.random.stateless_uniform(tf.shape(x), seed, alg="philox") >= self.rate
         return tf.where(kept, x / (1 - self.rate), tf.zeros_like(x))
 
@@ -407,14 +407,14 @@ def check_convolutions(run_dir: Path, config: Config) -> None:
                         f"{' '.join(differing)}")
 
 
-def copy_convolutions(run_dir: Path, network: Network) -> None:
-    """Give a network the kernels and biases of a run's convolutions: see check_convolutions."""
-    for ours, theirs in zip(network.layers, load(run_dir).layers, strict=False):
+def copy_convolutions(trained: Network, network: Network) -> None:
+    """Give a network the convolutions of a trained one: see check_convolutions."""
+    for ours, theirs in zip(network.layers, trained.layers, strict=False):
         if isinstance(ours, Flatten):
             break  # from here on the sizes depend on the image's, and the weights on the classes
-        for variable, trained in zip(ours.trainable_variables, theirs.trainable_variables,
-                                     strict=True):
-            variable.assign(trained)
+        for variable, value in zip(ours.trainable_variables, theirs.trainable_variables,
+                                   strict=True):
+            variable.assign(value)
 
 
 # ---------------------------------------------------------------------------------------------
@@ -422,11 +422,7 @@ def copy_convolutions(run_dir: Path, network: Network) -> None:
 # ---------------------------------------------------------------------------------------------
 
 def define_flags(values: flags.FlagValues = flags.FLAGS) -> flags.FlagValues:
-    """Define a network's options, this script's flags and train.py's; returns `values` with them.
-
-    "MLPs with more layers", "bigger and bigger models"; and the article closes by proposing
-    "different pooling layers, filter sizes, striding": each of these is a flag.
-    """
+    """Define a network's options, flags of this script and of train.py; returns `values`."""
     group = dict(module_name="network", flag_values=values)
     flags.DEFINE_enum("arch", "conv2_fc512", list(NETWORKS), "the network", **group)
     flags.DEFINE(cli.SIZE, "input_size", "94x125", "the size that every image is resized to: a "
@@ -443,7 +439,7 @@ def define_flags(values: flags.FlagValues = flags.FLAGS) -> flags.FlagValues:
                       "after a convolution: its maximum, its mean, or no pooling at all", **group)
     flags.DEFINE_float("dropout", 0.0, "dropout rate before each hidden layer", **group)
     flags.register_validator("dropout", lambda rate: 0 <= rate < 1,
-                             "must be a share: at least 0, below 1", values)
+                             "must be at least 0 and below 1", values)
     flags.DEFINE_enum("scaling", "none", ["none", "unit", "standard"], "what the pixels become: "
                       "raw 0..255 as in the article, 0..1, or mean 0 and standard deviation 1 for "
                       "each colour over the training images", **group)

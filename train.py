@@ -175,7 +175,7 @@ def compile_steps(network: models.Network, optimizer: Adam, config: Config
         with tf.GradientTape() as tape:                         # records what is computed
             logits = network(images, training=True, seed=seed)  # (n,)
             loss = loss_function(labels, logits)                # how wrong the predictions are
-        gradients = tape.gradient(loss, network.trainable_variables)  # d loss / d weight, for each
+        gradients = tape.gradient(loss, network.trainable_variables)  # backpropagation: d loss / dw
         optimizer.apply(gradients, lr)                          # a little step against them
         return loss
 
@@ -204,12 +204,13 @@ def batches(count: int, batch_size: int, seed: int, epoch: int) -> list[np.ndarr
     return [order[start:start + batch_size] for start in range(0, count, batch_size)]
 
 
-def train_and_evaluate(config: Config, dataset: data.Dataset, run: runs.Run) -> None:
+def train_and_evaluate(config: Config, dataset: data.Dataset, run: runs.Run,
+                       trained: models.Network | None = None) -> None:
     """Train epoch by epoch, up to config.epochs, and validate after each.
 
     config.epochs is the value of the flag --epochs, and so on. run restores and saves the state: a
-    resumed run continues where it stopped. Raises UserError when the loss diverges or checkpoints
-    cannot be used, SystemExit after a Ctrl-C or SIGTERM.
+    resumed run continues where it stopped. trained: the network of --start_from. Raises UserError
+    when the loss diverges or checkpoints cannot be used, SystemExit after a Ctrl-C or SIGTERM.
     """
     network = models.Network(config, fast_convolution.conv2d)  # tf.nn.conv2d, faster on some CPUs
     if config.scaling == "standard":
@@ -218,8 +219,8 @@ def train_and_evaluate(config: Config, dataset: data.Dataset, run: runs.Run) -> 
     train_step, eval_step = compile_steps(network, optimizer, config)
     progress = checkpoints.TrainingState(config.seed)  # epoch 1, step 0
     state = tf.train.Checkpoint(network=network, optimizer=optimizer, progress=progress)
-    if config.start_from and run.begins():
-        models.copy_convolutions(Path(config.start_from), network)
+    if trained:
+        models.copy_convolutions(trained, network)
     run.restore(state)                                 # a new run has nothing to restore
 
     labels, count = dataset.train.labels, len(dataset.train.labels)
@@ -274,7 +275,7 @@ models.define_flags()  # the network's: its layers, scaling, initial weights, dr
 flags.DEFINE_float("lr", None, "Adam's learning rate [the network's, see DEFAULTS]",
                    module_name="training")
 flags.register_validator("lr", lambda lr: lr is None or 0 < lr < math.inf,
-                         "must be a number above 0; the article's is 1e-5, its notebook's 1e-6")
+                         "must be a number above 0, like 1e-5")
 flags.DEFINE_integer("epochs", None, "how often every training image is seen [the network's]",
                      lower_bound=1, module_name="training")
 flags.DEFINE_integer("batch_size", None, "images per step [the network's]", lower_bound=1,
@@ -307,8 +308,8 @@ flags.DEFINE_integer("shift", 0, "move each training image by up to so many pixe
 flags.register_multi_flags_validator(
     ["shift", "input_size"], lambda values: values["shift"] < min(values["input_size"]),
     "--shift moves images of this --input_size out of sight: use a smaller one")
-flags.DEFINE_float("zoom", 0.0, "enlarge or shrink each training image by up to this share: 0.2 "
-                   "is between 1/1.2 and 1.2 times as large", module_name="augmentation")
+flags.DEFINE_float("zoom", 0.0, "enlarge or shrink each training image by up to this fraction: "
+                   "0.2 is between 1/1.2 and 1.2 times as large", module_name="augmentation")
 flags.register_validator("zoom", lambda zoom: 0 <= zoom < math.inf, "must be a number, at least 0")
 
 flags.DEFINE_string("name", None, "name of the run's folder [ARCH-1, ARCH-2 and so on]",
@@ -336,16 +337,18 @@ def main(argv: list[str]) -> None:
     """Train a run. Every flag is checked before anything slow starts or anything is changed."""
     logging.set_verbosity(logging.WARNING)  # TensorFlow reports each checkpoint's timing
     with runs.opened(SETTINGS, DEFAULTS) as run:  # from the flags or, with --resume, its folder
-        config = run.config
+        config, trained = run.config, None
         if config.start_from and run.is_new:
             models.check_convolutions(Path(config.start_from), config)
         source = run.find_images(models.shapes_only(config))
         dataset = data.load_dataset(source, config)
         run.start(dataset)
+        if config.start_from and run.begins():
+            trained = models.load(Path(config.start_from))
         if flags.FLAGS.eager:
             tf.config.run_functions_eagerly(True)
         with run.training():
-            train_and_evaluate(config, dataset, run)
+            train_and_evaluate(config, dataset, run, trained)
         if run.is_chief:
             finish(config, dataset, run)
 

@@ -178,8 +178,10 @@ def train_run(config: Config, dataset: data.Dataset, folder: Path) -> dict:
     run = run_of(config, dataset, folder)
     with run.stack, eagerly(), pytest.MonkeyPatch.context() as monkeypatch:
         run.start(dataset)
+        begins = config.start_from and run.begins()
+        trained = models.load(Path(config.start_from)) if begins else None
         with run.training():
-            train.train_and_evaluate(config, dataset, run)
+            train.train_and_evaluate(config, dataset, run, trained)
         monkeypatch.setattr(saved_model, "export", lambda *_: None)  # it is tested elsewhere
         train.finish(config, dataset, run)
     return run.best | ({"test": run_folder.read_test(folder)} if len(dataset.test.labels) else {})

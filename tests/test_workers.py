@@ -111,6 +111,17 @@ def test_two_workers_follow_the_path_of_one_process_given_the_same_batches(two, 
     assert known == expected
 
 
+def test_two_workers_begin_with_the_convolutions_of_a_trained_network(
+        two, start_two, start_one, photos):
+    flags = *FLAGS, "--epochs=1", f"--data_dir={photos}", f"--start_from={two[0]}", "--name=more"
+    _, workers = start_two(*flags)
+    process, alone = start_one(interrupted_runs.compiled, *flags)
+    assert [end(*each) for each in (*workers, (process, alone))] == [(0, "")] * 3
+    assert losses(workers[0][1])[0] != pytest.approx(losses(two[1][0])[0], rel=1e-3)
+    for _, folder in workers:
+        np.testing.assert_allclose(losses(folder), losses(alone), rtol=1e-5, atol=1e-9)
+
+
 def test_only_the_chief_prints_and_writes(two):
     run, (chief, other) = two
     assert f"2 replicas; the run is {run}/" in (chief / "stdout").read_text()
