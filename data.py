@@ -124,32 +124,32 @@ def load_dataset(source: Source, config: Config) -> Dataset:
 
 def load_part(untried: list[Iterator[LabeledImage]], of_each: int, input_size: tuple[int, int],
               skipped: list[image_files.Skipped]) -> Part:
-    """The next images that can be decoded, so many of each iterator, which take turns in the part.
+    """The next `of_each` images of each class, the classes alternating: cat, dog, cat, dog …
 
-    The next part starts where this one stopped. What cannot be decoded goes into `skipped`; if an
-    iterator ends too soon, the part is smaller.
+    A file that cannot be decoded goes into `skipped`, and the next one takes its place; if a class
+    ends too soon, the part is smaller. The next part starts where this one stopped.
     """
     images = np.empty((len(untried) * of_each, *input_size, 3), np.uint8)
     taken: list[list[LabeledImage]] = [[] for _ in untried]
     load = partial(load_image, size=input_size)
     with image_files.progress_bar("loading pictures", len(images)) as advance:
-        for turn, (files, loaded) in enumerate(zip(untried, taken, strict=True)):
-            while some := list(islice(files, of_each - len(loaded))):
-                decoded = image_files.in_threads(load, [labeled.path for labeled in some])
-                for labeled, image in zip(some, decoded, strict=True):
+        for first, (files, loaded) in enumerate(zip(untried, taken, strict=True)):
+            while tried := list(islice(files, of_each - len(loaded))):
+                decoded = image_files.in_threads(load, [labeled.path for labeled in tried])
+                for labeled, image in zip(tried, decoded, strict=True):
                     if isinstance(image, image_files.Skipped):
                         skipped.append(image)
                     else:
-                        images[turn + len(untried) * len(loaded)] = image
+                        images[first + len(untried) * len(loaded)] = image
                         loaded.append(labeled)
                         advance()
-    in_turns = list(chain.from_iterable(zip(*taken, strict=False)))
-    return Part(images[:len(in_turns)], np.array([label for _, label in in_turns], np.float32),
-                [path for path, _ in in_turns])
+    alternating = list(chain.from_iterable(zip(*taken, strict=False)))
+    labels = np.array([label for _, label in alternating], np.float32)
+    return Part(images[:len(labels)], labels, [path for path, _ in alternating])
 
 
 def mean_and_std(pixels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Those of each colour, both float64 (3,), of uint8 (n, height, width, 3): 0 to 255.
+    """Of each colour, both float64 (3,), 0 to 255: of uint8 (n, height, width, 3).
 
     From how often each of the 256 levels occurs: ten times faster than np.mean and np.var.
     """

@@ -4,9 +4,9 @@
     python explain.py --image kittens.jpg --run=runs/NAME       # one that you trained
     python explain.py --image kittens.jpg --page                # a page for the browser
 
-Draws one picture, filtered/kittens-pretrained.png: which parts of the image carry the prediction,
-the feature maps of each convolution, and the kernels that the first one learned, beside V and H of
-filters.py. A table tells how many of the kernels are edge filters like V and H.
+Draws one picture, filtered/kittens-pretrained.png: which parts of the image the prediction depends
+on, the feature maps of each convolution, and the kernels that the first one learned, beside V and H
+of filters.py. A table tells how many of the kernels are edge filters like V and H.
 
 With --page it writes one HTML file instead, filtered/kittens-pretrained.html, which computes the
 network in the browser, for any picture.
@@ -90,7 +90,7 @@ def feature_maps(network: models.Network, image: np.ndarray) -> list[np.ndarray]
 
 
 # ---------------------------------------------------------------------------------------------
-# Which parts of the image carry the prediction
+# Which parts of the image the prediction depends on
 # ---------------------------------------------------------------------------------------------
 
 def occlude(network: models.Network, image: np.ndarray, size: int
@@ -116,11 +116,10 @@ def occlude(network: models.Network, image: np.ndarray, size: int
 
 def occlusion_map(shape: tuple[int, int], size: int, probability: float,
                   occlusions: list[tuple[int, int, float]]) -> np.ndarray:
-    """How much of the probability each pixel carries, float32 `shape` (height, width).
+    """By how much the probability falls when a pixel is covered: float32 `shape` (height, width).
 
-    The probability lost when it is covered, in the mean over all squares that cover it: positive
-    where the image is evidence for the positive class (cat), negative where it is evidence
-    against it.
+    The mean over all squares that cover it: positive where the image is evidence for the positive
+    class (cat), negative where it is evidence against it.
     """
     lost, times = np.zeros(shape, np.float32), np.zeros(shape, np.float32)
     for row, column, remaining in occlusions:
@@ -263,12 +262,6 @@ def examples_of(network: models.Network, run_dir: Path, count: int = 6) -> list[
 # The command
 # ---------------------------------------------------------------------------------------------
 
-def define_flags() -> None:
-    flags.DEFINE(cli.PATH, "image", None, "the picture to show the network", required=True)
-    flags.DEFINE(cli.PATH, "run", None, "the folder of the network's run [pretrained/]")
-    flags.DEFINE_bool("page", False, "write a page for the browser that computes the network")
-
-
 @cli.script(tf.errors.OpError)
 def main(argv: list[str]) -> None:
     path, run_dir = Path(flags.FLAGS.image), run_folder.chosen(flags.FLAGS.run)
@@ -277,5 +270,7 @@ def main(argv: list[str]) -> None:
 
 
 if __name__ == "__main__":
-    define_flags()
+    flags.DEFINE(cli.PATH, "image", None, "the picture to show the network", required=True)
+    flags.DEFINE(cli.PATH, "run", None, "the folder of the network's run [pretrained/]")
+    flags.DEFINE_bool("page", False, "write a page for the browser that computes the network")
     app.run(main)

@@ -4,7 +4,7 @@
     python filters.py --image kittens.jpg --kernel="-1 0 1; -2 0 2; -1 0 1"  # by a kernel of yours
     python filters.py --image kittens.jpg --page      # a page for the browser, to play around on
 
-Writes each filtered image and a sheet with all of them side by side to filtered/, and prints their
+Writes each filtered image and a grid of all of them side by side to filtered/, and prints their
 paths; the same command writes the same files again. Black is a response of zero, orange a positive
 one, blue a negative one.
 
@@ -76,24 +76,24 @@ def filter_image(path: Path, kernels: dict[str, np.ndarray], padding: str) -> li
     """Make the image grey, filter it by each of the named kernels, and draw the responses.
 
     They share one scale: the colour is full where a response, positive or negative, is as large as
-    the larger of their 98th percentiles. Returns the files written: one for each kernel, and a page
-    of the image beside them all. Raises UserError for a file that is no image and, with padding
+    the larger of their 98th percentiles. Returns the files written: one for each kernel, and a grid
+    of the image and all of them. Raises UserError for a file that is no image and, with padding
     "valid", for an image smaller than a kernel.
     """
     image = image_files.read_checked(path)
     if padding == "valid" and min(image.size) < max(map(len, kernels.values())):
-        raise UserError(f"--image={path} is {image.width}x{image.height}, smaller than the "
-                        "kernel: use --padding=same or a larger picture")
+        raise UserError(f"--image={path} is {image.height}x{image.width} (height x width), smaller "
+                        "than the kernel: use --padding=same or a larger picture")
     grey = brightness(image)
     responses = {name: convolve(grey, kernel, padding) for name, kernel in kernels.items()}
     limit = max(np.percentile(np.abs(response), 98) for response in responses.values()) or 1.0
-    pages = {name: drawing.colourize(response, limit) for name, response in responses.items()}
+    images = {name: drawing.colourize(response, limit) for name, response in responses.items()}
     captions = {"V": "V: vertical edges, above against below",
                 "H": "H: horizontal edges, left against right"}
-    panels = [(captions.get(name, name), page) for name, page in pages.items()]
-    pages["-".join(kernels) + "-sheet"] = drawing.image_grid([("the picture", image), *panels])
+    panels = [(captions.get(name, name), drawn) for name, drawn in images.items()]
+    images["-".join(kernels) + "-sheet"] = drawing.image_grid([("the picture", image), *panels])
     suffix = "" if padding == "same" else "-valid"
-    return [drawing.save(f"{path.stem}-{name}{suffix}", page) for name, page in pages.items()]
+    return [drawing.save(f"{path.stem}-{name}{suffix}", drawn) for name, drawn in images.items()]
 
 
 def brightness(image: Image.Image) -> np.ndarray:

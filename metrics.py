@@ -68,7 +68,7 @@ def predicted_labels(predictions: np.ndarray, thresholds: np.ndarray | float) ->
 
 
 def accuracies(predictions: np.ndarray, labels: np.ndarray) -> np.ndarray:
-    """The share that is right at each of THRESHOLDS, float64 (10,)."""
+    """The accuracy at each of THRESHOLDS, float64 (10,)."""
     predictions, labels = checked(predictions, labels)
     predicted = predicted_labels(predictions[:, None], THRESHOLDS)  # (n, 10)
     return np.mean(predicted == labels[:, None], axis=0)
@@ -86,9 +86,9 @@ Z = 1.96  # 95% of a normal distribution are within so many standard deviations 
 def wilson_interval(accuracy: float, count: int) -> tuple[float, float]:
     """The 95% interval of an accuracy that was measured on `count` images: its two ends, 0 to 1.
 
-    Of images that are right with a probability of p, the share that is right has the standard
-    deviation sqrt(p (1 - p) / count). In the interval is every p from which the measured accuracy
-    is no more than Z of these away: both ends solve (accuracy - p)^2 = Z^2 p (1 - p) / count.
+    Were each image right with the probability p, the measured accuracy would have the standard
+    deviation sqrt(p (1 - p) / count). The interval holds every p that is at most Z of these away
+    from the measured accuracy: its ends solve (accuracy - p)^2 = Z^2 p (1 - p) / count.
     Source: Wilson, "Probable Inference, the Law of Succession, and Statistical Inference", 1927.
     """
     z2 = Z ** 2 / count

@@ -205,7 +205,7 @@ def define_flags() -> None:
     flags.DEFINE_bool("json", False, "print lines of JSON: file, label, and the probability of "
                       "the class with label 1; with --evaluate one line, the metrics")
     flags.DEFINE(cli.PATH, "evaluate", None, "a folder of labeled pictures, as for train.py: print "
-                 "the metrics of the predictions for all of them")
+                 "the metrics on those that the run was not trained or validated on")
 
 
 if __name__ == "__main__":

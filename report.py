@@ -18,9 +18,9 @@ import metrics
 from support import cli, drawing, run_folder, run_pages, summary
 from support.cli import UserError
 
-# What the article reports, or, for mlp and the MSE of conv2_128, its notebook, of the validation
-# images. The 61% that it gives for conv2_48 is no accuracy but the precision at
-# threshold 0.9: how many of the images predicted cat are cats.
+# The article's figures on its validation images; those of mlp, and the MSE of conv2_128, are its
+# notebook's. The 61% that it gives for conv2_48 is no accuracy but the precision at threshold 0.9:
+# how many of the images predicted cat are cats.
 ARTICLE = {
     "mlp": {"mse": 0.50, "best_accuracy": 0.50},
     "conv1": {"mse": 0.36, "pearson": 0.152},

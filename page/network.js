@@ -257,7 +257,7 @@ function coverPlaces(height, width, size) {
     (column) => ({kind: "cover", row, column, size})));
 }
 
-// explain.occlusion_map: how much of the probability each pixel carries, in the mean over all
+// explain.occlusion_map: by how much the probability falls when a pixel is covered, in the mean over all
 // squares that cover it. covers: [{row, column, size, probability}, ...], perhaps not all yet.
 function occlusionMap(height, width, probability, covers) {
   const lost = new Float32Array(height * width), times = new Float32Array(height * width);

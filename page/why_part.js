@@ -1,5 +1,5 @@
 "use strict";
-// Why a network predicts what it does: a heat map of what carries the prediction, and what every
+// Why a network predicts what it does: a heat map of what it depends on, and what every
 // feature map contributes to it. Workers compute both; the page stays usable meanwhile.
 
 // A change of the probability by this much, at least, has the full colour: what hardly changes

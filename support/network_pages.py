@@ -36,7 +36,7 @@ COLUMNS = 10  # of thumbnails: as many feature maps of each convolution are show
 def evidence_strip(image: np.ndarray, probability: float,
                    occlusions: list[tuple[int, int, float]], side: int, occlusion_map: np.ndarray,
                    saliency_map: np.ndarray, class_names: tuple[str, str]) -> Image.Image:
-    """Which parts of the image carry the prediction: what covering them changes, and the gradient.
+    """What the prediction depends on: what covering parts of the image changes, and the gradient.
 
     image: uint8 (height, width, 3), and both maps (height, width). probability: of the first of
     class_names; occlusions: row, column and remaining probability of each grey square, `side` wide.

@@ -8,9 +8,10 @@
     test.json           the metrics of the held-out test images
     best/, checkpoints/ see checkpoints.py
     model/              see saved_model.py
+    curves.png          see report.py
 
-Every file is written under another name first and renamed when it is whole, so that a process
-that is killed while it writes leaves the old file or the new one, never half of one.
+All but the pictures are written under another name first and renamed when whole: a process that is
+killed while it writes leaves the old file or the new one, never half of one.
 """
 
 import contextlib
@@ -234,8 +235,7 @@ def read_config(run_dir: Path) -> dict:
 
 def read_class_names(run_dir: Path) -> tuple[str, str]:
     """The names of label 1 and of label 0. Raises UserError as read_config does."""
-    positive, negative = read_config(run_dir)["config"]["classes"]
-    return positive, negative
+    return tuple(read_config(run_dir)["config"]["classes"])
 
 
 def read_settings(run_dir: Path, values: flags.FlagValues, *groups: str,

@@ -9,7 +9,7 @@
             run.save_if_due(state)                  # after each step
             run.finish_epoch(record, predictions, state)
 
-Of several workers only the chief reads and writes files.
+Of several workers only the chief writes files, and reads checkpoints.
 """
 
 import contextlib

@@ -222,8 +222,8 @@ def print_census(source, shapes, skipped: list) -> None:
 
 def settings_line(config: Config, replicas: int) -> str:
     """The settings that matter, and the others that are not the flags' defaults, on one line."""
-    parts = [f"Adam, lr {config.lr:g}, {config.loss}, batch {config.batch_size}, {config.epochs} "
-             f"epochs, init {config.init}, seed {config.seed}, {config.dtype}"]
+    parts = [f"Adam, lr {config.lr:g}, loss {config.loss}, batch {config.batch_size}, "
+             f"{config.epochs} epochs, init {config.init}, seed {config.seed}, {config.dtype}"]
     parts += [f"{flag.name} {flag.value}"
               for flag in settings.flags_of(flags.FLAGS, "network", "training", "augmentation")
               if flag.value != flag.default and flag.name not in (

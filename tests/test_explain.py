@@ -195,7 +195,7 @@ def test_a_network_gets_one_picture(arch, options, photos, tmp_path, monkeypatch
     assert len(re.findall(rf"│ (trained|untrained) +│ +{count} │", said)) == 2
 
 
-def test_a_network_without_convolutions_shows_only_what_carries_its_prediction(
+def test_a_network_without_convolutions_shows_only_what_its_prediction_depends_on(
         photos, tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     run = make_run(tmp_path / "mine", make_network("mlp", (24, 32)))
