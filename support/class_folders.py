@@ -154,11 +154,11 @@ def labeled_images(folder: Path, classes: Sequence[str] = CATS_AND_DOGS) -> list
     """The images of two classes, with label 1 for the first; there may be none of a class.
 
     Of the places in the folder the first that holds both classes is taken, and no other: two copies
-    of one photograph must not end up in two parts of the split. The last place is the folder itself
-    if it has the name of a class. In the order of their numbers and names, which is never the file
-    system's: cat.0, dog.0, cat.1 …
+    of one photograph must not end up in two parts of the split. A folder with the name of a class
+    is that class, unless both are in it. In the order of their numbers and names, which is never
+    the file system's: cat.0, dog.0, cat.1 …
     """
-    places = [sorted(place.iterdir()) for place in places_in(folder)] + [[folder.resolve()]]
+    places = [[folder.resolve()]] + [sorted(place.iterdir()) for place in places_in(folder)]
     found = [images_by_class(entries, [*map(normalized, classes)]) for entries in places]
     best = max(found, key=lambda images: sum(map(bool, images)))  # the first of equal ones
 
@@ -212,11 +212,13 @@ def places_in(folder: Path) -> list[Path]:
 def subfolders(folder: Path) -> dict[str, list[Path]]:
     """The folders in it by what they are for: "train", "val", "test", "petimages" or "class".
 
-    Left out is what is hidden, or has a name that cannot be printed.
+    A train/train/, as some archives have it, is one, too. Left out is what is hidden, or has a name
+    that cannot be printed.
     """
     kinds = defaultdict(list)
     for path in sorted(folder.iterdir()):
         if path.is_dir() and path.name.isprintable() and not image_files.is_hidden(path.name):
             place = PLACE.fullmatch(path.name)
-            kinds[(place[1] or place[0]).lower() if place else "class"].append(path)
+            same = [path / path.name] if place and (path / path.name).is_dir() else []
+            kinds[(place[1] or place[0]).lower() if place else "class"] += [path, *same]
     return kinds

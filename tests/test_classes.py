@@ -38,6 +38,26 @@ def test_two_folders_of_any_names_are_two_classes_the_first_by_name_is_1(tmp_pat
                                                   ("Ants/1.jpg", 1), ("bees/1.webp", 0))])
 
 
+@pytest.mark.parametrize("names", [
+    ("train/train/cat.0.jpg", "train/train/dog.0.jpg"),
+    ("train/train/cats/0.jpg", "train/train/dogs/0.jpg"),
+    ("training_set/training_set/cats/0.jpg", "training_set/training_set/dogs/0.jpg")])
+def test_an_archive_may_have_its_folder_twice(tmp_path, names):
+    touch(tmp_path, *names, "test_set/test_set/cats/1.jpg", "test_set/test_set/dogs/1.jpg")
+    assert [path for path, _ in chosen(tmp_path)[1]] == [*names]
+    source = class_folders.choose(str(tmp_path))
+    assert len(source.whole["test"].images) == 2 and source.passed_over == []
+
+
+def test_in_the_folder_of_a_class_all_is_that_class(tmp_path):
+    """And not only the file that is named after it, or after the other one."""
+    touch(tmp_path, "cats/IMG_1.jpg", "cats/cat (1).jpg", "dogs/IMG_1.jpg", "dogs/cat chaser.jpg")
+    for name, label in (("cats", 1), ("dogs", 0)):
+        source = class_folders.find(tmp_path / name, None, one_suffices=True)
+        assert [image.label for image in source.images] == [label] * 2
+        assert source.passed_over == []
+
+
 @pytest.mark.parametrize("names, classes", [
     (["cats/0.jpg", "rabbits/0.jpg"], ("cats", "rabbits")),
     (["dogs/0.jpg", "Ants/0.jpg"], ("Ants", "dogs")),
