@@ -48,12 +48,10 @@ def is_hidden(name: str) -> bool:
 
 
 def images_among(paths: Iterable[Path]) -> list[Path]:
-    """The images among these, by their names, without what is hidden.
-
-    What is called an image may still not be one, or not be readable, as a broken link.
-    """
+    """The images among these, by their names, without what is hidden."""
     return [path for path in paths if path.suffix.lower() in ENDINGS
-            and not is_hidden(path.name) and not os.path.isdir(path)]
+            and not is_hidden(path.name)
+            and (os.path.isfile(path) or not os.path.exists(path))]  # nor a folder or a pipe
 
 
 def count_endings(paths: Iterable[Path]) -> list[str]:
@@ -96,8 +94,11 @@ def read_checked(path: Path) -> Image.Image:
 
 def to_rgb(image: Image.Image) -> Image.Image:
     """Any Pillow image as RGB: 16 bits scaled down to 8, what is transparent shown on white."""
-    if image.mode.startswith("I"):  # convert() would clip 16-bit values at 255
-        image = Image.fromarray((np.asarray(image) // 257).astype(np.uint8))
+    if image.mode[0] in "IF":  # of more than 8 bits, which convert() would clip at 255
+        pixels = np.asarray(image)
+        if image.mode == "F" or not 0 <= pixels.min() <= pixels.max() < 2 ** 16:
+            raise ValueError("32 bits a pixel: save it with 8 or 16")  # which number is white?
+        image = Image.fromarray((pixels // 257).astype(np.uint8))
     if image.has_transparency_data:
         image = image.convert("RGBA")
         image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image)

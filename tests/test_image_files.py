@@ -2,6 +2,7 @@
 
 import io
 import itertools
+import os
 import struct
 import time
 import warnings
@@ -378,6 +379,17 @@ def test_the_reason_is_what_the_decoder_or_the_file_system_said(tmp_path, error,
     path = tmp_path / "cat.0.jpg"
     path.write_bytes(b"something")
     assert image_files.why_unreadable(path, error) == reason
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="Windows has no such pipes")
+def test_a_pipe_in_a_folder_is_no_picture(tmp_path):
+    os.mkfifo(tmp_path / "pipe.jpg")  # whoever opens it waits
+    assert image_files.images_among(tmp_path.iterdir()) == []
+
+
+def test_a_32_bit_image_of_16_bit_values_is_scaled(tmp_path):
+    Image.fromarray(np.int32([[0, 65535]])).save(tmp_path / "x.tif")
+    np.testing.assert_array_equal(read(tmp_path / "x.tif")[0, :, 0], [0, 255])
 
 
 def test_a_broken_link_counts_as_a_picture_that_cannot_be_read(tmp_path):
