@@ -273,4 +273,4 @@ if __name__ == "__main__":
     flags.DEFINE(cli.PATH, "image", None, "the picture to show the network", required=True)
     flags.DEFINE(cli.PATH, "run", None, "the folder of the network's run [pretrained/]")
     flags.DEFINE_bool("page", False, "write a page for the browser that computes the network")
-    app.run(main)
+    app.run(main, flags_parser=cli.flags_parser(__doc__))

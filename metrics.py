@@ -5,7 +5,6 @@ thresholds, on NumPy arrays: predictions (n,), the probability of the positive c
 (n,), 1 for that class and 0 for the other (dog). `report.py` shows them for whole runs.
 """
 
-import sys
 from math import sqrt
 
 import numpy as np
@@ -134,7 +133,3 @@ def measure_at(threshold: float, predictions: np.ndarray, labels: np.ndarray) ->
             "threshold": threshold, "accuracy": accuracy,
             "accuracy_interval": [*wilson_interval(accuracy, len(labels))],
             "confusion_matrix": confusion_matrix(predictions, labels, threshold).tolist()}
-
-
-if __name__ == "__main__":
-    sys.exit("metrics.py holds the measures only; the table of runs: python report.py runs/*")

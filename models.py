@@ -481,7 +481,7 @@ def main(argv: list[str]) -> None:
         config = options(**chosen | {"arch": arch, "init": "glorot"})
         if not any(isinstance(layer, Conv2D) for layer in layers_of(config)):
             config.kernel_size, config.stride, config.pooling = 3, 1, "max"
-        Console().print(network_pages.layer_table(shapes_only(config)))
+        Console(width=1000).print(network_pages.layer_table(shapes_only(config)))
 
 
 if __name__ == "__main__":

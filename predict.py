@@ -57,10 +57,6 @@ def predictions(network: models.Network, paths: list[Path], what: str, batch_siz
             advance(len(batch))
 
 
-def on_one_line(path: Path) -> str:
-    return str(path).replace("\n", "\\n").replace("\r", "\\r")
-
-
 # ---------------------------------------------------------------------------------------------
 # A line a picture
 # ---------------------------------------------------------------------------------------------
@@ -88,17 +84,17 @@ def print_predictions(run_dir: Path, names: list[str], as_json: bool) -> bool:
                               "probability": round(probability, 6)}))
         else:
             of_label = probability if positive else 1 - probability
-            print(f"{on_one_line(file)}: {label} ({of_label:.1%})")
+            print(f"{cli.printable(file)}: {label} ({of_label:.1%})")
     for path, reason in problems:
-        print(f"{on_one_line(path)}: {reason}", file=sys.stderr)
+        print(f"{cli.printable(path)}: {reason}", file=sys.stderr)
     return not problems
 
 
 def list_files(names: list[str]) -> tuple[list[Path], list[image_files.Skipped], list[str]]:
     """The files among the names, and the images in the folders among them, sorted by path.
 
-    The second list names the folders that cannot be read or hold no image; the third counts the
-    other files in the folders by their endings. What is hidden below a folder is left out.
+    The second list names the folders that cannot be read or hold no image; the third counts what
+    else is in the folders, links to others among it. What is hidden below a folder is left out.
     """
     paths, problems, others = [], [], []
     for name in map(Path, names):
@@ -108,7 +104,8 @@ def list_files(names: list[str]) -> tuple[list[Path], list[image_files.Skipped],
         found, errors = [], []
         for folder, subfolders, files in os.walk(name, onerror=errors.append):
             subfolders[:] = [each for each in subfolders if not image_files.is_hidden(each)]
-            found += [Path(folder, file) for file in files]
+            links = [each for each in subfolders if os.path.islink(os.path.join(folder, each))]
+            found += [Path(folder, file) for file in files + links]  # a link may lead back
         images = image_files.images_among(found)
         paths += sorted(images)
         others += {*found} - {*images}
@@ -172,7 +169,7 @@ def predict_unknown(network: models.Network, label_of: dict[Path, int], known: d
     labels, probabilities, left_out = [], [], Counter()
     for file, image, probability in predictions(network, [*label_of], "evaluating"):
         if isinstance(image, image_files.Skipped):
-            print(f"skipped {on_one_line(file)}: {image.reason}", file=sys.stderr)
+            print(f"skipped {cli.printable(file)}: {image.reason}", file=sys.stderr)
         elif known and (part := known.get(used_pictures.digest(image))):
             left_out[part] += 1
         else:
@@ -210,4 +207,4 @@ def define_flags() -> None:
 
 if __name__ == "__main__":
     define_flags()
-    app.run(main)
+    app.run(main, flags_parser=cli.flags_parser(__doc__))

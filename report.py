@@ -57,7 +57,7 @@ def row(run_dir: Path) -> list[str]:
         layers = [as_flag(name, config[name]) for name, usual in LAYERS.items()
                   if config[name] != usual]
         return [
-            run_dir.name, " ".join([config["arch"], *layers]), f"{config['lr']:g}",
+            run_dir.resolve().name, " ".join([config["arch"], *layers]), f"{config['lr']:g}",
             f"{best['epoch']}/{len(history)}", f"{best['mse']:.3f}", mse,
             "undefined" if best["pearson"] is None else f"{best['pearson']:.3f}", correlation,
             with_interval(best["best_accuracy"], best["accuracy_interval"]), accuracy,
@@ -90,10 +90,8 @@ def write_curves(run_dirs: list[Path], file: Path) -> None:
     """The learning curves of runs, in one picture. Raises UserError, OSError."""
     histories, figures = {}, {}
     for run_dir in run_dirs:
-        name, history = run_dir.as_posix(), run_folder.read_history(run_dir)
-        with run_folder.damage_told(run_dir, "metrics.jsonl"):
-            histories[name] = [{key: None if record[key] is None else float(record[key])
-                                for key in ("epoch", *summary.CURVES)} for record in history]
+        name = run_dir.as_posix()
+        histories[name] = run_folder.read_history(run_dir)
         figures[name] = article_figures(run_folder.read_config(run_dir)["config"])
     with cli.naming(file):
         run_pages.curves_page(histories, figures).save(file)
@@ -149,7 +147,7 @@ def main(argv: list[str]) -> None:
     if table.rows:  # at its full width: a narrow terminal may wrap a line, never cut a figure
         Console(width=1000).print(table)
     if len(whole) > 1:
-        written.append(whole[0].parent / "curves.png")
+        written.append((whole[0].parent if whole[0].name else Path("..")) / "curves.png")
         write_curves(whole, written[-1])
     for file in written:
         print(file)

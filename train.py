@@ -274,7 +274,7 @@ models.define_flags()  # the network's: its layers, scaling, initial weights, dr
 
 flags.DEFINE_float("lr", None, "Adam's learning rate [the network's, see DEFAULTS]",
                    module_name="training")
-flags.register_validator("lr", lambda lr: lr is None or 0 < lr < math.inf,
+flags.register_validator("lr", lambda lr: lr is None or 1e-37 < lr < 3e38,
                          "must be a number above 0, like 1e-5")
 flags.DEFINE_integer("epochs", None, "how often every training image is seen [the network's]",
                      lower_bound=1, module_name="training")
@@ -287,7 +287,7 @@ flags.DEFINE_enum("schedule", "constant", ["constant", "onecycle"], "the learnin
                   module_name="training")
 flags.DEFINE_float("weight_decay", 0.0, "weight decay of the kernels, in units of the learning "
                    "rate", module_name="training")
-flags.register_validator("weight_decay", lambda decay: 0 <= decay < math.inf,
+flags.register_validator("weight_decay", lambda decay: 0 <= decay < 3e38,
                          "must be a number, at least 0")
 flags.DEFINE(cli.PATH, "start_from", None, "the folder of a run whose convolutions this one begins "
              "with, trained as they are; the fully connected layers begin anew",
@@ -310,7 +310,7 @@ flags.register_multi_flags_validator(
     "--shift moves images of this --input_size out of sight: use a smaller one")
 flags.DEFINE_float("zoom", 0.0, "enlarge or shrink each training image by up to this fraction: "
                    "0.2 is between 1/1.2 and 1.2 times as large", module_name="augmentation")
-flags.register_validator("zoom", lambda zoom: 0 <= zoom < math.inf, "must be a number, at least 0")
+flags.register_validator("zoom", lambda zoom: 0 <= zoom < 3e38, "must be a number, at least 0")
 
 flags.DEFINE_string("name", None, "name of the run's folder [ARCH-1, ARCH-2 and so on]",
                     module_name="run")
@@ -321,7 +321,6 @@ flags.DEFINE(cli.PATH, "resume", None, "the folder of a run to continue from its
 flags.DEFINE_enum("strategy", "single", ["single", "mirrored", "multi_worker"], "train on one "
                   "device, on all graphics cards of this machine, or on all machines that "
                   "TF_CONFIG names", module_name="run")
-
 flags.DEFINE_bool("eager", False, "run the step line by line instead of compiling it, so that "
                   "print() and breakpoint() in it show numbers; slower", module_name="run")
 
@@ -338,8 +337,9 @@ def main(argv: list[str]) -> None:
     logging.set_verbosity(logging.WARNING)  # TensorFlow reports each checkpoint's timing
     with runs.opened(SETTINGS, DEFAULTS) as run:  # from the flags or, with --resume, its folder
         config, trained = run.config, None
-        if config.start_from and run.is_new:
+        if config.start_from and (run.is_new or run.begins()):
             models.check_convolutions(Path(config.start_from), config)
+            config.start_from = str(Path(config.start_from).resolve())
         source = run.find_images(models.shapes_only(config))
         dataset = data.load_dataset(source, config)
         run.start(dataset)
@@ -368,5 +368,4 @@ def finish(config: Config, dataset: data.Dataset, run: runs.Run) -> None:
 
 if __name__ == "__main__":
     app.run(main, flags_parser=cli.flags_parser(__doc__, *SETTINGS, "run", moved={
-        "evaluate": "use python predict.py --run=runs/NAME --evaluate=PHOTOS",
-        "teacher": "commit 511d8ae can learn from another network"}))
+        "evaluate": "use python predict.py --run=runs/NAME --evaluate=PHOTOS"}))

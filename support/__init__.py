@@ -22,6 +22,9 @@ class Terminal(io.FileIO):
             return len(data)
 
 
+# A Ctrl-C during the imports ends a script without a traceback.
+sys.excepthook = lambda kind, *more: kind is KeyboardInterrupt or sys.__excepthook__(kind, *more)
+
 for _number, _name in enumerate(("stdin", "stdout", "stderr")):
     if getattr(sys, _name) is None:  # closed, as by a shell's 2>&-; this file gets its number
         setattr(sys, _name, open(os.devnull, "w" if _number else "r", encoding="utf-8"))

@@ -74,6 +74,11 @@ def expanded(names: Sequence[str]) -> list[str]:
             for match in sorted(glob.glob(name.replace("[", "[[]"))) or [name]]
 
 
+def printable(name: str | Path) -> str:
+    """The name on one line, without anything that a terminal would obey."""
+    return "".join(letter if letter.isprintable() else repr(letter)[1:-1] for letter in str(name))
+
+
 @contextlib.contextmanager
 def naming(file: Path) -> Iterator[None]:
     """An error that names no file, as that of a full disk in a `write`, gets this one's name."""
@@ -127,7 +132,9 @@ class PathParser(flags.ArgumentParser):
     """A flag like --data_dir=~/photos: its value has the home folder for ~."""
 
     def parse(self, argument: str) -> str:
-        """Raises UserError for a URL."""
+        """Raises UserError for a URL, and for no name at all, as of an empty variable."""
+        if not argument:
+            raise UserError("an empty name: name a file or folder")
         if re.match("[a-z][a-z0-9+.-]+://", argument, re.IGNORECASE):  # not C:// of Windows
             raise UserError(f"{argument} is a URL: name a file or folder on this computer")
         return os.path.expanduser(argument)

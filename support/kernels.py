@@ -39,14 +39,14 @@ def parse_kernel(text: str) -> np.ndarray:
     """'-1 0 1; -2 0 2; -1 0 1' -> float32 (3, 3). Raises UserError unless odd and square."""
     try:
         kernel = np.array([[float(number) for number in row.replace(",", " ").split()]
-                           for row in text.strip().rstrip(";").split(";")], np.float32)
+                           for row in text.strip().rstrip(";").split(";")])
     except ValueError:
         kernel = np.empty(0)
     size = len(kernel)
-    if kernel.shape != (size, size) or size % 2 == 0 or not np.isfinite(kernel).all():
-        raise UserError(f"--kernel={text!r} is not an odd square of numbers: write its rows like "
-                        '"-1 0 1; -2 0 2; -1 0 1"')
-    return kernel
+    if kernel.shape != (size, size) or size % 2 == 0 or not (abs(kernel) < 1e30).all():
+        raise UserError(f"--kernel={text!r} is not an odd square of numbers, below 1e30 each: "
+                        'write its rows like "-1 0 1; -2 0 2; -1 0 1"')
+    return np.float32(kernel)
 
 
 def name_of(kernel: np.ndarray) -> str:

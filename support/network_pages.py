@@ -105,8 +105,5 @@ def kernels_strip(kernels: np.ndarray, similarities: np.ndarray) -> Image.Image:
 
 
 def kernel_image(kernel: np.ndarray, limit: float) -> Image.Image:
-    """A (size, size, 3) kernel as an image: 0 is grey; `limit` or more, either way, is full colour.
-
-    Which is neither black nor white, so that it ends visibly on a white page.
-    """
+    """A (size, size, 3) kernel as an image: grey is 0, nearly white `limit` or more."""
     return Image.fromarray((128 + 100 * (kernel / limit).clip(-1, 1)).astype(np.uint8))

@@ -18,6 +18,7 @@ import contextlib
 import io
 import itertools
 import json
+import os
 import platform
 import shutil
 import sys
@@ -86,10 +87,11 @@ def new(runs_dir: Path, name: str | None, arch: str) -> Iterator[Path]:
 
 
 def check_path(run_dir: Path) -> None:
-    """Raise UserError for a path that TensorFlow takes for a pattern when it reads."""
-    if set("[]\\") & set(run_dir.as_posix()):
-        raise UserError(f"{run_dir}: TensorFlow reads no files where the path has [, ] or \\ in "
-                        "it; use another name")
+    """Raise UserError for a path that TensorFlow cannot read from."""
+    path = run_dir.as_posix()  # [ and the like would be a pattern
+    if set("[]\\") & set(path) or os.fsencode(path) != path.encode(errors="replace"):
+        raise UserError(f"{path}: TensorFlow reads no files where the path has [, ] or \\ in it, "
+                        "or is not in UTF-8; use another name")
 
 
 @contextlib.contextmanager
@@ -229,7 +231,8 @@ def read_config(run_dir: Path) -> dict:
         # What is taken from it later, without asking whether it is there.
         positive, negative = map(str, record["config"]["classes"])
         record["config"] |= {"classes": [positive, negative], "arch": str(record["config"]["arch"])}
-        record["data"]["bundled_sample"], record["versions"]["pillow"], record["machine"]
+        record["data"]["bundled_sample"], record["versions"]["pillow"]
+        int(record["machine"]["replicas"])
         return record
 
 
@@ -281,7 +284,13 @@ def read_history(run_dir: Path) -> list[dict]:
         return []  # stopped before it began to train
     with damage_told(run_dir, "metrics.jsonl"):
         history = read_records(run_dir / "metrics.jsonl")
-        best_epoch(history)  # every record has what that takes
+        for record in history:
+            low, high = record["accuracy_interval"]
+            numbers = [low, high, *record["accuracies"], record["pearson"] or 0, *(
+                record[key] for key in ("train_loss", "mse", "best_accuracy", "seconds"))]
+            if not (len(numbers) == 17 and all(abs(number) < 1e300 for number in numbers)
+                    and isinstance(record["epoch"], int) and 10 * record["threshold"] in range(10)):
+                raise ValueError(f"a line is {record}")
         return history
 
 
@@ -302,8 +311,7 @@ def read_best(run_dir: Path) -> dict:
     best = best_epoch(read_history(run_dir))
     if best is None:
         raise UserError(f"{run_dir} has no finished epoch yet: train it first, with --resume")
-    with damage_told(run_dir, "metrics.jsonl"):
-        return best | {"epoch": int(best["epoch"]), "threshold": float(best["threshold"])}
+    return best
 
 
 def write_predictions(run_dir: Path, files: list[Path], labels: np.ndarray,
@@ -337,23 +345,21 @@ def write_first_kernels(run_dir: Path, epoch: int, kernels: np.ndarray) -> None:
     kernels: (size, size, 3, n); those of a fully connected layer are not kept. As float16, which
     the page in the browser holds: a few kB an epoch. What a run lost is not made up.
     """
-    kept = read_first_kernels(run_dir) if epoch else []
-    if kernels.ndim == 4 and kept is not None and len(kept) >= epoch:
+    kept = read_first_kernels(run_dir) if epoch else kernels[None][:0]
+    if (kernels.ndim == 4 and kept is not None and kept.shape[1:] == kernels.shape
+            and len(kept) >= epoch):
         file, largest = io.BytesIO(), np.finfo(np.float16).max
         np.save(file, [*kept[:epoch], kernels.clip(-largest, largest).astype(np.float16)])
         write_bytes(run_dir / "first_kernels.npy", file.getvalue())
 
 
 def read_first_kernels(run_dir: Path) -> np.ndarray | None:
-    """What write_first_kernels kept, (epochs + 1, size, size, 3, n); None if there is none.
-
-    A damaged file counts as none: nothing else depends on it.
-    """
+    """What write_first_kernels kept, (epochs + 1, size, size, 3, n); None if it is not there."""
     try:
         kept = np.load(run_dir / "first_kernels.npy")
-    except (OSError, ValueError, EOFError):
+        return kept if kept.ndim == 5 else None
+    except Exception:  # nor if it is damaged: nothing else depends on it
         return None
-    return kept if kept.ndim == 5 else None
 
 
 def read_test(run_dir: Path) -> dict | None:

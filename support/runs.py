@@ -156,7 +156,7 @@ class Run:
         return source
 
     def start(self, dataset) -> None:
-        """Wait for all devices, write the run's config.json and, of a new run, say what it is.
+        """Wait for all devices; write a new run's config.json, and say what it is.
 
         dataset: a data.Dataset of the images that were found. Raises UserError if a resumed run's
         images are not those it was started with.
@@ -171,7 +171,6 @@ class Run:
                 run_folder.write_config(self.folder, config, dataset, replicas, tf.__version__)
             else:
                 used_pictures.check(self.folder, records, self.source.folder)
-                run_folder.update_config(self.folder, config, replicas)
         self.started = True
         if self.is_new:
             summary.print_start(self.network, self.source, dataset, config, self.no_photographs,
@@ -204,6 +203,7 @@ class Run:
             resumed = checkpoints.restore(state, self.folder)
             self.history = run_folder.read_finished_epochs(self.folder, progress.epoch - 1)
             checkpoints.prune_best(self.folder, progress.epoch - 1, self.best)
+            run_folder.update_config(self.folder, self.config, self.strategy.num_replicas_in_sync)
             if resumed and progress.epoch > self.config.epochs:
                 print(f"{self.folder} is finished: its {self.config.epochs} epochs are trained; a "
                       "larger --epochs adds to them", flush=True)

@@ -12,6 +12,7 @@ from rich.table import Table
 from rich.text import Text
 
 from support import settings
+from support.cli import printable
 from support.settings import Config
 from support.split_sizes import TRAIN_SIZE, VALID_SIZE
 
@@ -52,7 +53,7 @@ def print_start(network, source, dataset, config: Config, no_photographs: bool,
         print("  few to train on: --flagfile=recipes/hour.flags --start_from=pretrained begins "
               "with trained convolutions")
     for file, reason in dataset.skipped[:10]:
-        print(f"  skipped {file}: {reason}")
+        print(f"  skipped {printable(file)}: {reason}")
     if len(dataset.skipped) > 10:
         print(f"  ... {len(dataset.skipped)} skipped in all: pictures.jsonl lists them")
     for picture, other in in_two_parts[:3]:
@@ -211,7 +212,7 @@ def print_census(source, shapes, skipped: list) -> None:
     print(f"unreadable: {len(skipped)}"
           + (f" of the first {looked_at}" if looked_at < len(source.all_images()) else ""))
     for path, reason in skipped:
-        print(f"  {path}: {reason}")
+        print(f"  {printable(path)}: {reason}")
     quarters: Counter = Counter()
     for (height, width), count in shapes.items():
         quarters[math.ceil(height / 4), math.ceil(width / 4)] += count

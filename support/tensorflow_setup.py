@@ -20,7 +20,7 @@ with tempfile.TemporaryFile() as _messages:
     os.dup2(_messages.fileno(), 2)
     try:
         import tensorflow as tf  # noqa: F401  for those who import it from here
-    except BaseException:
+    except Exception:
         _messages.seek(0)
         os.write(_stderr, _messages.read())
         raise

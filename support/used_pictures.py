@@ -48,7 +48,8 @@ def read(run_dir: Path) -> list[Record]:
     with run_folder.damage_told(run_dir, FILE):
         records = run_folder.read_records(run_dir / FILE)
         for record in records:
-            if not (isinstance(record["file"], str) and ("part" in record) == ("digest" in record)):
+            if not (all(isinstance(value, str) for value in (record["file"], *record.values()))
+                    and ("part" in record) == ("digest" in record)):
                 raise ValueError(f"a line is {record}")
         return records
 

@@ -224,6 +224,14 @@ def make_network(arch: str, input_size: tuple[int, int] = (94, 125), **options):
     return models.Network(models.options(arch, input_size=input_size, **options))
 
 
+def epoch_record(**figures) -> dict:
+    """An epoch's line of metrics.jsonl with these figures; the others are such as may be there."""
+    return {"epoch": 1, "train_loss": 0.6, "valid_loss": 0.6, "mse": 0.25, "pearson": 0.3,
+            "best_accuracy": 0.5, "threshold": 0.5, "accuracy_interval": [0.4, 0.6],
+            "accuracies": 10 * [0.5], "learning_rate": 1e-5, "pictures": 24, "seconds": 10.0,
+            "pictures_per_second": 2.4} | figures
+
+
 def write_config(run: Path, config: Config) -> None:
     """config.json of these settings, as train.py writes it for no images at all."""
     record = {"format": run_folder.FORMAT, "config": {"classes": ["cat", "dog"]} | vars(config),

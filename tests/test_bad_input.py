@@ -13,6 +13,7 @@ import struct
 import zlib
 from pathlib import Path
 
+import numpy as np
 import pytest
 from PIL import Image
 
@@ -30,6 +31,16 @@ FLAGS = [  # out of range, of the wrong type, contradicting one another
     ("train.py --lr=nan", "flag --lr=nan: must be a number above 0"),
     ("train.py --lr=inf", "flag --lr=inf: must be a number above 0"),
     ("train.py --lr=fast", "flag --lr=fast"),
+    ("train.py --lr=1e-50", "flag --lr=1e-50: must be a number above 0"),  # 0 in float32
+    ("train.py --weight_decay=1e39", "flag --weight_decay=1e+39: must be a number"),
+    ("train.py --start_from=", "flag --start_from=: an empty name: name a file or folder"),
+    ("predict.py --evaluate=", "flag --evaluate=: an empty name"),
+    ("train.py --name=b\udcff", "or is not in UTF-8; use another name"),
+    *((f"{script}.py --flagfile=tiny.png", "--flagfile is not a file of flags")
+      for script in ("train", "predict", "explain", "report", "tools/bench", "tools/claims",
+                     "tools/draw_sample", "tools/pretrained", "tools/readme_pictures")),
+    *((f"filters.py --image=tiny.png --kernel={number}", "is not an odd square of numbers, below")
+      for number in ("1e39", "-1e39", "1e38", "nan")),
     ("train.py --epochs=0", "flag --epochs=0"),
     ("train.py --epochs=1.5", "flag --epochs=1.5"),
     ("train.py --batch_size=-3", "flag --batch_size=-3"),
@@ -91,7 +102,6 @@ FLAGS = [  # out of range, of the wrong type, contradicting one another
      "Unknown command line flag 'evaluate': use python predict.py --run=runs/NAME --evaluate="),
     ("train.py --evaluate=runs/good --data_dir=photos --epochs=2",
      "Unknown command line flag 'evaluate': use python predict.py --run=runs/NAME --evaluate="),
-    ("train.py --teacher=runs/good", "Unknown command line flag 'teacher': commit 511d8ae can"),
     ("train.py --start_from=runs/good", "--start_from=runs/good has no convolution to begin with"),
     ("train.py --start_from=nowhere", "nowhere is not the folder of a run"),
     ("predict.py", "name pictures or folders: python predict.py photo.jpg holiday/"),
@@ -155,6 +165,9 @@ FLAGS = [  # out of range, of the wrong type, contradicting one another
     ("tools/claims.py --data_dir=photos --test_dir=no", "--test_dir=no is not a folder: give that"),
     ("tools/claims.py stray", "claims.py takes flags only, not 'stray'"),
     ("tools/draw_sample.py --output=text.jpg", "text.jpg/sample: Not a directory"),
+    ("tools/draw_sample.py --output=drawn --count=1", "drawn/kittens.jpg exists: remove it first"),
+    ("tools/pretrained.py stray --run=runs/good", "pretrained.py takes flags only, not 'stray'"),
+    ("tools/readme_pictures.py stray", "readme_pictures.py takes flags only, not 'stray'"),
     ("tools/draw_sample.py stray", "draw_sample.py takes flags only, not 'stray'"),
 ]
 
@@ -191,6 +204,9 @@ PICTURES = [
     ("nothing.jpg", "empty file"),
     ("text.jpg", "not an image"),
     ("cut.jpg", "Truncated File Read"),
+    ("wide.tif", "32 bits a pixel: save it with 8 or 16"),
+    ("below.tif", "32 bits a pixel: save it with 8 or 16"),
+    ("float.tif", "32 bits a pixel: save it with 8 or 16"),
     ("cut.png", "image file is truncated"),
     ("loop.jpg", "too many levels of symbolic links"),
     ("huge.png",  # 40,000 x 40,000
@@ -230,7 +246,15 @@ RUNS = [  # a run's folder with parts missing or broken
        "it again, or use the version that wrote it")
       for command in ("train.py --resume", *PREDICT, EXPLAIN)
       for run in ("format_1", "format_2")),
-    ("train.py --resume=runs/checkpoints_broken", "none of its checkpoints can be read"),
+    *((f"{command}=runs/number_{number}", "is damaged: its metrics.jsonl is not what train.py")
+      for command in ("train.py --resume", *PREDICT, EXPLAIN_PAGE)
+      for number in range(8)),
+    *((f"{command}=runs/digest_list", "is damaged: its pictures.jsonl is not what train.py writes")
+      for command in ("train.py --resume", PREDICT[1])),
+    *((f"train.py --resume=runs/machine_{kind}", "is damaged: its config.json is not what train.py")
+      for kind in ("none", "without")),
+    ("train.py --resume=runs/begins", "--start_from=runs/good has no convolution to begin with"),
+    ("train.py --resume=runs/checkpoints_broken --epochs=9", "none of its checkpoints can be read"),
     ("train.py --resume=runs/metrics_missing", "epochs are missing in its metrics.jsonl; put it"),
     ("train.py --resume=runs/metrics_empty", "epochs are missing in its metrics.jsonl; put it"),
     ("train.py --resume=runs/versions_without", "is damaged: its config.json is not what"),
@@ -281,6 +305,11 @@ def world(run_in, tmp_path_factory) -> Path:
         for animal in ("cat", "dog"):
             (folder / f"broken/{animal}.{number}.jpg").write_text("not a picture")
     Image.new("RGB", (1, 1), "red").save(folder / "tiny.png")
+    for name, pixels in (("wide", np.int32([[0, 65536]])), ("below", np.int32([[-1, 255]])),
+                         ("float", np.float32([[0, 1]]))):
+        Image.fromarray(pixels).save(folder / f"{name}.tif")
+    (folder / "drawn").mkdir()
+    (folder / "drawn/kittens.jpg").write_text("mine")
     (folder / "nothing.jpg").touch()
     (folder / "text.jpg").write_text("not a picture")
     (folder / "loop.jpg").symlink_to("loop.jpg")
@@ -334,6 +363,19 @@ def world(run_in, tmp_path_factory) -> Path:
     history = json.loads((good / "metrics.jsonl").read_text())  # of one epoch
     but("threshold_without", "metrics.jsonl", json.dumps(
         {name: value for name, value in history.items() if name != "threshold"}))
+    for number, change in enumerate((
+            {"accuracies": None}, {"accuracies": 9 * [0.5]}, {"accuracy_interval": [0.5]},
+            {"mse": float("nan")}, {"train_loss": float("inf")}, {"best_accuracy": "high"},
+            {"epoch": 1.5}, {"threshold": 0.55})):
+        but(f"number_{number}", "metrics.jsonl", json.dumps(history | change))
+    but("digest_list", "pictures.jsonl", (good / "pictures.jsonl").read_text().replace(
+        '"digest": "', '"digest": ["', 1).replace('"}', '"]}', 1))
+    but("machine_none", "config.json", json.dumps(record | {"machine": None}))
+    but("machine_without", "config.json", without("machine", "replicas"))
+    but("begins", "config.json", json.dumps(
+        record | {"config": record["config"] | {"start_from": "runs/good"}}))
+    for made in ("checkpoints", "model"):  # as if it had been killed before its first checkpoint
+        shutil.rmtree(good.parent / "begins" / made)
     shutil.copytree(good, good.parent / "good[2]")
     but("predictions_missing", "predictions.jsonl", None)
     but("predictions_broken", "predictions.jsonl", '{"file": 3}')

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from conftest import ROOT
+from conftest import ROOT, epoch_record
 
 sys.path.insert(0, str(ROOT / "tools"))
 import claims  # noqa: E402  when its folder is on the path
@@ -23,7 +23,7 @@ def write_run(folder, name, accuracy, epochs=((0.5, 0.75),), predictions=()):
     (run / "config.json").write_text("{}")
     (run / "test.json").write_text(json.dumps({"accuracy": accuracy}))
     (run / "metrics.jsonl").write_text("".join(
-        json.dumps({"pearson": pearson, "best_accuracy": best, "mse": 0.25}) + "\n"
+        json.dumps(epoch_record(pearson=pearson, best_accuracy=best)) + "\n"
         for pearson, best in epochs))
     (run / "predictions.jsonl").write_text("".join(
         json.dumps({"file": "a.jpg", "label": label, "probability": probability}) + "\n"

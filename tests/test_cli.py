@@ -76,7 +76,7 @@ def test_counts_have_no_value_unless_given():
     assert values.option is None
 
 
-@pytest.mark.parametrize("path", ["photos", "/tmp/a b", "a~b", "./~", "C://photos", "", "a:b/c"])
+@pytest.mark.parametrize("path", ["photos", "/tmp/a b", "a~b", "./~", "C://photos", "a:b/c"])
 def test_a_path_stays_as_it_was_typed(path):
     assert parse(cli.PATH, path) == path == cli.PATH.parse(path)
 
@@ -307,6 +307,22 @@ def test_a_file_name_that_is_not_unicode_can_be_printed():
     result = subprocess.run([sys.executable, "-c", r"import support; print('a\udcff.jpg')"],
                             cwd=ROOT, capture_output=True)
     assert result.stdout.split() == [rb"a\udcff.jpg"]
+
+
+@pytest.mark.parametrize("error, told", [("KeyboardInterrupt", b""), ("ValueError", b"Traceback")])
+def test_a_ctrl_c_during_the_imports_has_no_traceback(error, told):
+    result = subprocess.run([sys.executable, "-c", f"import support; raise {error}"], cwd=ROOT,
+                            capture_output=True)
+    assert result.returncode != 0 and result.stderr.split()[:1] == told.split()
+
+
+def test_a_printed_name_moves_no_cursor():
+    assert cli.printable("a\n\x1b[2J\t猫 é\udcff.jpg") == r"a\n\x1b[2J\t猫 é\udcff.jpg"
+
+
+def test_no_name_is_refused():
+    with pytest.raises(UserError, match="^an empty name: name a file or folder$"):
+        cli.PATH.parse("")
 
 
 @pytest.mark.parametrize("code", [

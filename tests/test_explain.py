@@ -10,7 +10,7 @@ from PIL import Image
 import explain
 import filters
 import models
-from conftest import ROOT, make_network, write_config
+from conftest import ROOT, epoch_record, make_network, write_config
 from support import checkpoints, network_pages, run_folder
 from support.cli import UserError
 from support.tensorflow_setup import tf
@@ -30,8 +30,7 @@ def make_run(folder, network, files=(), class_names=("cat", "dog"), threshold=0.
     run_folder.write_predictions(folder, files, np.ones(len(files)), np.full(len(files), 0.5))
     checkpoints.write(tf.train.Checkpoint(network=network), folder / "best/epoch-000001")
     (folder / "metrics.jsonl").touch()
-    run_folder.write_history(folder, {"epoch": 1, "best_accuracy": 0.5, "mse": 0.25,
-                                      "threshold": threshold})
+    run_folder.write_history(folder, epoch_record(threshold=threshold))
     return folder
 
 

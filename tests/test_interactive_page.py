@@ -23,7 +23,7 @@ import data
 import explain
 import filters
 import models
-from conftest import ROOT, make_network
+from conftest import ROOT, epoch_record, make_network
 from page import compose
 from support import image_files, run_folder
 from support.cli import UserError
@@ -1394,8 +1394,8 @@ def test_the_slider_ends_with_the_kernels_of_the_network(page, folder):
     run, kernels = folder / "runs/kept", []
     network = make_network(arch, size, seed=3, init="he", **options)
     make_run(run, network, init="he", seed=3, **options)
-    run_folder.write_history(run, {"epoch": 2, "best_accuracy": 0.75, "mse": 0.2, "threshold": 0.4,
-                                   "pictures": 16500})
+    run_folder.write_history(run, epoch_record(epoch=2, best_accuracy=0.75, threshold=0.4,
+                                               pictures=16500))
     run_folder.write_records(run / "test.json", [{"pictures": 2500, "accuracy": 0.9544}])
     trained = network.kernels[0].numpy()
     for epoch, factor in enumerate((0.25, 0.5, 1, 2)):  # the second epoch is the best one

@@ -149,8 +149,3 @@ def test_the_confusion_matrix_by_hand():
     predictions, labels = np.array([0.9, 0.4, 0.6, 0.2, 0.7]), np.array([1, 1, 0, 0, 0])
     assert metrics.confusion_matrix(predictions, labels, 0.5).tolist() == [[1, 1], [2, 1]]
     assert metrics.confusion_matrix(predictions[:2], labels[:2], 0.5).tolist() == [[1, 1], [0, 0]]
-
-
-def test_whoever_asks_metrics_for_the_table_is_told_where_it_is(refuses):
-    assert refuses("metrics.py", "runs/x") == (
-        "metrics.py holds the measures only; the table of runs: python report.py runs/*")

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 import models
-from conftest import make_network, write_config
+from conftest import epoch_record, make_network, write_config
 from support.cli import UserError
 from support.settings import Config
 from support.tensorflow_setup import tf
@@ -423,8 +423,7 @@ def test_a_run_without_a_finished_epoch_or_weights_is_not_loaded(tmp_path):
     write_config(tmp_path, Config(**OPTIONS))
     with pytest.raises(UserError, match="has no finished epoch yet: train it first, with --resume"):
         models.load(tmp_path)
-    (tmp_path / "metrics.jsonl").write_text(
-        '{"epoch": 1, "best_accuracy": 0.5, "mse": 0.25, "threshold": 0.5}')
+    (tmp_path / "metrics.jsonl").write_text(json.dumps(epoch_record()))
     with pytest.raises(UserError, match="weights are missing or not of this conv2_48"):
         models.load(tmp_path)
 

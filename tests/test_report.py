@@ -9,6 +9,7 @@ from PIL import Image
 
 import needs
 import report
+from conftest import epoch_record
 from support import run_folder
 from support.cli import UserError
 
@@ -25,10 +26,9 @@ def make_run(folder, arch, epochs, sample=False, **options):
         "data": {"bundled_sample": sample}, "versions": {"pillow": "13.0.0"},
         "machine": {"replicas": 1}}))
     (folder / "metrics.jsonl").write_text("".join(
-        json.dumps({"epoch": number, "mse": mse, "pearson": pearson, "best_accuracy": accuracy,
-                    "train_loss": 2 * mse, "threshold": 0.5,
-                    "accuracy_interval": [accuracy - 0.03, accuracy + 0.02],
-                    "seconds": 10.0}) + "\n"
+        json.dumps(epoch_record(epoch=number, mse=mse, pearson=pearson, best_accuracy=accuracy,
+                                train_loss=2 * mse,
+                                accuracy_interval=[accuracy - 0.03, accuracy + 0.02])) + "\n"
         for number, (mse, pearson, accuracy) in enumerate(epochs, start=1)))
     return folder
 
@@ -68,14 +68,8 @@ def test_a_network_that_the_article_has_not_gets_dashes_for_its_figures(tmp_path
     ("config.json", {"config": {"arch": "conv1", "lr": "fast"} | ARTICLES_LAYERS | CATS_AND_DOGS}),
     ("config.json", {"config": {"arch": "conv1", "lr": 1e-5} | CATS_AND_DOGS}),
     ("config.json", {"config": {"arch": "conv1", "lr": 1e-5} | ARTICLES_LAYERS}),
-    ("metrics.jsonl", {"epoch": 1, "mse": 0.2, "best_accuracy": 0.5, "threshold": 0.5,
-                       "seconds": 1.0}),
-    ("metrics.jsonl", {"epoch": 1, "mse": 0.2, "best_accuracy": 0.5, "threshold": 0.5,
-                       "pearson": [0], "seconds": 1}),
-    ("metrics.jsonl", {"epoch": 1, "mse": 0.2, "best_accuracy": 0.5, "threshold": 0.5,
-                       "pearson": None}),
-    ("metrics.jsonl", {"epoch": 1, "mse": 0.2, "best_accuracy": 0.5, "pearson": 0.3, "seconds": 1,
-                       "accuracy_interval": [0.4, 0.6]}),
+    ("metrics.jsonl", epoch_record(pearson=[0])), ("metrics.jsonl", epoch_record(seconds=None)),
+    ("metrics.jsonl", epoch_record(threshold="half")), ("metrics.jsonl", {"epoch": 1}),
     ("test.json", [0.5]), ("test.json", {"accuracy": "good"})])
 def test_a_damaged_run_is_named(file, contents, tmp_path):
     run = make_run(tmp_path / "a", "conv1", [(0.3, 0.2, 0.61)])
@@ -155,6 +149,18 @@ def test_several_runs_share_one_picture_of_their_curves(run_script, tmp_path):
     assert (tmp_path / "runs/curves.png").exists()
     again = run_script("report.py", "runs/a", "runs/b", "runs/curves.png", "--pictures")  # runs/*
     assert (again.returncode, again.stdout, again.stderr) == (0, result.stdout, "")
+
+
+def test_a_run_may_be_named_as_the_folder_one_is_in(run_in, tmp_path):
+    for name in ("a", "b"):
+        run = make_run(tmp_path / "runs" / name, "conv1", [(0.3, 0.2, 0.61), (0.25, 0.3, 0.62)])
+        add_predictions(run, [tmp_path / "gone.png"] * 2, [0.9, 0.2], [1, 0])
+    alone = run_in(tmp_path / "runs/a", "report.py", ".", "--pictures")
+    assert " a  " in alone.stdout
+    drawn = (tmp_path / "runs/a/curves.png").read_bytes()
+    run_in(tmp_path / "runs/a", "report.py", ".", "../b", "--pictures")
+    assert (tmp_path / "runs/a/curves.png").read_bytes() == drawn
+    assert (tmp_path / "runs/curves.png").exists()
 
 
 def test_whoever_names_a_run_by_a_flag_is_told_how(refuses):

@@ -781,8 +781,6 @@ def test_flags_that_went_to_another_script_are_told_where(refuses):
     assert refuses("train.py", "--evaluate=runs/x", "--data_dir=photos") == (
         "Unknown command line flag 'evaluate': use python predict.py --run=runs/NAME "
         "--evaluate=PHOTOS")
-    assert refuses("train.py", "--teacher=runs/x") == (
-        "Unknown command line flag 'teacher': commit 511d8ae can learn from another network")
 
 
 def test_a_run_that_fails_before_it_begins_leaves_no_folder(refuses, tmp_path, photos):

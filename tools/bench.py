@@ -190,4 +190,4 @@ if __name__ == "__main__":
     flags.DEFINE_enum("dtype", "float32", ["float32", "bfloat16"], "what training computes in; "
                       "Keras beside it in its mixed_bfloat16")
     flags.DEFINE_integer("rounds", 5, "how often every variant is measured", lower_bound=1)
-    app.run(main)
+    app.run(main, flags_parser=cli.flags_parser(__doc__))

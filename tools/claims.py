@@ -394,4 +394,4 @@ if __name__ == "__main__":
                             "claim 11 on")
     DTYPE = flags.DEFINE_enum("dtype", "float32", ["float32", "bfloat16"], "what train.py computes "
                               "in")
-    app.run(main)
+    app.run(main, flags_parser=cli.flags_parser(__doc__))

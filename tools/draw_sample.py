@@ -26,6 +26,7 @@ from PIL import Image, ImageDraw, ImageFilter
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 from support import cli  # noqa: E402
+from support.cli import UserError  # noqa: E402
 
 OUTPUT = flags.DEFINE(cli.PATH, "output", str(ROOT), "folder that gets sample/ and kittens.jpg")
 SEED = flags.DEFINE_integer("seed", 0, "random seed of every picture", lower_bound=0)
@@ -914,6 +915,9 @@ def write_sample(folder: Path, seed: int, count: int) -> int:
 @cli.script()
 def main(argv: list[str]) -> None:
     sample, litter = Path(OUTPUT.value, "sample"), Path(OUTPUT.value, "kittens.jpg")
+    for path in (sample, litter):
+        if path.exists() and Path(OUTPUT.value).resolve() != ROOT:
+            raise UserError(f"{path} exists: remove it first, or name another --output")
     size = write_sample(sample, SEED.value, COUNT.value)
     print(f"{sample}: {2 * COUNT.value} pictures, {size:,} bytes")
     draw_kittens(SEED.value).save(litter, quality=85, optimize=True)
@@ -921,4 +925,4 @@ def main(argv: list[str]) -> None:
 
 
 if __name__ == "__main__":
-    app.run(main)
+    app.run(main, flags_parser=cli.flags_parser(__doc__))

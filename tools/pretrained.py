@@ -14,7 +14,7 @@ import sys
 from pathlib import Path
 
 import numpy as np
-from absl import app, flags
+from absl import app, flags, logging
 
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
@@ -40,7 +40,7 @@ def pack(run_dir: Path, output: Path) -> None:
         kernel.assign(kernel.numpy().astype(np.float16))
     output.mkdir(parents=True)
     checkpoints.write(tf.train.Checkpoint(network=network), checkpoints.best_folder(output, best))
-    del record["command"]
+    record.pop("command", None)
     record["config"] |= {"data_dir": "PHOTOS", "start_from": None}
     run_folder.write_text(output / "config.json", json.dumps(record, indent=2) + "\n")
     for name in ("metrics.jsonl", "test.json", "first_kernels.npy"):
@@ -50,8 +50,9 @@ def pack(run_dir: Path, output: Path) -> None:
 
 @cli.script()
 def main(argv: list[str]) -> None:
+    logging.set_verbosity(logging.WARNING)  # TensorFlow reports how long it wrote
     pack(Path(RUN.value), Path(OUTPUT.value))
 
 
 if __name__ == "__main__":
-    app.run(main)
+    app.run(main, flags_parser=cli.flags_parser(__doc__))
