@@ -90,8 +90,8 @@ def check_path(run_dir: Path) -> None:
     """Raise UserError for a path that TensorFlow cannot read from."""
     path = run_dir.as_posix()  # [ and the like would be a pattern
     if set("[]\\") & set(path) or os.fsencode(path) != path.encode(errors="replace"):
-        raise UserError(f"{path}: TensorFlow reads no files where the path has [, ] or \\ in it, "
-                        "or is not in UTF-8; use another name")
+        raise UserError(f"{run_dir}: TensorFlow reads no files where the path has [, ] or \\ in "
+                        "it, or is not in UTF-8; use another name")
 
 
 @contextlib.contextmanager
